@@ -1,0 +1,116 @@
+"""What the engine is told and what it answers."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+Execution = Literal["next_open", "next_close", "same_close"]
+RebalanceFrequency = Literal["bar", "week", "month"]
+Reentry = Literal["new_signal", "immediate"]
+StopKind = Literal["none", "percent", "atr"]
+
+
+def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, but got {value!r}.")
+
+
+def _bound(name: str, value: float, low: float, high: float = math.inf) -> None:
+    if not low <= value <= high:
+        limit = f">= {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
+        raise ValueError(f"`{name}` must be {limit}, but got {value!r}.")
+
+
+@dataclass(frozen=True)
+class StopParams:
+    """When a losing position is closed (`engine.stop`).
+
+    Attributes
+    ----------
+    kind : {"atr", "percent", "none"}
+    percent : float
+        Distance of a percent stop as a fraction of the fill price [1].
+    multiplier : float
+        Distance of an atr stop in average true ranges at the decision [1].
+    trailing : bool
+        Whether the stop follows the close in the position's favour.
+    """
+
+    kind: StopKind = "atr"
+    percent: float = 0.05
+    multiplier: float = 2.0
+    trailing: bool = False
+
+    def __post_init__(self) -> None:
+        _choose("engine.stop.kind", self.kind, get_args(StopKind))
+        _bound("engine.stop.percent", self.percent, 0.0)
+        _bound("engine.stop.multiplier", self.multiplier, 0.0)
+
+
+@dataclass(frozen=True)
+class EngineParams:
+    """How a target allocation is traded.
+
+    Attributes
+    ----------
+    initial_capital : float
+        Equity before the first bar [quote].
+    execution : {"next_open", "next_close", "same_close"}
+        Where the target decided at a close is filled.
+    commission, slippage, stop_slippage : float
+        Fractions of traded value [1]; `stop_slippage` comes on top at a stop.
+    rebalance_band : float
+        An order is sent if the allocation is off by more than this [1].
+    rebalance_frequency : {"bar", "week", "month"}
+        Orders fill on every bar, or on the first of a new ISO week or calendar month.
+    short_borrow_rate, cash_rate : float
+        Annual rates [1].
+    max_leverage : float
+        Targets are clipped to plus or minus this [1].
+    reentry : {"new_signal", "immediate"}
+        Whether a stop blocks targets of its direction until a new signal.
+    stop : StopParams
+    risk_free_rate : float
+        Annual rate that the Sharpe and Sortino ratios subtract [1].
+    periods_per_year : float, optional
+        Bars in a year [1]; None takes it from the data.
+    """
+
+    initial_capital: float = 100_000.0
+    execution: Execution = "next_open"
+    commission: float = 0.001
+    slippage: float = 0.0005
+    stop_slippage: float = 0.0
+    rebalance_band: float = 0.05
+    rebalance_frequency: RebalanceFrequency = "bar"
+    short_borrow_rate: float = 0.0
+    cash_rate: float = 0.0
+    max_leverage: float = 1.0
+    reentry: Reentry = "new_signal"
+    stop: StopParams = field(default_factory=StopParams)
+    risk_free_rate: float = 0.0
+    periods_per_year: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, Mapping):
+            object.__setattr__(self, "stop", StopParams(**self.stop))
+        _choose("engine.execution", self.execution, get_args(Execution))
+        _choose("engine.rebalance_frequency", self.rebalance_frequency, get_args(RebalanceFrequency))
+        _choose("engine.reentry", self.reentry, get_args(Reentry))
+        if not self.initial_capital > 0:
+            raise ValueError(f"`engine.initial_capital` must be > 0, but got {self.initial_capital!r}.")
+        for name in ("commission", "slippage", "stop_slippage"):
+            _bound(f"engine.{name}", getattr(self, name), 0.0, 0.5)
+        _bound("engine.rebalance_band", self.rebalance_band, 0.0)
+        _bound("engine.max_leverage", self.max_leverage, 0.0)
+        for name in ("short_borrow_rate", "cash_rate", "risk_free_rate"):
+            _bound(f"engine.{name}", getattr(self, name), -1.0, 10.0)
+        if self.periods_per_year is not None and not self.periods_per_year > 0:
+            raise ValueError(f"`engine.periods_per_year` must be > 0, but got {self.periods_per_year!r}.")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The fields by dotted name, `stop.kind` and its like included."""
+        flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stop"}
+        return flat | {f"stop.{f.name}": getattr(self.stop, f.name) for f in fields(self.stop)}
