@@ -1,0 +1,70 @@
+"""What the environment says: the database server and the data directory. The only reader of `os.environ`."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from alphapulse.errors import ConfigError
+
+DEFAULT_HOST = "localhost"
+DEFAULT_PORT = 5432
+DEFAULT_NAME = "backtesting"
+DEFAULT_USER = "devuser"
+DEFAULT_PASSWORD = "devpassword"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the database is and who enters it.
+
+    Attributes
+    ----------
+    host : str, optional
+        Server name, address or socket directory (`DB_HOST`); None is the embedded server.
+    port : int
+        `DB_PORT`.
+    name, user, password : str
+        `DB_NAME`, `DB_USER`, `DB_PASS`.
+    home : Path
+        Directory of the embedded server and of what commands keep between runs (`ALPHAPULSE_HOME`).
+    """
+
+    host: str | None = None
+    port: int = DEFAULT_PORT
+    name: str = DEFAULT_NAME
+    user: str = DEFAULT_USER
+    password: str = field(default=DEFAULT_PASSWORD, repr=False)
+    home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("alphapulse")))
+
+
+def check_port(name: str, value: str | int) -> int:
+    """Return `value` as a TCP port, or raise ConfigError that names the key `name`."""
+    try:
+        port = int(value)
+    except ValueError:
+        port = 0
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"`{name}` must be a whole number in [1, 65535], but got {value!r}.")
+    return port
+
+
+def read_settings() -> Settings:
+    """Return the settings of this moment's environment; an empty variable counts as unset.
+
+    Raises
+    ------
+    ConfigError
+        If `DB_PORT` is not a port.
+    """
+    environment = {key: value for key, value in os.environ.items() if value}
+    home = environment.get("ALPHAPULSE_HOME")
+    return Settings(
+        host=environment.get("DB_HOST"),
+        port=check_port("DB_PORT", environment.get("DB_PORT", DEFAULT_PORT)),
+        name=environment.get("DB_NAME", DEFAULT_NAME),
+        user=environment.get("DB_USER", DEFAULT_USER),
+        password=environment.get("DB_PASS", DEFAULT_PASSWORD),
+        home=Path(home).expanduser().absolute() if home else Path(platformdirs.user_data_dir("alphapulse")),
+    )
