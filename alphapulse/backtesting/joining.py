@@ -1,0 +1,99 @@
+"""When a bar is known, and the join of one series to another by that moment."""
+
+import re
+
+import numpy as np
+
+from alphapulse.typing import Float64Array1D, Int64Array1D
+
+NANOSECONDS = {"m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9, "w": 7 * 86_400 * 10**9}
+DAY = NANOSECONDS["d"]
+
+
+def timeframe_length(timeframe: str) -> int:
+    """Return the length of a bar labelled `timeframe` ("1d", "1h", "15m", "1w") [ns].
+
+    Raises
+    ------
+    ValueError
+        If the label is not a positive whole number of m, h, d or w.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,3})([mhdw])", timeframe)
+    if match is None:
+        raise ValueError(
+            f"`timeframe` must be a number and one of m, h, d, w such as '1d' or '1h', but got {timeframe!r}."
+        )
+    return int(match[1]) * NANOSECONDS[match[2]]
+
+
+def duration_length(duration: str) -> int:
+    """Return the length of `duration`, written as a timeframe is ("7d", "36h") [ns]."""
+    try:
+        return timeframe_length(duration)
+    except ValueError:
+        raise ValueError(f"`max_staleness` must look like '7d' or '36h', but got {duration!r}.") from None
+
+
+def bar_spacing(timestamp: Int64Array1D, length: int) -> Int64Array1D:
+    """Return the length that each bar really has (n_bars,) [ns], never less than its label `length` [ns].
+
+    Hourly files hold stretches of two-hourly bars. Trusting their label would let a bar be known an
+    hour before it ended, so an intraday bar is as long as the smallest distance between two bars
+    of its UTC date, where that is more than the label. A date with a single bar takes the
+    length of the date before it. The label is kept for bars of a day or more.
+    """
+    spacing = np.full(len(timestamp), length, dtype=np.int64)
+    if length >= DAY or len(timestamp) < 2:
+        return spacing
+    unknown = np.iinfo(np.int64).max
+    date = timestamp // DAY
+    opens_date = np.r_[True, date[1:] != date[:-1]]
+    distance = np.r_[unknown, np.diff(timestamp)]
+    smallest = np.minimum.reduceat(np.where(opens_date, unknown, distance), np.flatnonzero(opens_date))
+    last_known = np.maximum.accumulate(np.where(smallest < unknown, np.arange(len(smallest)), -1))
+    of_date = np.where(last_known >= 0, smallest[np.maximum(last_known, 0)], length)
+    real: Int64Array1D = np.maximum(spacing, of_date[np.cumsum(opens_date) - 1])
+    return real
+
+
+def bar_end(timestamp: Int64Array1D, length: int) -> Int64Array1D:
+    """Return the moment at which each bar is known (n_bars,) [ns]: its start plus its length.
+
+    A daily bar, stamped with its date at 00:00Z, ends with that date. A bar that is longer than its label
+    (`bar_spacing`) ends with its length, or where the next one starts. Ends do not decrease.
+    """
+    labelled = timestamp + length
+    ends: Int64Array1D = timestamp + bar_spacing(timestamp, length)
+    ends[:-1] = np.minimum(ends[:-1], np.maximum(timestamp[1:], labelled[:-1]))
+    return ends
+
+
+def join_by_end(
+    end: Int64Array1D, other_end: Int64Array1D, other_value: Float64Array1D, *, max_staleness: int
+) -> Float64Array1D:
+    """Return for each bar the last value of another series that was known at the bar's end.
+
+    Parameters
+    ----------
+    end : (n_bars,) int64
+        End of each bar of the leading series [ns].
+    other_end : (n_other,) int64
+        End of each bar of the joined series [ns], not decreasing; see `bar_end`.
+    other_value : (n_other,) float64
+        What is joined.
+    max_staleness : int
+        A value whose bar ended more than this before the leading bar's end is not used [ns].
+
+    Returns
+    -------
+    (n_bars,) float64
+        NaN where nothing was known, where it was too old, or where the value itself is NaN.
+    """
+    joined = np.full(len(end), np.nan)
+    if len(other_end) == 0:
+        return joined
+    place = np.searchsorted(other_end, end, side="right") - 1
+    usable = place >= 0
+    usable[usable] = end[usable] - other_end[place[usable]] <= max_staleness
+    joined[usable] = other_value[place[usable]]
+    return joined

@@ -1,0 +1,123 @@
+"""What a source of bars gives, and the one check that all of them pass through."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from alphapulse.data_pipeline.models import COLUMNS, PRICES
+from alphapulse.errors import DataError
+
+
+class UnreachableError(DataError):
+    """The source answers nobody now, whatever is asked: the fetch ends here."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that cannot be a bar.
+
+    Attributes
+    ----------
+    where : str
+        Where it stands: "line 12", or a timestamp.
+    reason : str
+        Why it is refused.
+    """
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The bars of one symbol and timeframe.
+
+    Attributes
+    ----------
+    symbol, timeframe : str
+    bars : DataFrame
+        Columns timestamp (start, UTC), symbol, timeframe, open, high, low, close, volume;
+        sorted by timestamp, without duplicates; volume NaN where unknown.
+    rejected : sequence of Rejected
+        Rows that are not in `bars`.
+    """
+
+    symbol: str
+    timeframe: str
+    bars: pd.DataFrame
+    rejected: Sequence[Rejected] = field(default_factory=tuple)
+
+
+class Provider(Protocol):
+    """A source of bars."""
+
+    name: str
+    """As in `provider=NAME`."""
+
+    symbols: Sequence[str]
+    """What is fetched where nothing is asked for; empty for all there is."""
+
+    timeframes: Sequence[str]
+    """Likewise."""
+
+    def fetch(
+        self,
+        symbols: Sequence[str],
+        timeframes: Sequence[str],
+        start: pd.Timestamp | None,
+        end: pd.Timestamp | None,
+    ) -> Iterator[Fetched]:
+        """Yield the bars of each symbol and timeframe that start in [start, end).
+
+        Parameters
+        ----------
+        symbols, timeframes : sequence of str
+            Empty for the provider's own.
+        start, end : Timestamp, optional
+            UTC; None for as far as the source goes.
+
+        Raises
+        ------
+        DataError
+            If the source cannot be read or has nothing, in one line.
+        """
+
+
+def checked(symbol: str, timeframe: str, rows: pd.DataFrame, where: Sequence[str] | None = None) -> Fetched:
+    """Split `rows` into bars and rejected rows.
+
+    Refused is what cannot be a bar: a missing, infinite or non-positive price, high below low, a negative volume, and
+    all but the last of the rows with one timestamp. Open or close outside [low, high] is published by real
+    feeds and stays.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns timestamp (UTC) and the prices and volume.
+    where : sequence of str, optional
+        Where each row stands; its timestamp by default.
+    """
+    prices = rows[list(PRICES)].to_numpy(dtype=np.float64)
+    volume = rows["volume"].to_numpy(dtype=np.float64)
+    high, low = prices[:, 1], prices[:, 2]
+    reasons = np.full(len(rows), "", dtype=object)
+
+    def refuse(mask: np.ndarray, reason: str) -> None:
+        reasons[mask & (reasons == "")] = reason
+
+    for place, name in enumerate(PRICES):
+        refuse(~np.isfinite(prices[:, place]), f"{name} is not a number")
+        refuse(~(prices[:, place] > 0.0), f"{name} is not positive")
+    refuse(high < low, "high is below low")
+    refuse((volume < 0.0) | np.isinf(volume), "volume is negative or infinite")
+    accepted = rows["timestamp"].where(reasons == "")
+    refuse((accepted.notna() & accepted.duplicated(keep="last")).to_numpy(), "its timestamp comes again later")
+
+    bad = np.flatnonzero(reasons != "").tolist()
+    names = where if where is not None else rows["timestamp"].map(lambda stamp: stamp.isoformat()).to_list()
+    rejected = tuple(Rejected(str(names[place]), reasons[place]) for place in bad)
+    bars = rows.loc[reasons == ""].assign(symbol=symbol, timeframe=timeframe).sort_values("timestamp", kind="stable")
+    return Fetched(symbol, timeframe, bars[list(COLUMNS)].reset_index(drop=True), rejected)
