@@ -1,0 +1,233 @@
+"""Hydra's override grammar as the language of search spaces: `int(interval(10,250))` and back.
+
+The parser is Hydra's own, stop of a range exclusive. Its functions are too, except that `int` of an interval keeps the
+whole numbers inside the bounds where Hydra truncates the bounds, and that what has no meaning in a space is refused.
+"""
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+
+from hydra._internal.grammar import grammar_functions
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+    RangeSweep,
+    Sweep,
+)
+from hydra.errors import HydraException
+
+from alphapulse.config.building import convert, describe
+from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.sweep.space import Dimension, SearchSpace
+
+FORMS = "a,b, choice(..), range(..), interval(..), int(..) and tag(log,..)"
+
+
+class _RefusedError(ValueError):
+    """A function was given what a search space cannot hold."""
+
+
+def _cast_int(*args: Any, value: Any = None) -> Any:
+    interval = args[0] if len(args) == 1 else value
+    if isinstance(interval, IntervalSweep) and math.isfinite(interval.start) and math.isfinite(interval.end):
+        low, high = math.ceil(interval.start), math.floor(interval.end)
+        if interval.start <= interval.end and low > high:
+            raise _RefusedError("holds no whole number")
+        return IntervalSweep(start=low, end=high, tags=set(interval.tags))
+    return grammar_functions.cast_int(*args, value=value)
+
+
+def _choose(*args: Any) -> Any:
+    """Return a choice among `args`, of which one may be null."""
+    return grammar_functions.choice(*args)
+
+
+def _refuse_function(name: str) -> Any:
+    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
+        raise _RefusedError(f"{name}() has no meaning in a search space, where order is the sampler's; use {FORMS}")
+
+    return refuse
+
+
+def _create_parser() -> OverridesParser:
+    functions = create_functions()
+    functions.functions["int"] = _cast_int
+    # Hydra's own has null in `a,null` but not in `choice(a,null)`.
+    del functions.definitions["choice"]
+    functions.register("choice", _choose)
+    for name in ("shuffle", "sort", "glob"):
+        functions.functions[name] = _refuse_function(name)
+    return OverridesParser(functions=functions)
+
+
+_PARSER = _create_parser()
+
+
+def parse(line: str) -> Override:
+    """Return one `key=value` of the command line, parsed.
+
+    Raises
+    ------
+    ConfigError
+        If it is not in Hydra's grammar.
+    """
+    try:
+        return _PARSER.parse_override(line)
+    except HydraException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, _RefusedError):
+            cause = cause.__cause__
+        if cause is not None:
+            key, _, text = line.partition("=")
+            raise ConfigError(f"`{key.lstrip('+')}` must be a space that can be searched, but got {text!r}: {cause}") from error
+        if "=" not in line:
+            raise ConfigError(f"Arguments must be key=value, but got {line!r}") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"Cannot read {line!r}: {reason}; quote texts as key='a text', space forms are {FORMS}") from error
+
+
+def dimension(override: Override) -> Dimension:
+    """Return the dimension that a sweep override stands for.
+
+    Raises
+    ------
+    ConfigError
+        If its range is empty, reversed, infinite, not positive with log, or repeats a choice.
+    """
+    key, text, sweep = override.key_or_group, override.get_value_string(), override.value()
+    if not isinstance(sweep, Sweep):
+        raise ConfigError(f"`{key}` must be swept by one of {FORMS}, but got {text!r}")
+    unknown = sorted(sweep.tags - {"log"})
+    if unknown:
+        raise ConfigError(f"`{key}` must have no tag but log, but got {text!r}{did_you_mean(unknown[0], ['log'])}")
+    log = "log" in sweep.tags
+    if isinstance(sweep, IntervalSweep):
+        return _interval(key, text, sweep, log)
+    if log:
+        raise ConfigError(f"`{key}` must be an interval where it is tagged log, but got {text!r}")
+    if isinstance(sweep, RangeSweep):
+        return _range(key, text, sweep)
+    assert isinstance(sweep, ChoiceSweep)
+    return _choice(key, text, sweep)
+
+
+def _interval(key: str, text: str, sweep: IntervalSweep, log: bool) -> Dimension:
+    low, high = sweep.start, sweep.end
+    assert low is not None
+    assert high is not None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ConfigError(f"`{key}` must have finite bounds, but got {text!r}")
+    if low > high:
+        raise ConfigError(f"`{key}` must have its lower bound first, but got {text!r}; write interval({high:g},{low:g})")
+    if log and not low > 0:
+        raise ConfigError(f"`{key}` must have a lower bound > 0 where it is tagged log, but got {text!r}")
+    kind: Literal["int", "float"] = "int" if isinstance(low, int) else "float"
+    return Dimension(key, kind, float(low), float(high), log=log)
+
+
+def _range(key: str, text: str, sweep: RangeSweep) -> Dimension:
+    bounds = (sweep.start, sweep.stop, sweep.step)
+    if not all(math.isfinite(bound) for bound in bounds if bound is not None):
+        raise ConfigError(f"`{key}` must have finite bounds, but got {text!r}")
+    # The decimals that were written, so that range(0,1,0.1) ends at 0.9 and not at 0.9 + 1e-16.
+    start, stop, step = (Decimal(repr(bound)) for bound in bounds)
+    if step == 0:
+        raise ConfigError(f"`{key}` must have a step other than 0, but got {text!r}")
+    if (stop - start) / step <= 0:
+        raise ConfigError(f"`{key}` must hold a value, but got {text!r}, which is empty; the stop is exclusive")
+    if abs(step) > abs(stop - start):
+        raise ConfigError(f"`{key}` must have a step within its range, but got {text!r}")
+    last = start + (math.ceil((stop - start) / step) - 1) * step
+    kind: Literal["int", "float"] = "int" if all(isinstance(bound, int) for bound in bounds) else "float"
+    low, high = sorted((float(start), float(last)))
+    return Dimension(key, kind, low, high, step=float(abs(step)))
+
+
+def _choice(key: str, text: str, sweep: ChoiceSweep) -> Dimension:
+    choices = tuple(item.text if isinstance(item, QuotedString) else item for item in sweep.list)
+    for choice in choices:
+        if not (choice is None or isinstance(choice, str | int | float)) or choice != choice:
+            raise ConfigError(f"`{key}` must be chosen among texts, numbers, true, false and null, but got {text!r}")
+    if len({(type(choice), choice) for choice in choices}) < len(choices):
+        raise ConfigError(f"`{key}` must have each choice once, but got {text!r}")
+    return Dimension(key, "categorical", choices=choices)
+
+
+def fit(dimension: Dimension, hint: Any) -> Dimension:
+    """Return a dimension whose values are of its field's type.
+
+    Parameters
+    ----------
+    dimension : Dimension
+    hint : Any
+        Annotation of the field that it sweeps.
+
+    Raises
+    ------
+    ConfigError
+        If they cannot be.
+    """
+    if hint is Any:
+        return dimension
+    key = dimension.key
+    if dimension.kind == "categorical":
+        choices = tuple(convert(hint, choice, key) for choice in dimension.choices)
+        return Dimension(key, "categorical", choices=choices)
+    plain = {member for member in _members(hint) if member is not type(None)}
+    if float in plain or (dimension.kind == "int" and int in plain):
+        return dimension
+    got = to_grammar(dimension)
+    if int in plain:
+        raise ConfigError(f"`{key}` must be an integer, but got {got!r}; write int({got})")
+    members = [choice for member in plain if get_origin(member) is Literal for choice in get_args(member)]
+    example = ",".join(map(str, members)) if members else "true,false" if bool in plain else "a,b"
+    raise ConfigError(f"`{key}` must be {describe(hint)}, but got {got!r}; write {key}={example}")
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
+
+
+def to_grammar(dimension: Dimension) -> str:
+    """Return the text that `dimension` reads back from."""
+    if dimension.kind == "categorical":
+        # Hydra prints booleans as Python does; its grammar reads both.
+        items = [QuotedString(c, Quote.single) if isinstance(c, str) else c for c in dimension.choices]
+        return f"choice({','.join(Override._get_value_element_as_str(item) for item in items)})"
+    if dimension.step is not None:
+        return _range_text(dimension)
+    number = _whole if dimension.kind == "int" else repr
+    text = f"interval({number(dimension.low)},{number(dimension.high)})"
+    text = f"tag(log,{text})" if dimension.log else text
+    return f"int({text})" if dimension.kind == "int" else text
+
+
+def _range_text(dimension: Dimension) -> str:
+    assert dimension.step is not None
+    if dimension.kind == "int":
+        return f"range({_whole(dimension.low)},{_whole(dimension.high + dimension.step)},{_whole(dimension.step)})"
+    stop = Decimal(repr(dimension.high)) + Decimal(repr(dimension.step))
+    return f"range({dimension.low!r},{float(stop)!r},{dimension.step!r})"
+
+
+def _whole(number: float) -> str:
+    return str(int(number))
+
+
+def read_space(texts: Mapping[str, str]) -> SearchSpace:
+    """Return the space of dotted keys and what each may be, in the order of the keys' names.
+
+    The order does not depend on how the keys were given, so that the same space is the same study.
+    """
+    return SearchSpace(tuple(dimension(parse(f"{key}={texts[key]}")) for key in sorted(texts)))
+
+
+def write_space(space: SearchSpace) -> dict[str, str]:
+    """Return the mapping that `read_space` reads back."""
+    return {d.key: to_grammar(d) for d in space.dimensions}
