@@ -254,8 +254,9 @@ def _initialise(place: _Place) -> None:
 
 def _start(place: _Place) -> None:
     if not _settle(place):
-        # Left by a killed server, and its number may by now be another process's.
-        (place.data / "postmaster.pid").unlink(missing_ok=True)
+        # Left by a killed server: its number may by now be another process's, or a zombie's that nobody reaps.
+        for left_over in (place.data / "postmaster.pid", place.socket / f".s.PGSQL.{PORT}.lock"):
+            left_over.unlink(missing_ok=True)
         _write_options(place)
         # pg_ctl gives the server a session of its own: Ctrl-C at a command does not reach it.
         _run(place, "pg_ctl", "-D", str(place.data), "-l", str(place.log), "-t", str(START_TIMEOUT), "-w", "start")

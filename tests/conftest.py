@@ -1,0 +1,56 @@
+"""Fixtures that several folders of tests share."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.data_pipeline.embedded import stop_server
+
+TABLES = ("ohlcv_data", "sweep", "trial", "trial_blocks", "holdout_opening")
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A data directory for the whole session, that also a server started by root can enter."""
+    folder = Path(tempfile.mkdtemp(prefix="alphapulse-"))
+    folder.chmod(0o755)
+    yield folder
+    stop_server(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(home: Path) -> Iterator[dict[str, str]]:
+    """The environment of every test and of the commands that tests start: nothing of the user's is touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHAPULSE_HOME", str(home))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def session_database(environment: dict[str, str]) -> Iterator[Database]:
+    """The embedded server, or the one that DB_* name, migrated to head."""
+    database = open_database()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def database(session_database: Database) -> Iterator[Database]:
+    """The session's database; what a test leaves in its tables is removed."""
+    yield session_database
+    clean(session_database)
+
+
+def clean(database: Database) -> None:
+    """Empty all tables, Optuna's too."""
+    with database.sync_engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {', '.join(TABLES)}"))
+        connection.execute(text("DROP SCHEMA IF EXISTS optuna CASCADE"))
