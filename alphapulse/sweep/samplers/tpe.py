@@ -1,0 +1,327 @@
+"""Tree-structured Parzen estimator: what the good trials have that the others have not."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from alphapulse.compiling import jit
+from alphapulse.numerics import exp, log, normal_cdf, normal_quantile
+from alphapulse.sweep.samplers._base import HistorySampler
+from alphapulse.sweep.samplers._encoding import CATEGORICAL, STEPPED, Encoding
+from alphapulse.sweep.samplers._pareto import crowding_distance, non_domination_rank
+from alphapulse.sweep.space import SearchSpace
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+
+N_BELOW = 25
+"""Most trials that count as good, as Optuna's `default_gamma`."""
+
+N_BELOW_PARETO = 100
+"""The same with several objectives; Optuna has no bound there, which would let the cost of a proposal grow."""
+
+N_KEPT = 512
+"""Trials kept beside the good ones: beyond, a uniform random sample, so that the cost of a proposal stays flat."""
+
+TABLE_SIZE = 64
+"""Stepped dimensions up to this size have the exact mass of each value in each kernel."""
+
+TINY = 1e-300
+
+
+class TPESampler(HistorySampler):
+    """Optuna's TPE (defaults of Optuna 5) with one fit a generation.
+
+    The trials are split into the best min(ceil(n/10), 25) and the others; each group is a mixture of products of
+    truncated normals (categorical: of smoothed counts), one kernel a trial and a flat prior kernel. A proposal is the
+    one of `n_ei_candidates` draws from the good mixture with the highest ratio of the two densities; the proposals of
+    a generation share the mixtures and draw candidates of their own.
+
+    With several objectives the good trials are the first in order of non-domination rank, then crowding distance, and
+    the dimensions are independent unless `multivariate` says otherwise, as Optuna does.
+
+    Failed trials rank last: they count as bad, where Optuna leaves them out, so that the search keeps away from them.
+
+    Parameters
+    ----------
+    n_startup_trials : int, default 10
+        Random trials before the first fit; the lag makes it two generations at least.
+    n_ei_candidates : int, default 24
+        Draws a proposal.
+    multivariate : bool, optional
+        Whether a proposal is drawn jointly; None is Optuna's own: with a single objective.
+    """
+
+    name: ClassVar[str] = "tpe"
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        directions: Sequence[str],
+        generation_size: int | None = None,
+        n_startup_trials: int | None = None,
+        n_ei_candidates: int | None = None,
+        multivariate: bool | None = None,
+    ) -> None:
+        super().__init__(space, seed=seed, directions=directions, generation_size=generation_size or 32)
+        self.n_startup_trials = n_startup_trials or 10
+        self.n_ei_candidates = n_ei_candidates or 24
+        self.multivariate = self.n_objectives == 1 if multivariate is None else multivariate
+        p = len(space)
+        self._n_seen = 0
+        self._n_elite = N_BELOW if self.n_objectives == 1 else N_BELOW_PARETO
+        # Elite in order of rank; the others in the order of their trials, with the key that decides who stays.
+        self._elite = _Rows.empty(p, self.n_objectives)
+        self._others = _Rows.empty(p, self.n_objectives)
+
+    def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:
+        k = len(parameters)
+        fresh = _Rows(
+            np.arange(self._n_seen, self._n_seen + k),
+            self.encoding.encode(parameters),
+            losses,
+            self.uniforms(generation, k, stream=1),
+        )
+        self._n_seen += k
+        ranked = _Rows.join(self._elite, fresh)
+        ranked = ranked.take(_order(ranked.losses))
+        self._elite = ranked.take(np.arange(min(self._n_elite, len(ranked.number))))
+        rest = _Rows.join(self._others, ranked.take(np.arange(self._n_elite, len(ranked.number))))
+        if len(rest.number) > N_KEPT:
+            rest = rest.take(np.argsort(rest.key, kind="stable")[:N_KEPT])
+        self._others = rest.take(np.argsort(rest.number, kind="stable"))
+
+    def _draw(self, generation: int) -> Float64Array2D:
+        m, p = self.generation_size, len(self.space)
+        if self._n_seen < self.n_startup_trials:
+            return self.encoding.decode(self.uniforms(generation, m, p))
+        n_below = min(-(-self._n_seen // 10), self._n_elite)
+        below = self._elite.take(np.sort(np.arange(min(n_below, len(self._elite.number)))))
+        above = _Rows.join(self._others, self._elite.take(np.arange(len(below.number), len(self._elite.number))))
+        below = below.take(np.argsort(below.number, kind="stable"))
+        above = above.take(np.argsort(above.number, kind="stable"))
+        weights_below = _weights(len(below.number)) if self.n_objectives == 1 else np.ones(len(below.number))
+        weights_above = _weights(len(above.number))
+        if self.multivariate:
+            groups = [np.arange(p)]
+        else:
+            groups = [np.array([j]) for j in range(p)]
+        unit = np.empty((m, p))
+        for group in groups:
+            draws = self.uniforms(generation, m, self.n_ei_candidates, 1 + len(group), stream=2 + int(group[0]))
+            layout = _Layout.of(self.encoding, group)
+            unit[:, group] = _best_candidates(
+                np.ascontiguousarray(below.unit[:, group]), weights_below,
+                np.ascontiguousarray(above.unit[:, group]), weights_above,
+                layout.kind, layout.size, layout.edges, layout.offsets, draws,
+            )  # fmt: skip
+        return self.encoding.decode(unit)
+
+
+class _Rows:
+    """Trials as columns: number (n,), unit (n, p), losses (n, n_objectives), random key (n,)."""
+
+    def __init__(self, number: Int64Array1D, unit: Float64Array2D, losses: Float64Array2D, key: Float64Array1D) -> None:
+        self.number, self.unit, self.losses, self.key = number, unit, losses, key
+
+    @classmethod
+    def empty(cls, p: int, n_objectives: int) -> "_Rows":
+        return cls(np.empty(0, np.int64), np.empty((0, p)), np.empty((0, n_objectives)), np.empty(0))
+
+    @classmethod
+    def join(cls, a: "_Rows", b: "_Rows") -> "_Rows":
+        return cls(
+            np.concatenate([a.number, b.number]), np.concatenate([a.unit, b.unit]),
+            np.concatenate([a.losses, b.losses]), np.concatenate([a.key, b.key]),
+        )  # fmt: skip
+
+    def take(self, places: Int64Array1D) -> "_Rows":
+        return _Rows(self.number[places], self.unit[places], self.losses[places], self.key[places])
+
+
+class _Layout:
+    """Where the exact masses of a group of dimensions lie.
+
+    kind (q,) and size (q,) as in `Encoding`, size 0 where the density is used; edges (cells + q,) of the tabled
+    cells in the unit interval, offsets (q,) of the first of each dimension, among edges.
+    """
+
+    def __init__(self, kind: np.ndarray, size: Int64Array1D, edges: Float64Array1D, offsets: Int64Array1D) -> None:
+        self.kind, self.size, self.edges, self.offsets = kind, size, edges, offsets
+
+    @classmethod
+    def of(cls, encoding: Encoding, group: Int64Array1D) -> "_Layout":
+        size = encoding.size[group].copy()
+        edges: list[Float64Array1D] = []
+        offsets = np.zeros(len(group), np.int64)
+        for i, j in enumerate(group):
+            offsets[i] = sum(len(e) for e in edges)
+            if encoding.kind[j] == STEPPED and size[i] > TABLE_SIZE:
+                size[i] = 0
+            if encoding.kind[j] == CATEGORICAL or size[i] == 0:
+                edges.append(np.zeros(size[i] + 1))
+                continue
+            at = encoding.low[j] + (np.arange(size[i] + 1) - 0.5) * encoding.step[j]
+            if encoding.logarithmic[j]:
+                at = np.array([log(float(x)) for x in at])
+            edges.append((at - encoding.start[j]) / encoding.width[j])
+        return cls(encoding.kind[group], size, np.concatenate(edges), offsets)
+
+
+def _order(losses: Float64Array2D) -> Int64Array1D:
+    """Return the places (n,) of losses (n, n_objectives), best first, ties in the order given."""
+    if losses.shape[1] == 1:
+        return np.argsort(losses[:, 0], kind="stable")
+    rank = non_domination_rank(losses)
+    return np.lexsort((-crowding_distance(losses, rank), rank))
+
+
+def _weights(n: int) -> Float64Array1D:
+    """Return the weights (n,) of trials in order: a ramp from 1/n to 1, flat over the last 25 (Bergstra 2013)."""
+    if n < 25:
+        return np.ones(n)
+    ramp = 1.0 / n + (1.0 - 1.0 / n) * np.arange(n - 25) / max(n - 26, 1)
+    return np.concatenate([ramp, np.ones(25)])
+
+
+@jit
+def _bandwidths(unit):  # type: ignore[no-untyped-def]
+    """Return sigma (n + 1, q): the farther neighbour's distance, within [1/min(100, n+2), 1]; the prior's is 1."""
+    n, q = unit.shape
+    sigma = np.ones((n + 1, q))
+    smallest = 1.0 / min(100.0, n + 2.0)
+    for j in range(q):
+        order = np.argsort(unit[:, j], kind="mergesort")
+        for i in range(n):
+            x = unit[order[i], j]
+            left = x - (unit[order[i - 1], j] if i > 0 else 0.0)
+            right = (unit[order[i + 1], j] if i < n - 1 else 1.0) - x
+            # The ends of the range are no neighbours of the outermost trials (consider_endpoints=False).
+            if n >= 2:
+                left = right if i == 0 else left
+                right = left if i == n - 1 else right
+            sigma[order[i], j] = min(max(max(left, right), smallest), 1.0)
+    return sigma
+
+
+@jit
+def _fit(unit, weights, kind, size, edges, offsets):  # type: ignore[no-untyped-def]
+    """Return the mixture over n trials and the prior.
+
+    Centres (n+1, q), sigma of the draws, inverse sigma of the density, log weight with the normalisation (n+1,),
+    log masses of the tabled cells (n+1, n_edges), probability of each kernel (n+1,).
+    """
+    n, q = unit.shape
+    sigma = _bandwidths(unit)
+    centre = np.full((n + 1, q), 0.5)
+    centre[:n] = unit
+    inverse = np.zeros((n + 1, q))
+    table = np.zeros((n + 1, edges.size))
+    constant = np.empty(n + 1)
+    probability = np.empty(n + 1)
+    total = 1.0
+    for k in range(n):
+        total += weights[k]
+    for k in range(n + 1):
+        probability[k] = (weights[k] if k < n else 1.0) / total
+        constant[k] = log(probability[k])
+        for j in range(q):
+            first = offsets[j]
+            if kind[j] == 0:
+                # Counts smoothed by the prior weight, spread over the kernels as Optuna does.
+                prior = 1.0 / (n + 1)
+                mass = 1.0 + size[j] * prior if k < n else size[j] * prior
+                seen = min(int(np.floor(unit[k, j] * size[j])), size[j] - 1) if k < n else -1
+                for c in range(size[j]):
+                    table[k, first + c] = log((prior + (1.0 if c == seen else 0.0)) / mass)
+                continue
+            s, mu = sigma[k, j], centre[k, j]
+            whole = normal_cdf((1.0 - mu) / s) - normal_cdf(-mu / s)
+            if size[j] > 0:
+                left = normal_cdf((edges[first] - mu) / s)
+                for c in range(size[j]):
+                    right = normal_cdf((edges[first + c + 1] - mu) / s)
+                    table[k, first + c] = log(max(right - left, TINY) / whole)
+                    left = right
+            else:
+                inverse[k, j] = 1.0 / s
+                constant[k] -= log(s * whole)
+    return centre, sigma, inverse, constant, table, probability
+
+
+@jit
+def _log_density(x, cell, kind, size, offsets, centre, inverse, constant, table, scratch):  # type: ignore[no-untyped-def]
+    """Return the logarithm of the mixture at one point: x (q,) where dense, cell (q,) where tabled."""
+    n, q = centre.shape
+    for k in range(n):
+        scratch[k] = constant[k]
+    for j in range(q):
+        if size[j] > 0:
+            place = offsets[j] + cell[j]
+            for k in range(n):
+                scratch[k] += table[place, k]
+        else:
+            for k in range(n):
+                z = (x[j] - centre[k, j]) * inverse[k, j]
+                scratch[k] -= 0.5 * z * z
+    peak = scratch[0]
+    for k in range(1, n):
+        peak = max(peak, scratch[k])
+    total = 0.0
+    for k in range(n):
+        total += exp(scratch[k] - peak)
+    return peak + log(total)
+
+
+@jit
+def _best_candidates(below, weights_below, above, weights_above, kind, size, edges, offsets, draws):  # type: ignore[no-untyped-def]
+    """Return the proposals (m, q) in the unit cube: of each row of draws (m, n_candidates, 1+q) the best ratio."""
+    m, n_candidates, _ = draws.shape
+    q = kind.size
+    centre, sigma, inverse, constant, table, probability = _fit(below, weights_below, kind, size, edges, offsets)
+    other_centre, _, other_inverse, other_constant, other_table, _ = _fit(
+        above, weights_above, kind, size, edges, offsets
+    )
+    # A column a cell: the kernels of one cell lie side by side.
+    table, other_table = np.ascontiguousarray(table.T), np.ascontiguousarray(other_table.T)
+    n = centre.shape[0]
+    scratch = np.empty(max(n, other_centre.shape[0]))
+    low, span = np.empty((n, q)), np.empty((n, q))
+    for k in range(n):
+        for j in range(q):
+            low[k, j] = normal_cdf(-centre[k, j] / sigma[k, j])
+            span[k, j] = normal_cdf((1.0 - centre[k, j]) / sigma[k, j]) - low[k, j]
+    out = np.empty((m, q))
+    x, cell = np.empty(q), np.zeros(q, np.int64)
+    for i in range(m):
+        best = -np.inf
+        for c in range(n_candidates):
+            k, passed = 0, probability[0]
+            while k < n - 1 and draws[i, c, 0] >= passed:
+                k += 1
+                passed += probability[k]
+            for j in range(q):
+                u, first = draws[i, c, 1 + j], offsets[j]
+                if kind[j] == 0:
+                    place, mass = 0, exp(table[first, k])
+                    while place < size[j] - 1 and u >= mass:
+                        place += 1
+                        mass += exp(table[first + place, k])
+                    cell[j], x[j] = place, (place + 0.5) / size[j]
+                    continue
+                x[j] = centre[k, j] + sigma[k, j] * normal_quantile(low[k, j] + u * span[k, j])
+                x[j] = min(max(x[j], 0.0), 1.0)
+                if size[j] > 0:
+                    place = 0
+                    while place < size[j] - 1 and x[j] >= edges[first + place + 1]:
+                        place += 1
+                    cell[j], x[j] = place, 0.5 * (edges[first + place] + edges[first + place + 1])
+            score = _log_density(x, cell, kind, size, offsets, centre, inverse, constant, table, scratch)
+            score -= _log_density(
+                x, cell, kind, size, offsets, other_centre, other_inverse, other_constant, other_table, scratch
+            )
+            if score > best or c == 0:
+                best = score
+                out[i] = x
+    return out
