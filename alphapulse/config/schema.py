@@ -54,10 +54,12 @@ def _check_dates(prefix: str, start: str | None, end: str | None) -> None:
             try:
                 moment = datetime.datetime.fromisoformat(text)
             except ValueError:
-                raise ConfigError(f"`{prefix}.{key}` must be an ISO date such as 2010-01-31, but got {text!r}") from None
+                raise ConfigError(
+                    f"`{prefix}.{key}` must be an ISO date such as 2010-01-31, but got {text!r}"
+                ) from None
             moments.append(moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC))
-    if len(moments) == 2 and not moments[0] < moments[1]:
-        raise ConfigError(f"`{prefix}.start` must be before `{prefix}.end`, but got {start} and {end}")
+    if len(moments) == 2 and moments[0] > moments[1]:
+        raise ConfigError(f"`{prefix}.start` must not be after `{prefix}.end`, but got {start} and {end}")
 
 
 def _check_symbols(key: str, symbols: tuple[str, ...]) -> None:
@@ -83,7 +85,7 @@ class DataConfig:
     timeframe : str
         Length of a bar.
     start, end : str, optional
-        ISO dates, UTC; the first scored bar is not before `start`, the last is before `end`.
+        ISO dates, UTC; the first scored bar is not before `start`, the last not after `end`, which is a whole day.
     max_staleness : str
         Age beyond which a joined value is unknown ("7d", "36h").
     """
@@ -103,7 +105,9 @@ class DataConfig:
         _check_timeframe("data.timeframe", self.timeframe)
         _check_dates("data", self.start, self.end)
         if not _DURATION.fullmatch(self.max_staleness):
-            raise ConfigError(f"`data.max_staleness` must be a duration such as 7d or 36h, but got {self.max_staleness!r}")
+            raise ConfigError(
+                f"`data.max_staleness` must be a duration such as 7d or 36h, but got {self.max_staleness!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -450,9 +454,9 @@ class DownloadDataConfig:
     symbols : tuple of str
         Empty is the provider's own: both samples, ^GSPC and ^VIX, or all in the file.
     timeframe : str, optional
-        Length of a bar; None is 1d, or all in the file.
+        Length of a bar; None is the provider's own: 1d, for yfinance 1d and 1h, or all in the file.
     start, end : str, optional
-        ISO dates, UTC; `end` is exclusive.
+        ISO dates, UTC; both belong to the range.
     """
 
     symbols: tuple[str, ...] = ()

@@ -12,9 +12,7 @@ import asyncpg
 import numpy as np
 import pandas as pd
 
-from alphapulse.data_pipeline.blocking import run_blocking
 from alphapulse.data_pipeline.providers.base import Fetched
-from alphapulse.errors import DataError
 
 if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database
@@ -83,19 +81,17 @@ def write_bars(database: "Database", series: Iterable[Fetched]) -> list[Written]
 
     Raises
     ------
-    DataError
-        If the database refuses the bars; nothing is stored then.
+    DatabaseError
+        If the database refuses; nothing is stored then.
     """
-    return run_blocking(_write(database, sorted(series, key=lambda one: (one.symbol, one.timeframe))))
+    return database.run(_write(database, sorted(series, key=lambda one: (one.symbol, one.timeframe))))
 
 
 async def _write(database: "Database", series: Sequence[Fetched]) -> list[Written]:
-    connection = await asyncpg.connect(**database.asyncpg_options)
+    connection = await database.connect()
     try:
         async with connection.transaction():
             return [await _write_one(connection, one) for one in series]
-    except asyncpg.PostgresError as error:
-        raise DataError(f"The bars could not be stored ({error}); nothing was written.") from error
     finally:
         await connection.close()
 

@@ -1,0 +1,123 @@
+"""Bars that a study needs are in the database before it reads them: the sample's always, Yahoo's where absent."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from alphapulse.backtesting.joining import DAY, timeframe_length
+from alphapulse.data_pipeline.providers.base import Fetched, Provider, UnreachableError
+from alphapulse.data_pipeline.providers.sample_provider import FILES, SampleProvider
+from alphapulse.data_pipeline.ranges import Moment
+from alphapulse.data_pipeline.storage.db_writer import write_bars
+from alphapulse.errors import DataError
+
+if TYPE_CHECKING:
+    from alphapulse.data_pipeline.database import Database
+
+COUNT = "SELECT count(*) FROM ohlcv_data WHERE symbol = $1 AND timeframe = $2"
+EXTENT = "SELECT min(timestamp), max(timestamp) FROM ohlcv_data WHERE symbol = $1 AND timeframe = $2"
+EXISTS = """
+    SELECT EXISTS (SELECT FROM ohlcv_data WHERE symbol = $1 AND timeframe = $2
+    AND timestamp >= coalesce($3, '-infinity'::timestamptz) AND timestamp < coalesce($4, 'infinity'::timestamptz))"""
+
+
+def ensure_bars(
+    database: "Database",
+    source: str,
+    symbols: Sequence[str],
+    timeframe: str,
+    start: pd.Timestamp | None,
+    stop: pd.Timestamp | None,
+    *,
+    required: bool = True,
+) -> None:
+    """Put bars into the database that its source can give and that are not there.
+
+    What is there is left alone, so that a study's data does not change under it.
+
+    Parameters
+    ----------
+    source : {"sample", "yahoo", "database"}
+        As `data.source`; "database" fetches nothing.
+    start, stop : Timestamp, optional
+        The range [start, stop) that is needed; None is open.
+    required : bool
+        Whether bars that Yahoo does not have are an error.
+
+    Raises
+    ------
+    DataError
+        If the source cannot be reached, or lacks `required` bars.
+    """
+    if source == "sample":
+        held = [symbol for symbol in symbols if symbol in FILES and timeframe == "1d"]
+        series = SampleProvider().fetch(held, ["1d"], None, None) if held else []
+        incomplete = [one for one in series if _ask(database, COUNT, one.symbol, "1d")[0] < len(one.bars)]
+        if incomplete:
+            write_bars(database, incomplete)
+    elif source == "yahoo":
+        from alphapulse.data_pipeline.providers.yfinance_provider import YFinanceProvider
+
+        absent = [symbol for symbol in symbols if not _ask(database, EXISTS, symbol, timeframe, start, stop)[0]]
+        if absent:
+            write_bars(database, _fetch_all(YFinanceProvider(), absent, timeframe, start, stop, required=required))
+
+
+def _fetch_all(
+    provider: Provider,
+    symbols: Sequence[str],
+    timeframe: str,
+    start: pd.Timestamp | None,
+    stop: pd.Timestamp | None,
+    *,
+    required: bool,
+) -> list[Fetched]:
+    # Daily history is fetched whole: the next study may start earlier, and adjusted prices must be of one day.
+    # Intraday, Yahoo has a short window and refuses what starts before it.
+    bounds = (None, None) if timeframe_length(timeframe) >= DAY else (start, stop)
+    fetched = []
+    for symbol in symbols:
+        try:
+            fetched += list(provider.fetch([symbol], [timeframe], *bounds))
+        except UnreachableError:
+            raise
+        except DataError:
+            if required:
+                raise
+    return fetched
+
+
+def _ask(database: "Database", query: str, *arguments: object) -> Any:
+    """Return the one row of the answer."""
+
+    async def ask() -> Any:
+        connection = await database.connect()
+        try:
+            return await connection.fetchrow(query, *arguments)
+        finally:
+            await connection.close()
+
+    return database.run(ask())
+
+
+def no_bars(database: "Database", source: str, symbol: str, timeframe: str, start: Moment, end: Moment) -> str:
+    """Return the line that says that a symbol has no bars in a range, and what to do."""
+    wanted = f" in [{start or 'the first'}, {end or 'the last'}]" if start or end else ""
+    first, last = _ask(database, EXTENT, symbol, timeframe)
+    if first is not None:
+        advice = f"stored are {_short(first)} to {_short(last)}, so change data.start and data.end, or download more"
+    elif symbol in FILES:
+        advice = "the sample has daily bars only; set data.timeframe=1d"
+    else:
+        quoted = f"data.symbols=[{symbol}]" if symbol.isalnum() else f"'data.symbols=[{symbol}]'"
+        more = "" if timeframe == "1d" else f" data.timeframe={timeframe}"
+        advice = f"run `python -m alphapulse.download {quoted}{more}`"
+        if source == "sample":
+            advice += f" and set data=database, or take {' or '.join(FILES)}"
+    return f"No bars for {symbol!r} {timeframe}{wanted}; {advice}."
+
+
+def _short(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d" if moment.hour == moment.minute == 0 else "%Y-%m-%dT%H:%MZ")
