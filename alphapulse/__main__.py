@@ -1,0 +1,23 @@
+"""The list of commands: `python -m alphapulse`."""
+
+COMMANDS = {
+    "sweep": "search a strategy's parameters, with a verdict: skill or luck",
+    "backtest": "one backtest with its tear sheet",
+    "download": "bring bars into the database",
+    "replay": "a stored trial again, exactly",
+    "report": "the report of a stored sweep",
+    "dashboard": "optuna-dashboard on this database",
+    "db": "set the database up: init ADMIN_URL, upgrade, url",
+}
+
+
+def main() -> None:
+    """Print the commands."""
+    print("alphapulse: parameter sweeps of trading strategies that tell skill from luck\n")
+    for name, purpose in COMMANDS.items():
+        print(f"  python -m alphapulse.{name:<10} {purpose}")
+    print("\nEach has --help.")
+
+
+if __name__ == "__main__":
+    main()

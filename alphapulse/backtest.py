@@ -1,0 +1,16 @@
+"""One backtest with its tear sheet: `python -m alphapulse.backtest`."""
+
+from alphapulse.config.command import command
+from alphapulse.config.schema import BacktestConfig
+
+
+@command("backtest", BacktestConfig)
+def main(config: BacktestConfig) -> None:
+    """Run the command."""
+    from alphapulse.sweep.single import run_backtest
+
+    run_backtest(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Typed configurations from what Hydra composed, strategy and search space included, and back to plain values."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from alphapulse.backtesting.models import EngineParams
+from alphapulse.config.building import build, convert, field_types, unknown_key
+from alphapulse.config.grammar import fit, read_space, write_space
+from alphapulse.config.schema import SweepConfig
+from alphapulse.errors import AlphaPulseError, ConfigError
+from alphapulse.strategies.resolve import StrategyDefinition, resolve
+from alphapulse.sweep.space import Dimension, SearchSpace
+
+Config = TypeVar("Config")
+
+TARGET = "_target_"
+
+
+def assemble(cls: type[Config], values: Mapping[str, Any], search_path: str | None = None) -> Config:
+    """Return the configuration `cls` of plain `values`.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass of `config.schema`.
+    values : mapping
+        Nested plain values by key. `space` maps dotted keys to texts in Hydra's sweep grammar.
+    search_path : str, optional
+        Directory that a strategy of the user's own is imported from.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value or a space impossible.
+    StrategyError
+        If the strategy cannot be imported.
+    """
+    given = dict(values)
+    texts = given.pop("space", None)
+    definition = None
+    if "strategy" in field_types(cls) and "strategy" in given:
+        definition = _define(given["strategy"], search_path)
+        given["strategy"] = _complete(definition, given["strategy"])
+    config = build(cls, given)
+    if isinstance(config, SweepConfig):
+        if definition is None:
+            definition = _define(config.strategy, search_path)
+        space = check_space(read_space(texts or {}), definition)
+        _try_engine(config.engine, space)
+        _try_strategy(definition, config.strategy, space)
+        return replace(config, space=space)
+    if definition is not None:
+        _try_strategy(definition, given["strategy"], SearchSpace(()))
+    return config
+
+
+def disassemble(config: Any) -> dict[str, Any]:
+    """Return a configuration as plain values that `assemble` reads back; `db` is left out, since it has a password."""
+    return {
+        f.name: write_space(value) if isinstance(value, SearchSpace) else _plain(value)
+        for f in fields(config)
+        if f.name != "db"
+        for value in [getattr(config, f.name)]
+    }
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """Return every key of `cls` with its default, as plain values; the strategy's own are not known here."""
+    return {name: _default(cls, name, hint) for name, hint in field_types(cls).items() if hint is not SearchSpace}
+
+
+def check_space(space: SearchSpace, definition: StrategyDefinition) -> SearchSpace:
+    """Return `space` with every dimension made to fit the field that it sweeps.
+
+    Raises
+    ------
+    ConfigError
+        If a key is not one that can be swept, or its values are not of the field's type.
+    """
+    known = swept_fields(definition)
+    dimensions = []
+    for d in space.dimensions:
+        if d.key not in known:
+            raise unknown_key(d.key, list(known)) if d.key.startswith(("strategy.", "engine.")) else _not_swept(d.key)
+        dimensions.append(fit(d, known[d.key]))
+    return SearchSpace(tuple(dimensions))
+
+
+def swept_fields(definition: StrategyDefinition) -> dict[str, Any]:
+    """Return the type of every key that can be swept, by dotted name."""
+    known = {f"strategy.{name}": parameter.type for name, parameter in definition.parameters.items()}
+    for name, hint in field_types(EngineParams).items():
+        if is_dataclass(hint) and isinstance(hint, type):
+            known |= {f"engine.{name}.{inner}": inner_hint for inner, inner_hint in field_types(hint).items()}
+        else:
+            known[f"engine.{name}"] = hint
+    return known
+
+
+def _not_swept(key: str) -> ConfigError:
+    return ConfigError(f"`{key}` must have one value in a sweep, only strategy.* and engine.* are searched; run once for each")
+
+
+def _define(strategy: Any, search_path: str | None) -> StrategyDefinition:
+    target = strategy.get(TARGET) if isinstance(strategy, Mapping) else None
+    if not isinstance(target, str) or not target:
+        raise ConfigError(f"`strategy.{TARGET}` must be a dotted path such as my_module.MyStrategy, but got {target!r}")
+    return resolve(target, search_path)
+
+
+def _complete(definition: StrategyDefinition, strategy: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = definition.parameters
+    for name in strategy:
+        if name != TARGET and name not in parameters:
+            raise unknown_key(f"strategy.{name}", [f"strategy.{known}" for known in parameters])
+    return {TARGET: strategy[TARGET]} | {
+        name: convert(parameter.type, strategy[name], f"strategy.{name}") if name in strategy else parameter.default
+        for name, parameter in parameters.items()
+    }
+
+
+def _try_engine(engine: EngineParams, space: SearchSpace) -> None:
+    for d in space.dimensions:
+        if d.key.startswith("engine."):
+            for value in _ends(d):
+                _try(lambda name=d.key, value=value: _engine_with(engine, name.removeprefix("engine."), value))
+
+
+def _engine_with(engine: EngineParams, name: str, value: Any) -> EngineParams:
+    if name.startswith("stop."):
+        return replace(engine, stop=replace(engine.stop, **{name.removeprefix("stop."): value}))
+    return replace(engine, **{name: value})
+
+
+def _try_strategy(definition: StrategyDefinition, strategy: Mapping[str, Any], space: SearchSpace) -> None:
+    """Refuse a strategy that neither the given values, nor the low nor the high ends of the space can build.
+
+    A strategy may tie parameters together (fast below slow), so that one of these may well be refused.
+    """
+    values = {name: value for name, value in strategy.items() if name != TARGET}
+    swept = [d for d in space.dimensions if d.key.startswith("strategy.")]
+    candidates = [values] + [
+        values | {d.key.removeprefix("strategy."): _ends(d)[end] for d in swept} for end in (0, -1) if swept
+    ]
+    errors: list[ConfigError] = []
+    for candidate in candidates:
+        try:
+            _try(lambda candidate=candidate: definition.build(candidate))
+            return
+        except ConfigError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _try(make: Callable[[], Any]) -> None:
+    try:
+        make()
+    except AlphaPulseError as error:
+        raise ConfigError(str(error)) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def _ends(dimension: Dimension) -> tuple[Any, ...]:
+    if dimension.kind == "categorical":
+        return dimension.choices
+    return dimension.value(dimension.low), dimension.value(dimension.high)
+
+
+def _default(cls: type, name: str, hint: Any) -> Any:
+    field = next(f for f in fields(cls) if f.name == name)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return defaults(hint)
+    return _plain(field.default_factory() if callable(field.default_factory) else field.default)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,326 @@
+"""A pass over a command's arguments before Hydra reads them: sweeps become the search space, mistakes one line.
+
+Hydra would take `strategy.ma_window=int(interval(10,250))` for a multirun; here it is one dimension of one study.
+The experiment of `sweeps/` is read in the same pass, and the command line wins over it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.types import Override, OverrideType
+
+from alphapulse.config.building import field_types, unknown_key
+from alphapulse.config.grammar import parse
+from alphapulse.config.resources import resource_dir
+from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.sweep.space import SearchSpace
+
+_KEY_VALUE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@:-]*=")
+
+
+@dataclass(frozen=True)
+class Application:
+    """What a command's arguments may say.
+
+    Attributes
+    ----------
+    config_class : type
+        Dataclass of `config.schema`.
+    config_name : str
+        Primary configuration in conf/.
+    words : tuple of str
+        Keys that the arguments without a `key=` stand for, in order.
+    """
+
+    config_class: type
+    config_name: str
+    words: tuple[str, ...] = ()
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether there is a search space."""
+        return SearchSpace in field_types(self.config_class).values()
+
+    @property
+    def has_strategy(self) -> bool:
+        """Whether there is a strategy."""
+        return "strategy" in field_types(self.config_class)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One file of `sweeps/`: overrides in Hydra's grammar, and the search space as texts by key."""
+
+    name: str | None = None
+    overrides: tuple[str, ...] = ()
+    space: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments, sorted.
+
+    Attributes
+    ----------
+    overrides : tuple of str
+        What Hydra composes.
+    space : mapping of str to str
+        Swept keys and their texts.
+    experiment : str, optional
+        Name of the file of `sweeps/`.
+    """
+
+    overrides: tuple[str, ...]
+    space: Mapping[str, str]
+    experiment: str | None
+
+
+class Conf:
+    """The configuration directories: the user's own first, then the package's."""
+
+    def __init__(self, config_dir: str | None, config_name: str) -> None:
+        own = [Path(config_dir)] if config_dir is not None else []
+        for folder in own:
+            if not folder.is_dir():
+                raise ConfigError(f"`--config-dir` must be a directory, but got {config_dir!r}")
+        self.folders = [*own, resource_dir("conf")]
+        self.sweep_folders = [folder / "sweeps" for folder in own] + [resource_dir("sweeps")]
+        self.choices = self._read_choices(config_name)
+
+    def _read_choices(self, config_name: str) -> dict[str, str]:
+        path = self.find(f"{config_name}.yaml")
+        entries = [] if path is None else (read_yaml(path).get("defaults") or [])
+        pairs = [pair for entry in entries if isinstance(entry, Mapping) for pair in entry.items()]
+        return {str(group): str(option) for group, option in pairs if not str(group).startswith("override ")}
+
+    def find(self, name: str) -> Path | None:
+        """Return the first file of this relative name."""
+        return next((folder / name for folder in self.folders if (folder / name).is_file()), None)
+
+    def options(self, group: str) -> list[str]:
+        """Return the names of a group's options."""
+        return sorted({path.stem for folder in self.folders for path in (folder / group).glob("*.yaml")})
+
+    def experiments(self) -> list[str]:
+        """Return the names of all experiments."""
+        return sorted({path.stem for folder in self.sweep_folders for path in folder.glob("*.yaml")})
+
+    def experiment(self, name: str) -> Experiment:
+        """Return the experiment of this name, or of this file.
+
+        Raises
+        ------
+        ConfigError
+            If there is none, or it is not one.
+        """
+        candidates = [Path(name)] if name.endswith(".yaml") else [f / f"{name}.yaml" for f in self.sweep_folders]
+        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if path is None:
+            known = self.experiments()
+            hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+            raise ConfigError(f"`sweeps` must name an experiment, but got {name!r}{hint}")
+        content = read_yaml(path)
+        for key in content:
+            if key not in ("overrides", "space"):
+                hint = did_you_mean(str(key), ["overrides", "space"])
+                raise ConfigError(f"{path}: an experiment must hold overrides and space, but got {key!r}{hint}")
+        overrides, space = content.get("overrides") or [], content.get("space") or {}
+        if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
+            raise ConfigError(f"{path}: `overrides` must be a list of texts such as data=sample, but got {overrides!r}")
+        if not isinstance(space, Mapping):
+            raise ConfigError(f"{path}: `space` must map keys to texts such as int(interval(10,250)), but got {space!r}")
+        return Experiment(path.stem, tuple(overrides), {str(key): str(text) for key, text in space.items()})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file, empty for an empty one.
+
+    Raises
+    ------
+    ConfigError
+        If it is not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} must be YAML, but {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must be a mapping of keys, but got {type(content).__name__}")
+    return content
+
+
+def read_arguments(application: Application, conf: Conf, arguments: Sequence[str]) -> Arguments:
+    """Return the arguments sorted into Hydra's overrides and the search space.
+
+    Raises
+    ------
+    ConfigError
+        If one is not in Hydra's grammar, its group option is unknown, or it sweeps what cannot be swept.
+    """
+    own = [parse(line) for line in name_words(application, arguments)]
+    check_groups(application, conf, own)
+    if not application.sweeps:
+        for override in own:
+            if override.is_sweep_override():
+                raise ConfigError(
+                    f"`{override.key_or_group}` must have one value here, but got {override.get_value_string()!r}; "
+                    "`python -m alphapulse.sweep` searches"
+                )
+        return Arguments(tuple(str(override.input_line) for override in own), {}, None)
+    experiment = _choose_experiment(conf, own)
+    theirs = [parse(line) for line in experiment.overrides]
+    for override in theirs:
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"sweeps={experiment.name}: `{override.key_or_group}` must have one value among the overrides, "
+                f"but got {override.get_value_string()!r}; put it under space"
+            )
+    check_groups(application, conf, theirs)
+    return _merge(experiment, theirs, own)
+
+
+def _merge(experiment: Experiment, theirs: list[Override], own: list[Override]) -> Arguments:
+    space = dict(experiment.space)
+    given = {override.key_or_group for override in own}
+    kept = [str(override.input_line) for override in theirs if override.key_or_group not in given]
+    for override in own:
+        if override.is_sweep_override():
+            check_swept(override)
+            space[override.key_or_group] = override.get_value_string()
+            continue
+        space.pop(override.key_or_group, None)
+        kept.append(str(override.input_line))
+    return Arguments(tuple(kept), space, experiment.name)
+
+
+def _choose_experiment(conf: Conf, own: list[Override]) -> Experiment:
+    """Return the experiment that `sweeps=` names, or else the one called STRATEGY_daily."""
+    named = _last(own, "sweeps")
+    strategy = _last(own, "strategy")
+    if named is not None:
+        experiment = Experiment() if named in ("none", "null") else conf.experiment(named)
+        fixed = _last([parse(line) for line in experiment.overrides], "strategy")
+        if strategy is not None and fixed not in (None, strategy):
+            raise ConfigError(
+                f"`sweeps={named}` must go with strategy={fixed}, but got strategy={strategy}; "
+                f"use {_suggest(conf, strategy)}"
+            )
+        return experiment
+    if _last(own, "strategy._target_") is not None:
+        return Experiment()
+    fitting = f"{strategy or conf.choices.get('strategy', 'long_short')}_daily"
+    return conf.experiment(fitting) if fitting in conf.experiments() else Experiment()
+
+
+def _suggest(conf: Conf, strategy: str) -> str:
+    fitting = [name for name in conf.experiments() if name.startswith(strategy)]
+    return f"sweeps={fitting[0]}" if fitting else "sweeps=none with a space such as 'strategy.x=interval(1,2)'"
+
+
+def _last(overrides: list[Override], key: str) -> str | None:
+    values = [o.value() for o in overrides if o.key_or_group == key and not o.is_delete()]
+    if not values:
+        return None
+    return "none" if values[-1] is None else str(values[-1])
+
+
+def name_words(application: Application, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `key=` before each word that stands for a key."""
+    words = list(application.words)
+    named = []
+    for argument in arguments:
+        if words and not _KEY_VALUE.match(argument) and not argument.startswith("~"):
+            quoted = argument.replace("\\", "\\\\").replace("'", "\\'")
+            named.append(f"{words.pop(0)}='{quoted}'")
+        else:
+            named.append(argument)
+    return named
+
+
+def check_groups(application: Application, conf: Conf, overrides: list[Override]) -> None:
+    """Raise ConfigError for an option that its group does not have, or a search over groups."""
+    searches_elsewhere = any(override.key_or_group == "hydra.searchpath" for override in overrides)
+    seen: dict[str, str] = {}
+    for override in overrides:
+        group = override.key_or_group
+        if group not in conf.choices or override.is_delete():
+            continue
+        if override.is_sweep_override():
+            if application.sweeps:
+                check_swept(override)
+            continue
+        option = override.value()
+        if group in seen and override.package is None:
+            raise ConfigError(f"`{group}` must be given once, but got {seen[group]} and {option}")
+        seen[group] = str(option)
+        if isinstance(option, str) and option not in conf.options(group) and not searches_elsewhere:
+            known = conf.options(group)
+            hint = did_you_mean(option, known) or f"; known: {', '.join(known)}"
+            raise ConfigError(f"`{group}` must be one of its options, but got {option!r}{hint}")
+
+
+def check_swept(override: Override) -> None:
+    """Raise ConfigError unless the key is one of the strategy's or the engine's."""
+    key, text = override.key_or_group, override.get_value_string()
+    if override.package is not None or override.type is OverrideType.DEL or not key.startswith(("strategy.", "engine.")):
+        hint = f"; a list is {key}=[{text}]" if key in ("data.symbols", "objective", "direction") else "; run once for each"
+        raise ConfigError(f"`{key}` must have one value, only strategy.* and engine.* are searched, but got {text!r}{hint}")
+    if key == "strategy._target_":
+        raise ConfigError(f"`{key}` must have one value, but got {text!r}; run once for each strategy")
+
+
+def find_target(conf: Conf, overrides: Sequence[str]) -> str | None:
+    """Return the dotted path of the strategy that these overrides choose; None where only Hydra can tell."""
+    parsed = [parse(line) for line in overrides]
+    target = _last(parsed, "strategy._target_")
+    if target is not None:
+        return target
+    option = _last(parsed, "strategy") or conf.choices.get("strategy")
+    path = conf.find(f"strategy/{option}.yaml")
+    content = {} if path is None else read_yaml(path)
+    return str(content["_target_"]) if isinstance(content.get("_target_"), str) else None
+
+
+def check_keys(application: Application, conf: Conf, overrides: Sequence[str], strategy: Mapping[str, Any] | None) -> None:
+    """Raise ConfigError for a key that the command does not have.
+
+    Parameters
+    ----------
+    application : Application
+    conf : Conf
+    overrides : sequence of str
+    strategy : mapping, optional
+        Parameters of the strategy; None where they are not known yet.
+    """
+    known = set(_dotted(application.config_class))
+    if strategy is not None:
+        known |= {f"strategy.{name}" for name in strategy} | {"strategy._target_"}
+    for line in overrides:
+        override = parse(line)
+        key = override.key_or_group
+        if override.is_hydra_override() or key in conf.choices or key in known or override.package is not None:
+            continue
+        if strategy is None and key.startswith("strategy."):
+            continue
+        section = key.rpartition(".")[0]
+        near = [name for name in known if name.rpartition(".")[0] == section] if section in known else sorted(known)
+        if did_you_mean(key, near) or not did_you_mean(key, known):
+            raise unknown_key(key, near)
+        raise unknown_key(key, sorted(known))
+
+
+def _dotted(cls: type, prefix: str = "") -> list[str]:
+    keys = []
+    for name, hint in field_types(cls).items():
+        if hint is SearchSpace:
+            continue
+        keys.append(prefix + name)
+        if is_dataclass(hint) and isinstance(hint, type):
+            keys += _dotted(hint, f"{prefix}{name}.")
+    return keys

@@ -1,0 +1,16 @@
+"""optuna-dashboard on this database: `python -m alphapulse.dashboard`."""
+
+from alphapulse.config.command import command
+from alphapulse.config.schema import DashboardConfig
+
+
+@command("dashboard", DashboardConfig)
+def main(config: DashboardConfig) -> None:
+    """Run the command."""
+    from alphapulse.data_pipeline.dashboard import run_dashboard
+
+    run_dashboard(config)
+
+
+if __name__ == "__main__":
+    main()

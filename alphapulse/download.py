@@ -1,0 +1,16 @@
+"""Bring bars into the database: `python -m alphapulse.download`."""
+
+from alphapulse.config.command import command
+from alphapulse.config.schema import DownloadConfig
+
+
+@command("download", DownloadConfig)
+def main(config: DownloadConfig) -> None:
+    """Run the command."""
+    from alphapulse.data_pipeline.manager import run_download
+
+    run_download(config)
+
+
+if __name__ == "__main__":
+    main()

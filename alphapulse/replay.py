@@ -1,0 +1,16 @@
+"""A stored trial again, exactly: `python -m alphapulse.replay study=NAME trial=N`."""
+
+from alphapulse.config.command import command
+from alphapulse.config.schema import ReplayConfig
+
+
+@command("replay", ReplayConfig)
+def main(config: ReplayConfig) -> None:
+    """Run the command."""
+    from alphapulse.sweep.replay import run_replay
+
+    run_replay(config)
+
+
+if __name__ == "__main__":
+    main()

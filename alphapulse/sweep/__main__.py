@@ -1,0 +1,16 @@
+"""Search a strategy's parameters: `python -m alphapulse.sweep`."""
+
+from alphapulse.config.command import command
+from alphapulse.config.schema import SweepConfig
+
+
+@command("config", SweepConfig)
+def main(config: SweepConfig) -> None:
+    """Run the command."""
+    from alphapulse.sweep.runner import run_sweep
+
+    run_sweep(config)
+
+
+if __name__ == "__main__":
+    main()
