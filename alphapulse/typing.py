@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Float64Array1D: TypeAlias = NDArray[np.float64]
 Float64Array2D: TypeAlias = NDArray[np.float64]
 Int64Array1D: TypeAlias = NDArray[np.int64]
+Int64Array2D: TypeAlias = NDArray[np.int64]
 Int32Array1D: TypeAlias = NDArray[np.int32]
 Int8Array1D: TypeAlias = NDArray[np.int8]
 BoolArray1D: TypeAlias = NDArray[np.bool_]

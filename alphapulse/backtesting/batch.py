@@ -1,0 +1,324 @@
+"""A batch of trials through the kernel: engine fields as columns in, metrics and block moments out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from alphapulse.backtesting.kernel import (
+    ATR_STOP,
+    FILL_COLUMNS,
+    LANES,
+    NEXT_CLOSE,
+    NEXT_OPEN,
+    NO_STOP,
+    PERCENT_STOP,
+    SAME_CLOSE,
+    run_tile,
+)
+from alphapulse.backtesting.kernel_totals import collect, initial_states, set_first_target, sum_benchmark
+from alphapulse.backtesting.market import Market
+from alphapulse.backtesting.metrics import N_METRICS
+from alphapulse.backtesting.models import EngineParams
+from alphapulse.strategies.base import Bars, TargetBlock
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D, Int64Array2D
+
+OK, RUINED, FAILED = 0, 1, 2
+"""Status of a trial: scored, scored but without equity before the end, without finite targets."""
+
+TRIALS_PER_CALL = 512
+"""Trials that one call of `simulate_batch` should hold: more would push its targets out of the processor's cache."""
+
+TILE_BARS = 64
+"""Bars for which targets exist at one time."""
+
+_CODES: dict[str, dict[Any, float]] = {
+    "execution": {"next_open": NEXT_OPEN, "next_close": NEXT_CLOSE, "same_close": SAME_CLOSE},
+    "rebalance_frequency": {"bar": 0, "week": 1, "month": 2},
+    "reentry": {"new_signal": 0, "immediate": 1},
+    "stop.kind": {"none": NO_STOP, "percent": PERCENT_STOP, "atr": ATR_STOP},
+}
+
+
+@dataclass(frozen=True)
+class EngineColumns:
+    """Engine fields of a batch of trials, one entry a trial.
+
+    Attributes
+    ----------
+    values : mapping of str to (n_trials,) float64
+        Fields by their dotted names, as in `EngineParams.values`; choices as their codes, an unset
+        `periods_per_year` as NaN.
+    n_trials : int
+    """
+
+    values: Mapping[str, Float64Array1D]
+    n_trials: int
+
+    @classmethod
+    def build(
+        cls, params: EngineParams, swept: Mapping[str, np.ndarray | Sequence[Any]] | None = None, n_trials: int = 1
+    ) -> "EngineColumns":
+        """Lay `params` out for `n_trials` trials, with the columns of `swept` in place of its fields.
+
+        Parameters
+        ----------
+        params : EngineParams
+            What all trials share.
+        swept : mapping of str to sequence of length n_trials, optional
+            Columns by dotted name ("commission", "stop.multiplier", "execution").
+        n_trials : int
+            Trials in the batch.
+
+        Raises
+        ------
+        ValueError
+            If a name is not an engine field, a column has another length, a value is out of its bounds, or costs eat
+            a whole position: `max_leverage * (commission + slippage) < 1` must hold.
+        """
+        fixed = params.values
+        columns: dict[str, Float64Array1D] = {}
+        for name, given in (swept or {}).items():
+            if name not in fixed:
+                raise ValueError(f"Unknown engine field {name!r}; known are {', '.join(fixed)}.")
+            column = list(given)
+            if len(column) != n_trials:
+                raise ValueError(f"Column {name!r} must have {n_trials} values, but got {len(column)}.")
+            columns[name] = _encode(params, name, column)
+        for name, value in fixed.items():
+            if name not in columns:
+                columns[name] = np.full(n_trials, _code(name, value))
+        exposed = columns["max_leverage"] * (columns["commission"] + columns["slippage"])
+        if n_trials and not exposed.max() < 1.0:
+            raise ValueError(
+                f"`max_leverage * (commission + slippage) < 1` must hold, but got {exposed.max():g}; lower the leverage."
+            )
+        return cls(columns, n_trials)
+
+
+def _code(name: str, value: Any) -> float:
+    if name in _CODES:
+        return float(_CODES[name][value])
+    return math.nan if value is None else float(value)
+
+
+def _encode(params: EngineParams, name: str, column: list[Any]) -> Float64Array1D:
+    """Return the column as numbers, its extremes and its choices checked by the dataclass that owns the field."""
+    distinct = set(column)
+    if name not in _CODES and name != "stop.trailing" and None not in distinct:
+        numbers = np.asarray(column, dtype=np.float64)
+        distinct = {float(numbers.min()), float(numbers.max())} if len(numbers) else set()
+    for value in distinct:
+        if name.startswith("stop."):
+            replace(params, stop=replace(params.stop, **{name.removeprefix("stop."): value}))
+        else:
+            replace(params, **{name: value})
+    return np.array([_code(name, value) for value in column], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What a batch of trials leaves behind.
+
+    Attributes
+    ----------
+    metrics : (n_trials, 19) float64
+        In the order of `METRICS`; NaN where undefined, and everywhere in a failed trial.
+    status : (n_trials,) int8
+        0 ok, 1 ruined, 2 failed (no targets, or a target that is NaN or infinite).
+    block_sums, block_squares : (n_trials, n_blocks) float64
+        Sum of returns [1] and of their squares in each calendar block; NaN in a failed trial.
+    """
+
+    metrics: Float64Array2D
+    status: Int8Array1D
+    block_sums: Float64Array2D
+    block_squares: Float64Array2D
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Room for the curves and fills of the first trial of a batch.
+
+    Attributes
+    ----------
+    curves : (n_scored, 3) float64
+        Equity [quote], units and cash [quote] at each close.
+    fills : (n, 8) float64
+        By `FILL_COLUMNS`; rows after the last fill are NaN.
+    """
+
+    curves: Float64Array2D
+    fills: Float64Array2D
+
+    @classmethod
+    def of(cls, market: Market) -> "Recording":
+        """Return room for every fill that `market` allows: an order, a stop and a ruin in each bar."""
+        return cls(
+            np.full((market.n_scored, 3), math.nan), np.full((2 * market.n_scored + 2, len(FILL_COLUMNS)), math.nan)
+        )
+
+
+def benchmark_returns(bars: Bars, first: int) -> Float64Array1D:
+    """Return the close-to-close returns (n_bars,) of buy and hold [1]; 0 at bar 0 and before `first`."""
+    returns = np.zeros(len(bars))
+    since = max(first, 1)
+    returns[since:] = bars.close[since:] / bars.close[since - 1 : -1] - 1.0
+    return returns
+
+
+def simulate_batch(
+    market: Market,
+    targets: TargetBlock,
+    engine: EngineColumns,
+    *,
+    recording: Recording | None = None,
+    benchmark: Float64Array1D | None = None,
+) -> BatchOutcome:
+    """Run a batch of trials over the scored bars of `market`.
+
+    A trial's bits do not depend on the others in its batch, on its place, or on `TILE_BARS`.
+
+    Parameters
+    ----------
+    market : Market
+        Bars and calendar.
+    targets : TargetBlock
+        Targets of the trials, by place.
+    engine : EngineColumns
+        Engine fields of the same trials.
+    recording : Recording, optional
+        Filled with the curves and fills of trial 0.
+    benchmark : (n_bars,) float64, optional
+        Per-bar returns of the benchmark [1]; by default buy and hold of the traded symbol.
+
+    Returns
+    -------
+    BatchOutcome
+    """
+    bars, first, k = market.bars, market.first, engine.n_trials
+    n = len(bars)
+    metrics = np.full((k, N_METRICS), math.nan)
+    status = np.zeros(k, dtype=np.int8)
+    block_sums = np.zeros((k, market.n_blocks))
+    block_squares = np.zeros((k, market.n_blocks))
+    values = engine.values
+    periods = np.where(np.isnan(values["periods_per_year"]), bars.periods_per_year, values["periods_per_year"])
+
+    prices = np.empty((4, n))
+    for row, column in enumerate((bars.open, bars.high, bars.low, bars.close)):
+        prices[row] = column
+    benchmark = _read_only(benchmark_returns(bars, first) if benchmark is None else benchmark)
+    block_of = np.full(n, -1, dtype=np.int64)
+    block_of[market.block_end - 1] = np.arange(market.n_blocks)
+    atr = np.asarray(targets.atr, dtype=np.float64)
+    if atr.size == 0:
+        atr = np.full((1, n), math.nan)
+    atr = _read_only(atr)
+
+    groups = _group(market, values, np.asarray(targets.atr_row, dtype=np.float64), periods)
+    due = np.empty((TILE_BARS + 1, LANES))
+    equity = np.empty((TILE_BARS + 1, LANES))
+    tile = np.empty((TILE_BARS, k))
+    curves, fills = (
+        (np.empty((0, 3)), np.empty((0, len(FILL_COLUMNS)))) if recording is None else (recording.curves, recording.fills)
+    )
+    nothing = curves[:0], fills[:0]
+    if first > 0:
+        last = np.empty((1, k))
+        targets.fill(first - 1, first, last)
+        for group in groups:
+            if group.execution != SAME_CLOSE:
+                set_first_target(group.states, group.trials, last[0])
+    for start in range(first, n, TILE_BARS):
+        part = tile[: min(TILE_BARS, n - start)]
+        targets.fill(start, start + len(part), part)
+        for group in groups:
+            curves_out, fills_out = (curves, fills) if group.trials[0, 0] == 0 else nothing
+            run_tile(
+                start, part, first, prices, benchmark, group.may_trade, block_of, atr, group.trials, group.n_lanes,
+                group.execution, group.carry, group.trailing, group.states, due, equity,
+                block_sums, block_squares, curves_out, fills_out,
+            )  # fmt: skip
+    benchmark_sums = sum_benchmark(benchmark, first)
+    for group in groups:
+        collect(
+            group.states, group.trials, group.n_lanes, n - first, n, benchmark_sums, periods, values["initial_capital"],
+            metrics, status,
+        )  # fmt: skip
+    for place in targets.failures:
+        status[place] = FAILED
+    failed = status == FAILED
+    metrics[failed] = math.nan
+    block_sums[failed] = math.nan
+    block_squares[failed] = math.nan
+    return BatchOutcome(metrics, status, block_sums, block_squares)
+
+
+def _read_only(array: Float64Array2D) -> Float64Array2D:
+    """Return a read-only view: compiled code is specialised on it, and one version is enough."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass
+class _Group:
+    """Trials that share an execution mode and a rebalance frequency, laid out in lanes.
+
+    Attributes
+    ----------
+    execution : {NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE}
+    may_trade : (n_bars,) bool
+        Whether orders fill in a bar.
+    trials : (n_blocks_of_lanes, LANES) int64
+        Trial of each lane; unused lanes repeat the first.
+    n_lanes : (n_blocks_of_lanes,) int64
+        Lanes in use.
+    carry, trailing : bool
+        Whether any trial has a rate other than 0, or a trailing stop.
+    states : (n_blocks_of_lanes, N_ROWS * LANES) float64
+    """
+
+    execution: int
+    may_trade: BoolArray1D
+    trials: Int64Array2D
+    n_lanes: Int64Array1D
+    carry: bool
+    trailing: bool
+    states: Float64Array2D
+
+
+def _group(
+    market: Market, values: Mapping[str, Float64Array1D], atr_row: Float64Array1D, periods: Float64Array1D
+) -> list[_Group]:
+    """Return the trials by mode, in their order."""
+    key = values["execution"] * 3 + values["rebalance_frequency"]
+    groups = []
+    for mode in np.unique(key):
+        members = np.flatnonzero(key == mode)
+        execution, frequency = divmod(int(mode), 3)
+        may_trade = np.ones(len(market.bars), dtype=np.bool_)
+        if frequency:
+            may_trade[:] = market.week_start if frequency == 1 else market.month_start
+            may_trade[market.first] = True
+        n_rows = -(-len(members) // LANES)
+        trials = np.full((n_rows, LANES), members[0], dtype=np.int64)
+        trials.reshape(-1)[: len(members)] = members
+        n_lanes = np.full(n_rows, LANES, dtype=np.int64)
+        n_lanes[-1] = len(members) - (n_rows - 1) * LANES
+        states = initial_states(values, trials, atr_row, periods)
+        groups.append(
+            _Group(
+                execution=execution,
+                may_trade=may_trade,
+                trials=trials,
+                n_lanes=n_lanes,
+                carry=bool((values["cash_rate"][members] != 0).any() or (values["short_borrow_rate"][members] != 0).any()),
+                trailing=bool(values["stop.trailing"][members].any()),
+                states=states,
+            )
+        )
+    return groups
