@@ -14,9 +14,10 @@ from alphapulse.backtesting.market import Market
 from alphapulse.data_pipeline.availability import ensure_bars, no_bars
 from alphapulse.data_pipeline.database import Database, open_database
 from alphapulse.data_pipeline.models import PRICES
+from alphapulse.data_pipeline.quality import data_warnings, series_warnings
 from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
 from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up, read_bars
-from alphapulse.errors import DataError
+from alphapulse.errors import ConfigError, DataError
 from alphapulse.strategies.base import Bars
 from alphapulse.typing import Float64Array1D
 
@@ -42,15 +43,15 @@ class History:
         depend on the lookback.
     volatility : BarColumns, optional
         Bars of the volatility index as stored, before the join.
-    volatility_timeframe : str, optional
-        Their label.
+    volatility_name : (str, str), optional
+        Its symbol and the timeframe of those bars.
     """
 
     bars: Bars
     first: int
     fingerprint: str
     volatility: BarColumns | None = None
-    volatility_timeframe: str | None = None
+    volatility_name: tuple[str, str] | None = None
 
     def split(self, holdout: float) -> tuple[Market, Market | None]:
         """Cut off the hold-out.
@@ -83,6 +84,13 @@ class History:
         cut = len(self.bars) - n_holdout
         search = self._market(self.bars[:cut], self.first)
         return search, self._market(self.bars, cut) if n_holdout else None
+
+    def warnings(self, execution: str) -> list[str]:
+        """Return one line for each fault of the bars, and of the volatility index's before the join."""
+        lines = data_warnings(self.bars, execution)
+        if self.volatility is not None and self.volatility_name is not None:
+            lines += series_warnings(*self.volatility_name, self.volatility.frame())
+        return lines
 
     def _market(self, bars: Bars, first: int) -> Market:
         block_end, block_unit = calendar_blocks(bars.timestamp, first=first)
@@ -160,12 +168,15 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
 
     Raises
     ------
-    ConfigError, ValueError
-        If the configuration is impossible.
+    ConfigError
+        If the range of dates is impossible.
     DataError
         If there are no bars, too few, or bars that cannot be.
     """
-    start, stop = _check_range("data.start", data.start, "data.end", data.end)
+    try:
+        start, stop = _check_range("data.start", data.start, "data.end", data.end)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     symbol, timeframe = data.symbols[0], data.timeframe
     length = timeframe_length(timeframe)
     max_staleness = duration_length(data.max_staleness)
@@ -196,9 +207,10 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
         ends = bar_end(stored.timestamp, timeframe_length(label))
         return join_by_end(end, ends, stored.close, max_staleness=max_staleness), stored, label
 
-    volatility, stored, label = np.full(len(columns), np.nan), None, None
+    volatility, stored, name = np.full(len(columns), np.nan), None, None
     if data.volatility_symbol is not None:
         volatility, stored, label = join(data.volatility_symbol)
+        name = (data.volatility_symbol, label)
     bars = Bars(
         symbol=symbol,
         timeframe=timeframe,
@@ -210,7 +222,7 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
     )
     _freeze(bars)
     fingerprint = _fingerprint(data, bars[n_before if start is not None else 0 :])
-    return History(bars, first, fingerprint, stored, label)
+    return History(bars, first, fingerprint, stored, name)
 
 
 def _check_range(

@@ -66,6 +66,11 @@ class BarColumns:
         """Return columns to be filled."""
         return cls(np.empty(n_bars, dtype=np.int64), *(np.empty(n_bars) for _ in VALUES))
 
+    def frame(self) -> pd.DataFrame:
+        """Return the bars as a DataFrame over the same memory, timestamp (UTC) first."""
+        stamps = pd.DatetimeIndex(self.timestamp.view("datetime64[ns]")).tz_localize("UTC")
+        return pd.DataFrame({"timestamp": stamps} | {name: getattr(self, name) for name in VALUES}, copy=False)
+
 
 def read_bars(
     database: "Database",

@@ -1,0 +1,222 @@
+"""Honest data: one line for each way in which bars are not what a backtest takes them for.
+
+Nothing is repaired. Bars stay as published; the lines say what to make of results that rest on them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from alphapulse.backtesting.joining import DAY, bar_spacing, timeframe_length
+from alphapulse.strategies.base import Bars
+from alphapulse.typing import BoolArray1D, Float64Array1D, Int64Array1D
+
+MOST_STALE_OPENS = 0.20
+MOST_ZERO_VOLUME = 0.01
+MOST_FLAT = 0.002
+LONGEST_CONSTANT_VOLUME = 20
+MOST_UNKNOWN_VOLATILITY = 0.01
+# Rounding of adjusted prices moves an open outside [low, high] by less than this share of the price.
+ROUNDING = 1e-6
+# Sessions that a New York symbol's dates share with the exchange's calendar; other exchanges differ by ten holidays a year.
+NEW_YORK_SHARE = 0.985
+CALENDAR_START = pd.Timestamp("1960-01-01")
+
+
+@dataclass(frozen=True)
+class _Series:
+    """Stored bars of one symbol as arrays (n_bars,)."""
+
+    name: str
+    length: int
+    timestamp: Int64Array1D
+    open: Float64Array1D
+    high: Float64Array1D
+    low: Float64Array1D
+    close: Float64Array1D
+    volume: Float64Array1D
+
+    def when(self, place: int) -> str:
+        """Return the start of a bar; a daily bar's is its date."""
+        stamp = pd.Timestamp(int(self.timestamp[place]))
+        return stamp.strftime("%Y-%m-%d" if self.length >= DAY else "%Y-%m-%dT%H:%MZ")
+
+
+def data_warnings(bars: Bars, execution: str) -> list[str]:
+    """Return one line for each fault of the bars of a study, none if they are sound.
+
+    Parameters
+    ----------
+    bars : Bars
+        The traded bars, and what is joined to them.
+    execution : {"next_open", "next_close", "same_close"}
+        Where orders fill; it decides whether opens matter.
+    """
+    series = _Series(
+        f"{bars.symbol} {bars.timeframe}",
+        timeframe_length(bars.timeframe),
+        *(getattr(bars, name) for name in ("timestamp", "open", "high", "low", "close", "volume")),
+    )
+    lines = _opens(series) if execution == "next_open" else []
+    lines += _series_lines(series)
+    known = np.isfinite(bars.volatility)
+    share = 1.0 - np.count_nonzero(known) / max(len(known), 1)
+    if known.any() and share > MOST_UNKNOWN_VOLATILITY:
+        lines.append(
+            f"{series.name}: volatility is unknown on {share:.1%} of the bars, the first "
+            f"{series.when(int(np.argmin(known)))}; it does not scale the signal there."
+        )
+    return lines
+
+
+def series_warnings(symbol: str, timeframe: str, bars: pd.DataFrame) -> list[str]:
+    """Return one line for each fault of the bars of one symbol, however they are used.
+
+    Parameters
+    ----------
+    bars : DataFrame
+        Columns timestamp (UTC), open, high, low, close, volume, sorted by timestamp.
+    """
+    stamps = bars["timestamp"].dt.as_unit("ns").astype("int64").to_numpy()
+    values = (bars[name].to_numpy(dtype=np.float64) for name in ("open", "high", "low", "close", "volume"))
+    return _series_lines(_Series(f"{symbol} {timeframe}", timeframe_length(timeframe), stamps, *values))
+
+
+def _series_lines(series: _Series) -> list[str]:
+    if len(series.close) < 2:
+        return []
+    return _volume(series) + _order(series) + _flat(series) + _label(series) + _gaps(series)
+
+
+def _opens(series: _Series) -> list[str]:
+    if len(series.close) < 2:
+        return []
+    share = float(np.mean(series.open[1:] == series.close[:-1]))
+    if share <= MOST_STALE_OPENS:
+        return []
+    return [
+        f"{series.name}: {share:.0%} of the opens equal the previous close, so fills at the next open are fiction; "
+        "use engine.execution=next_close or a later data.start."
+    ]
+
+
+def _volume(series: _Series) -> list[str]:
+    lines = []
+    zero = series.volume == 0.0
+    if np.mean(zero) > MOST_ZERO_VOLUME:
+        lines.append(
+            f"{series.name}: volume is zero on {np.count_nonzero(zero):,} of {len(zero):,} bars, the first "
+            f"{series.when(int(np.argmax(zero)))}; do not let a strategy rest on it."
+        )
+    start, stop = _longest_run((series.volume[1:] == series.volume[:-1]) & ~zero[1:])
+    if stop - start >= LONGEST_CONSTANT_VOLUME:
+        lines.append(
+            f"{series.name}: volume is {series.volume[start]:,.0f} on {stop - start + 1:,} bars in a row, "
+            f"{series.when(start)} to {series.when(stop)}; it is not a measurement."
+        )
+    return lines
+
+
+def _longest_run(mask: BoolArray1D) -> tuple[int, int]:
+    """Return start and stop of the longest run of True; (0, 0) if there is none."""
+    edges = np.flatnonzero(np.diff(np.r_[False, mask, False]))
+    if len(edges) == 0:
+        return 0, 0
+    starts, stops = edges[::2], edges[1::2]
+    longest = int(np.argmax(stops - starts))
+    return int(starts[longest]), int(stops[longest])
+
+
+def _order(series: _Series) -> list[str]:
+    slack = ROUNDING * series.close
+    low, high = series.low - slack, series.high + slack
+    wrong = (series.open < low) | (series.open > high) | (series.close < low) | (series.close > high)
+    n_wrong = np.count_nonzero(wrong)
+    if n_wrong == 0:
+        return []
+    place = int(np.argmax(wrong))
+    return [
+        f"{series.name}: {n_wrong:,} bars have open or close outside [low, high], the first {series.when(place)} "
+        f"(open {series.open[place]:g}, high {series.high[place]:g}, low {series.low[place]:g}, "
+        f"close {series.close[place]:g}); stops there are not to be trusted."
+    ]
+
+
+def _flat(series: _Series) -> list[str]:
+    flat = (series.open == series.close) & (series.high == series.low) & (series.open == series.high)
+    n_flat = np.count_nonzero(flat)
+    if n_flat / len(flat) <= MOST_FLAT:
+        return []
+    return [
+        f"{series.name}: {n_flat:,} bars have open = high = low = close, the first {series.when(int(np.argmax(flat)))}; "
+        "no stop can be hit inside them."
+    ]
+
+
+def _label(series: _Series) -> list[str]:
+    spacing = bar_spacing(series.timestamp, series.length)
+    longer = spacing > series.length
+    n_longer = np.count_nonzero(longer)
+    if n_longer == 0:
+        return []
+    places = np.flatnonzero(longer)
+    hours = np.median(spacing[longer]) / timeframe_length("1h")
+    return [
+        f"{series.name}: {n_longer:,} of {len(longer):,} bars are longer than their label (typically {hours:g} h), "
+        f"{series.when(int(places[0]))} to {series.when(int(places[-1]))}; joined by their real end, "
+        "but counted as bars of the label."
+    ]
+
+
+def _gaps(series: _Series) -> list[str]:
+    if series.length > DAY:
+        return []
+    dates = np.unique(series.timestamp // DAY).astype("datetime64[D]")
+    sessions = _new_york_sessions(dates)
+    if sessions is None:
+        return _unusual_gaps(series)
+    lines = []
+    missing = np.setdiff1d(sessions, dates)
+    if len(missing):
+        lines.append(
+            f"{series.name}: {len(missing):,} of {len(sessions):,} New York sessions between {dates[0]} and {dates[-1]} "
+            f"have no bar, the first {missing[0]}."
+        )
+    if series.length < DAY:
+        distance = np.diff(series.timestamp)
+        same_date = series.timestamp[1:] // DAY == series.timestamp[:-1] // DAY
+        holes = np.flatnonzero(same_date & (distance > 1.5 * bar_spacing(series.timestamp, series.length)[1:]))
+        if len(holes):
+            lines.append(
+                f"{series.name}: {len(holes):,} holes inside sessions, the first after {series.when(int(holes[0]))}."
+            )
+    return lines
+
+
+def _new_york_sessions(dates: np.ndarray) -> np.ndarray | None:
+    """Return the sessions of the New York Stock Exchange over `dates`, or None if the dates are not of its kind."""
+    first = max(pd.Timestamp(dates[0]), CALENDAR_START)
+    inside = dates[dates >= first.to_datetime64()]
+    if len(inside) < 2 or np.mean(np.is_busday(inside)) < NEW_YORK_SHARE:
+        return None
+    # Importing every exchange's calendar takes half a second; only dates that may be New York's pay for it.
+    from exchange_calendars import get_calendar
+
+    calendar = get_calendar("XNYS", start=first, end=pd.Timestamp(dates[-1]))
+    sessions = calendar.sessions.to_numpy().astype("datetime64[D]")
+    return sessions if np.mean(np.isin(inside, sessions)) >= NEW_YORK_SHARE else None
+
+
+def _unusual_gaps(series: _Series) -> list[str]:
+    """Judge gaps by their like, for markets whose calendar is not known: three times what 99 % of them keep to."""
+    distance = np.diff(series.timestamp)
+    usual = float(np.quantile(distance, 0.99))
+    long = np.flatnonzero(distance > 3.0 * usual)
+    if len(long) == 0:
+        return []
+    longest = int(long[np.argmax(distance[long])])
+    return [
+        f"{series.name}: {len(long):,} gaps are over three times as long as is usual, the longest "
+        f"{distance[longest] / DAY:.1f} days after {series.when(longest)}."
+    ]
