@@ -1,0 +1,143 @@
+"""The path of any strategy into the engine's lanes: one call of `target` a distinct set of parameters."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from alphapulse.compiling import jit
+from alphapulse.strategies.base import Bars, Strategy
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+
+MESSAGE_LENGTH = 500
+STRIP = 8
+
+
+def spread_python(rows: Float64Array2D, row: Int64Array1D, start: int, out: Float64Array2D) -> None:
+    """Write `rows[row[i], start:]` to column i of `out` (n_bars, n_trials); 0 for a negative row."""
+    n_bars, n_trials = out.shape
+    for first in range(0, n_trials, STRIP):
+        last = min(first + STRIP, n_trials)
+        for t in range(n_bars):
+            for trial in range(first, last):
+                out[t, trial] = rows[row[trial], start + t] if row[trial] >= 0 else 0.0
+
+
+spread = jit(spread_python)
+
+
+class TargetColumns:
+    """Targets of a block of trials of any strategy, see `TargetBlock`.
+
+    Parameters
+    ----------
+    bars : Bars
+    columns : mapping of str to (n_trials,) array
+        Every parameter.
+    n_trials : int
+    construct : callable
+        Makes the strategy of one trial from its values by name.
+    failures : dict of int to str
+        Trials that are known to have no targets, and why.
+    """
+
+    def __init__(
+        self,
+        bars: Bars,
+        columns: Mapping[str, np.ndarray],
+        n_trials: int,
+        construct: Callable[[Mapping[str, Any]], Strategy],
+        failures: Mapping[int, str],
+    ) -> None:
+        self.failures: Mapping[int, str] = dict(failures)
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True) if columns else [()] * n_trials
+        values = [dict(zip(columns, row, strict=True)) for row in rows]
+        # Trials that differ in the engine only share one row.
+        trials: dict[Any, list[int]] = {}
+        for trial in range(n_trials):
+            if trial not in self.failures:
+                trials.setdefault(_key(values[trial]), []).append(trial)
+        self._rows = np.zeros((max(len(trials), 1), len(bars)))
+        self._row = np.full(n_trials, -1, dtype=np.int64)
+        self.atr_row = np.zeros(n_trials, dtype=np.int64)
+        ranges: dict[int, int] = {}
+        distinct: list[Float64Array1D] = []
+        for place, group in enumerate(trials.values()):
+            try:
+                strategy = construct(values[group[0]])
+                self._rows[place] = checked_target(strategy, bars)
+                average = checked_atr(strategy, bars)
+            except Exception as error:
+                self.failures = {**self.failures, **dict.fromkeys(group, describe(error))}
+                continue
+            # The same memory is the same indicator; `distinct` keeps it from being used again.
+            address = average.__array_interface__["data"][0]
+            if address not in ranges:
+                ranges[address] = len(distinct)
+                distinct.append(average)
+            self._row[group] = place
+            self.atr_row[group] = ranges[address]
+        self.atr = np.stack(distinct) if distinct else np.full((1, len(bars)), np.nan)
+
+    def fill(self, start: int, stop: int, out: Float64Array2D) -> None:
+        """Write the targets of bars [start, stop) to `out` (stop - start, n_trials); 0 for failed trials."""
+        spread(self._rows, self._row, start, out[: stop - start])
+
+
+def checked_target(strategy: Strategy, bars: Bars) -> Float64Array1D:
+    """Return the targets (n_bars,) of a strategy, NaN in its lookback turned into flat.
+
+    Raises
+    ------
+    ValueError
+        If they are not one finite number a bar.
+    """
+    target = np.asarray(strategy.target(bars))
+    if target.shape != (len(bars),) or target.dtype.kind not in "fiub":
+        got = f"shape {target.shape} of {target.dtype}"
+        raise ValueError(f"`target` must be one number a bar, shape ({len(bars)},), but got {got}.")
+    target = np.array(target, dtype=np.float64)
+    lookback = strategy.lookback()
+    target[:lookback][np.isnan(target[:lookback])] = 0.0
+    wrong = np.flatnonzero(~np.isfinite(target))
+    if len(wrong):
+        when = timestamp_text(bars, int(wrong[0]))
+        hint = f"NaN is flat in the first {lookback} bars (`lookback`) only"
+        raise ValueError(f"`target` must be finite, but got {target[wrong[0]]} at {when}; {hint}.")
+    return target
+
+
+def checked_atr(strategy: Strategy, bars: Bars) -> Float64Array1D:
+    """Return the average true range (n_bars,) of a strategy.
+
+    Raises
+    ------
+    ValueError
+        If it is not one number a bar.
+    """
+    average = np.asarray(strategy.atr(bars))
+    if average.shape != (len(bars),) or average.dtype.kind not in "fiu":
+        got = f"shape {average.shape} of {average.dtype}"
+        raise ValueError(f"`atr` must be one number a bar, shape ({len(bars)},), but got {got}.")
+    return np.asarray(average, dtype=np.float64)
+
+
+def describe(error: BaseException) -> str:
+    """Return "Type: message" in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:MESSAGE_LENGTH]
+
+
+def timestamp_text(bars: Bars, place: int) -> str:
+    """Return the start of a bar as people write it: a date, or date and time in UTC."""
+    moment = np.datetime64(int(bars.timestamp[place]), "ns")
+    date = moment.astype("datetime64[D]")
+    return str(date) if date == moment else f"{moment.astype('datetime64[s]')}Z"
+
+
+def _key(values: Mapping[str, Any]) -> Any:
+    key = tuple((type(value), value) for value in values.values())
+    try:
+        hash(key)
+    except TypeError:
+        return repr(key)
+    return key

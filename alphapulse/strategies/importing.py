@@ -1,0 +1,173 @@
+"""Import of a user's module from the user's folder, as it is now, and the hash of its source."""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from alphapulse.errors import StrategyError, did_you_mean
+
+PACKAGE = "alphapulse"
+
+# Source of each module that was imported here, by name: path and hash at the time.
+_imported: dict[str, tuple[Path, str]] = {}
+_lock = threading.RLock()
+
+
+def find_source(folder: Path, module: str) -> Path | None:
+    """Return the file of `module` below `folder`, or None."""
+    base = folder.joinpath(*module.split("."))
+    for candidate in (base / "__init__.py", base.with_name(base.name + ".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def local_sources(folder: Path, module: str) -> dict[str, tuple[Path, bytes]]:
+    """Return path and content of `module` and of every module of `folder` that it imports, by name."""
+    found: dict[str, tuple[Path, bytes]] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = None if name in found else find_source(folder, name)
+        if path is None:
+            continue
+        content = path.read_bytes()
+        found[name] = (path, content)
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        parents = name.split(".")
+        waiting += [".".join(parents[:depth]) for depth in range(1, len(parents))]
+        waiting += [n for n in _imports(content, package) if n.split(".")[0] != PACKAGE or module.startswith(PACKAGE)]
+    return dict(sorted(found.items()))
+
+
+def _imports(content: bytes, package: str) -> set[str]:
+    """Return the modules that a source may import, by full name."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".") if package else []
+            above = above[: len(above) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {base} | {f"{base}.{alias.name}" if base else alias.name for alias in node.names}
+    return {name for name in names if name}
+
+
+def hash_sources(sources: Mapping[str, tuple[Path, bytes]]) -> str:
+    """Return the hexadecimal SHA-256 of modules by name and content; where they lie does not count."""
+    digest = hashlib.sha256()
+    for name, (_, content) in sources.items():
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[ModuleType, str]:
+    """Import `module` from `folder`, or else from the installed packages.
+
+    A module of the folder that changed since this process imported it is imported anew, with everything of
+    the folder that it imports.
+
+    Parameters
+    ----------
+    module : str
+        Full name.
+    folder : Path
+        Absolute path; stays on `sys.path`, for imports that happen later.
+    fresh : bool
+        Import anew what comes from the folder even if nothing changed.
+
+    Returns
+    -------
+    module : ModuleType
+    source_hash : str
+        Of its source and of the source beside it that it imports.
+
+    Raises
+    ------
+    StrategyError
+        If it does not exist, raises, or is hidden by another module.
+    """
+    with _lock:
+        sources = local_sources(folder, module)
+        if module not in sources:
+            return _import_installed(module, folder)
+        _forget_stale(module, sources, fresh)
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
+        written = sys.dont_write_bytecode
+        # A .pyc is trusted by size and second, so one written now could hide an edit made now.
+        sys.dont_write_bytecode = True
+        try:
+            loaded = importlib.import_module(module)
+        except Exception as error:
+            raise _import_failure(module, folder, error) from error
+        finally:
+            sys.dont_write_bytecode = written
+        for name, (path, content) in sources.items():
+            if name in sys.modules:
+                _imported[name] = (path, hashlib.sha256(content).hexdigest())
+        return loaded, hash_sources(sources)
+
+
+def _forget_stale(module: str, sources: Mapping[str, tuple[Path, bytes]], fresh: bool) -> None:
+    stale = fresh
+    for name, (path, content) in sources.items():
+        loaded = sys.modules.get(name)
+        if loaded is None:
+            continue
+        known = _imported.get(name)
+        if known is not None:
+            stale = stale or known != (path, hashlib.sha256(content).hexdigest())
+        elif name == module and Path(getattr(loaded, "__file__", None) or ".").resolve() != path.resolve():
+            where = getattr(loaded, "__file__", None) or "the standard library"
+            raise StrategyError(f"{path} is hidden by another module named {name!r} ({where}); rename the file.")
+    if stale:
+        for name in [n for n in sources if n in _imported]:
+            sys.modules.pop(name, None)
+
+
+def _import_installed(module: str, folder: Path) -> tuple[ModuleType, str]:
+    top = module.split(".")[0]
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+            raise _import_failure(module, folder, error) from error
+        beside = [p.stem for p in sorted(folder.glob("*.py"))] + [p.parent.name for p in folder.glob("*/__init__.py")]
+        hint = did_you_mean(top, beside)
+        hint = hint or "; run from the folder of your file"
+        looked = f"looked in {folder} and in the installed packages"
+        raise StrategyError(f"No module {error.name!r}: {looked}{hint}.") from None
+    except Exception as error:
+        raise _import_failure(module, folder, error) from error
+    file = getattr(loaded, "__file__", None)
+    if file is None:
+        return loaded, ""
+    depth = module.count(".") + (2 if Path(file).name == "__init__.py" else 1)
+    sources = local_sources(Path(file).parents[depth - 1], module)
+    return loaded, hash_sources({name: source for name, source in sources.items() if name.split(".")[0] == top})
+
+
+def _import_failure(module: str, folder: Path, error: Exception) -> StrategyError:
+    if isinstance(error, ModuleNotFoundError):
+        return StrategyError(f"{module} imports {error.name!r}, which is neither in {folder} nor installed.")
+    if isinstance(error, SyntaxError):
+        return StrategyError(f"Cannot import {module}: {error.msg} ({error.filename}, line {error.lineno}).")
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace is not None else ""
+    return StrategyError(f"Cannot import {module}: {type(error).__name__}: {' '.join(str(error).split())}{where}.")

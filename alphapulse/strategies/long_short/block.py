@@ -1,0 +1,83 @@
+"""The fast path: a block of long_short trials that share their indicators."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from alphapulse.strategies.base import Bars
+from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.strategies.indicators import atr, rsi, sma
+from alphapulse.strategies.long_short.indicators import CLOSE, VOLATILITY, volatility
+from alphapulse.strategies.long_short.params import INVARIANTS, LongShortParams
+from alphapulse.strategies.long_short.position_manager import SETTINGS, fill_targets
+from alphapulse.typing import BoolArray1D, Float64Array2D
+
+RANGE = ("high", "low", "close")
+
+
+class LongShortBlock:
+    """Targets of a block of long_short trials, see `TargetBlock`.
+
+    Parameters
+    ----------
+    bars : Bars
+    columns : mapping of str to (n_trials,) array
+        Every field of `LongShortParams`.
+    cache : IndicatorCache
+    """
+
+    def __init__(self, bars: Bars, columns: Mapping[str, np.ndarray], cache: IndicatorCache) -> None:
+        valid = _valid(columns)
+        self.failures: Mapping[int, str] = {trial: _reason(columns, trial) for trial in np.flatnonzero(~valid).tolist()}
+        # Failed trials ask for the default windows, which another trial may have no use for but which exist.
+        window = {
+            name: np.where(valid, columns[name], getattr(LongShortParams, name)).tolist()
+            for name in ("ma_window", "rsi_window", "atr_window", "realized_window")
+        }
+        realized = np.asarray(columns["volatility_source"]) == "realized"
+        volatility_windows = np.where(realized & valid, window["realized_window"], 0).tolist()
+        bars = cache.attach(bars)
+        self._close = bars.close
+        self._averages = cache.table(bars, sma, CLOSE, [(w,) for w in window["ma_window"]])
+        self._strengths = cache.table(bars, rsi, CLOSE, [(w,) for w in window["rsi_window"]])
+        self._volatilities = cache.table(
+            bars, volatility, VOLATILITY, [(w, bars.periods_per_year) for w in volatility_windows]
+        )
+        self.atr, self.atr_row = cache.table(bars, atr, RANGE, [(w,) for w in window["atr_window"]])
+        self._averages[1][~valid] = -1
+        self._settings = np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in SETTINGS])
+
+    def fill(self, start: int, stop: int, out: Float64Array2D) -> None:
+        """Write the targets of bars [start, stop) to `out` (stop - start, n_trials); 0 for failed trials."""
+        fill_targets(
+            self._close,
+            *self._averages,
+            *self._strengths,
+            *self._volatilities,
+            self._settings,
+            start,
+            out[: stop - start],
+        )
+
+
+def _valid(columns: Mapping[str, np.ndarray]) -> BoolArray1D:
+    """Whether each trial satisfies every invariant of its parameters."""
+    params = SimpleNamespace(**{name: np.asarray(column) for name, column in columns.items()})
+    sources = np.asarray(columns["volatility_source"])
+    valid: BoolArray1D = (sources == "index") | (sources == "realized")
+    for _, _, holds in INVARIANTS:
+        valid &= holds(params)
+    return valid
+
+
+def _reason(columns: Mapping[str, np.ndarray], trial: int) -> str:
+    values: dict[str, Any] = {
+        name: np.asarray(column)[trial : trial + 1].tolist()[0] for name, column in columns.items()
+    }
+    try:
+        LongShortParams(**values)
+    except (ValueError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    raise AssertionError("an invariant holds for one trial but not for a column of it")

@@ -1,0 +1,34 @@
+"""Trend and reversion of one bar, mixed into a signal."""
+
+from alphapulse.compiling import jit
+
+
+def signal_python(
+    close: float,
+    average: float,
+    strength: float,
+    trend_weight: float,
+    reversion_weight: float,
+    overbought: float,
+    oversold: float,
+) -> float:
+    """Return the signal [-1 to 1] of one bar; an undefined (NaN) average or RSI counts as 0.
+
+    Parameters
+    ----------
+    close, average : float
+        Close and its moving average [quote].
+    strength : float
+        RSI [0 to 100].
+    trend_weight, reversion_weight : float
+        Of the two parts [1].
+    overbought, oversold : float
+        RSI that calls for a fall or a rise [0 to 100].
+    """
+    trend = 1.0 if close > average else (-1.0 if close < average else 0.0)
+    reversion = -1.0 if strength > overbought else (1.0 if strength < oversold else 0.0)
+    mixed = trend_weight * trend + reversion_weight * reversion
+    return 1.0 if mixed > 1.0 else (-1.0 if mixed < -1.0 else mixed)
+
+
+signal = jit(signal_python)

@@ -1,0 +1,52 @@
+"""The long_short strategy: trend and mean reversion, smaller when markets are nervous."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from alphapulse.strategies.base import Bars, Strategy, TargetBlock, average_true_range
+from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.strategies.long_short import indicators
+from alphapulse.strategies.long_short.block import LongShortBlock
+from alphapulse.strategies.long_short.params import LongShortParams
+from alphapulse.strategies.long_short.position_manager import SETTINGS, fill_targets
+from alphapulse.typing import Float64Array1D
+
+
+@dataclass(frozen=True)
+class LongShort(LongShortParams, Strategy):
+    """Trend plus reversion, scaled down above a volatility; see `LongShortParams` for the parameters.
+
+    At each close: trend is +1 above the moving average and -1 below it, reversion -1 if overbought and +1 if
+    oversold; their weighted sum, clipped to one, is scaled in high volatility and dropped between the thresholds.
+    """
+
+    def target(self, bars: Bars) -> Float64Array1D:
+        """Return the target allocation (n_bars,) [1] decided at the close of each bar."""
+        column = np.empty((len(bars), 1))
+        row = np.zeros(1, dtype=np.int64)
+        settings = np.array([[getattr(self, name) for name in SETTINGS]], dtype=np.float64)
+        average = indicators.moving_average(bars, self)[None, :]
+        strength = indicators.strength(bars, self)[None, :]
+        volatility = indicators.market_volatility(bars, self)[None, :]
+        fill_targets(bars.close, average, row, strength, row, volatility, row, settings, 0, column)
+        return column[:, 0]
+
+    def indicators(self, bars: Bars) -> dict[str, Float64Array1D]:
+        """Return what `target` is made of, by name, each (n_bars,)."""
+        return {
+            "sma": indicators.moving_average(bars, self),
+            "rsi": indicators.strength(bars, self),
+            "atr": average_true_range(bars, self.atr_window),
+            "volatility": indicators.market_volatility(bars, self),
+        }
+
+    def lookback(self) -> int:
+        """Return the bars needed before the first decision [bars]."""
+        return indicators.lookback(self)
+
+    @classmethod
+    def block(cls, bars: Bars, columns: Mapping[str, np.ndarray], cache: IndicatorCache) -> TargetBlock:
+        """Return the targets of many trials, from one column (n_trials,) a parameter."""
+        return LongShortBlock(bars, columns, cache)

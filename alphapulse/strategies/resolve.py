@@ -1,0 +1,311 @@
+"""From a dotted path to a strategy: any class with `target`, or any function, of the user's folder or installed."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphapulse.errors import StrategyError, did_you_mean
+from alphapulse.strategies.base import (
+    ATR_WINDOW,
+    COLUMNS,
+    Bars,
+    Strategy,
+    TargetBlock,
+    average_true_range,
+    longest_window,
+)
+from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.strategies.columns import TargetColumns
+from alphapulse.strategies.importing import find_source, import_module
+from alphapulse.strategies.parameters import Parameter, annotations, reject_unknown, signature_parameters
+from alphapulse.typing import Float64Array1D
+
+BUILT_IN = {
+    "long_short": "alphapulse.strategies.long_short.LongShort",
+    "sma_cross": "alphapulse.strategies.sma_cross.SmaCross",
+    "breakout": "alphapulse.strategies.breakout.Breakout",
+}
+SCALARS = ("symbol", "timeframe", "others", "periods_per_year")
+
+
+@dataclass(frozen=True)
+class AdaptedStrategy(Strategy):
+    """A class without our base, or a function, as a `Strategy`."""
+
+    decide: Callable[[Bars], Any]
+    values: Mapping[str, Any]
+    subject: Any = None
+
+    def target(self, bars: Bars) -> Float64Array1D:
+        """Return the target allocation (n_bars,) [1]."""
+        target: Float64Array1D = self.decide(bars)
+        return target
+
+    def indicators(self, bars: Bars) -> dict[str, Float64Array1D]:
+        """Return what the class says `target` is made of."""
+        found: dict[str, Float64Array1D] = self.subject.indicators(bars) if hasattr(self.subject, "indicators") else {}
+        return found
+
+    def lookback(self) -> int:
+        """Return what the class says, or the longest window among the parameters [bars]."""
+        return (
+            int(self.subject.lookback())
+            if callable(getattr(self.subject, "lookback", None))
+            else longest_window(self.values)
+        )
+
+    def atr(self, bars: Bars) -> Float64Array1D:
+        """Return what the class says, or Wilder's over `atr_window`, or 14 bars (n_bars,) [quote]."""
+        if callable(getattr(self.subject, "atr", None)):
+            average: Float64Array1D = self.subject.atr(bars)
+            return average
+        return average_true_range(bars, self.values.get("atr_window", ATR_WINDOW))
+
+
+@dataclass(frozen=True)
+class StrategyDefinition:
+    """A strategy before its parameters are chosen; pickled as its path, so that another process imports it itself.
+
+    Attributes
+    ----------
+    target : str
+        Dotted path.
+    search_path : str
+        Folder that it was imported from, absolute.
+    parameters : dict of str to Parameter
+    source_hash : str
+        Of its source and of the modules beside it that it imports.
+    """
+
+    target: str
+    search_path: str
+    parameters: dict[str, Parameter]
+    source_hash: str
+    subject: Any
+    construct: Callable[[Mapping[str, Any]], Strategy]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.target, self.search_path, self.source_hash)
+
+    @property
+    def name(self) -> str:
+        """Name of the class or function."""
+        return self.target.rpartition(".")[2]
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is a numba function."""
+        return hasattr(self.subject, "py_func")
+
+    def convert(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a value for every parameter, defaults included.
+
+        Raises
+        ------
+        StrategyError
+            If a name is unknown or a value is not of its parameter's type.
+        """
+        reject_unknown(values, self.parameters, self.name)
+        return {n: p.convert(values[n]) if n in values else p.default for n, p in self.parameters.items()}
+
+    def build(self, values: Mapping[str, Any]) -> Strategy:
+        """Return the strategy with these parameters.
+
+        Raises
+        ------
+        StrategyError
+            As `convert`, and if the strategy refuses its parameters.
+        """
+        converted = self.convert(values)
+        try:
+            return self.construct(converted)
+        except Exception as error:
+            raise StrategyError(f"{self.name} refuses its parameters: {' '.join(str(error).split())}") from error
+
+    def lookback(self, values: Mapping[str, Any]) -> int:
+        """Return the bars that the strategy needs before its first decision [bars]."""
+        lookback = self.build(values).lookback()
+        if not isinstance(lookback, (int, np.integer)) or lookback < 0:
+            raise StrategyError(f"`lookback` of {self.name} must be a number of bars >= 0, but got {lookback!r}.")
+        return int(lookback)
+
+    def longest_lookback(self, values: Mapping[str, Any], swept: Mapping[str, Sequence[Any]]) -> int:
+        """Return the most bars that any trial needs before its first decision [bars].
+
+        Parameters
+        ----------
+        values : mapping of str to value
+            Fixed parameters.
+        swept : mapping of str to sequence
+            Lowest and highest value, or all choices, of each swept parameter.
+        """
+        highest = {name: max(c) for name, c in swept.items() if all(isinstance(v, (int, float)) for v in c)}
+        windows = {name: value for name, value in highest.items() if longest_window({name: value})}
+        points = [{**values}, {**values, **highest}, {**values, **windows}]
+        points += [{**values, name: choice} for name, choices in swept.items() for choice in choices]
+        points += [{**values, **windows, name: choice} for name, choices in swept.items() for choice in choices]
+        lengths = [longest_window({**values, **windows}) + 1]
+        for point in points:
+            # A corner of the space may be impossible (fast above slow); its trials fail and need no bars.
+            try:
+                lengths.append(self.lookback(point))
+            except StrategyError:
+                continue
+        return max(lengths)
+
+    def block(
+        self, bars: Bars, values: Mapping[str, Any], n_trials: int, cache: IndicatorCache | None = None
+    ) -> TargetBlock:
+        """Return the targets of many trials for the engine.
+
+        Parameters
+        ----------
+        bars : Bars
+        values : mapping of str to scalar or (n_trials,) array or list
+            Parameters by name; a scalar is shared by all trials, a missing one is the default.
+        n_trials : int
+        cache : IndicatorCache, optional
+            Indicators that blocks of the same bars share.
+
+        Raises
+        ------
+        StrategyError
+            If a name is unknown. What is wrong with a single trial is in `TargetBlock.failures`.
+        """
+        reject_unknown(values, self.parameters, self.name)
+        failures: dict[int, str] = {}
+        columns = {}
+        for name, parameter in self.parameters.items():
+            value = values.get(name, parameter.default)
+            column = value if name in values and _is_column(value, n_trials) else _repeat(value, n_trials)
+            columns[name] = parameter.convert_column(column, failures)
+        cache = IndicatorCache() if cache is None else cache
+        if not failures and hasattr(self.subject, "block"):
+            block: TargetBlock = self.subject.block(bars, columns, cache)
+            return block
+        return TargetColumns(cache.attach(bars), columns, n_trials, self.construct, failures)
+
+    def reload(self) -> "StrategyDefinition":
+        """Return the strategy from a new import of its module, which remembers nothing."""
+        return _define(self.target, Path(self.search_path), fresh=True)
+
+
+def resolve(target: str, search_path: str | None = None) -> StrategyDefinition:
+    """Import a strategy.
+
+    Parameters
+    ----------
+    target : str
+        Dotted path of a class or function ("my_module.MyStrategy"), or long_short, sma_cross or breakout.
+    search_path : str, optional
+        Folder to import from before the installed packages; by default the working directory.
+
+    Raises
+    ------
+    StrategyError
+        If it cannot be imported, is no strategy, or has a parameter without a default.
+    """
+    return _define(target, Path(search_path or ".").resolve(), fresh=False)
+
+
+def _rebuild(target: str, search_path: str, source_hash: str) -> StrategyDefinition:
+    definition = resolve(target, search_path)
+    if definition.source_hash != source_hash:
+        raise StrategyError(
+            f"The source of {target} in {search_path} is not what the sweep began with; start it again."
+        )
+    return definition
+
+
+def _define(target: str, folder: Path, *, fresh: bool) -> StrategyDefinition:
+    path = BUILT_IN.get(target, target)
+    if not isinstance(path, str) or "." not in path or not all(part.isidentifier() for part in path.split(".")):
+        hint = (
+            did_you_mean(str(target), BUILT_IN)
+            or f"; name {', '.join(BUILT_IN)} or a path such as my_module.MyStrategy"
+        )
+        raise StrategyError(f"Unknown strategy {target!r}{hint}.")
+    subject, source_hash = _import_subject(path, folder, fresh)
+    if inspect.isclass(subject):
+        parameters, construct = _from_class(subject, path)
+    elif callable(subject):
+        parameters, construct = _from_function(subject, path)
+    else:
+        raise StrategyError(f"{path} is a {type(subject).__name__}; a strategy is a class with `target` or a function.")
+    return StrategyDefinition(path, str(folder), parameters, source_hash, subject, construct)
+
+
+def _import_subject(path: str, folder: Path, fresh: bool) -> tuple[Any, str]:
+    parts = path.split(".")
+    depths: Iterable[int] = range(len(parts) - 1, 0, -1)
+    depth = next((d for d in depths if find_source(folder, ".".join(parts[:d]))), len(parts) - 1)
+    module, source_hash = import_module(".".join(parts[:depth]), folder, fresh=fresh)
+    subject: Any = module
+    for place, part in enumerate(parts[depth:], start=depth):
+        if not hasattr(subject, part):
+            owner = ".".join(parts[:place])
+            known = [n for n, v in vars(subject).items() if callable(v) and not n.startswith("_")]
+            raise StrategyError(f"{owner} has no {part!r}{did_you_mean(part, known)}; it was read from {folder}.")
+        subject = getattr(subject, part)
+    return subject, source_hash
+
+
+def _from_class(subject: type, path: str) -> tuple[dict[str, Parameter], Callable[[Mapping[str, Any]], Strategy]]:
+    if not callable(getattr(subject, "target", None)) or inspect.isabstract(subject):
+        raise StrategyError(f"{path} has no method `target(self, bars)`; a strategy needs one.")
+    own = [n for n in inspect.get_annotations(subject) if hasattr(subject, n)]
+    if own and not dataclasses.is_dataclass(subject) and "__init__" not in vars(subject):
+        raise StrategyError(f"{path} has fields but is no dataclass; put `@dataclass(frozen=True)` above it.")
+    parameters = signature_parameters(subject, path)
+
+    def construct(values: Mapping[str, Any]) -> Strategy:
+        made = subject(**values)
+        return made if isinstance(made, Strategy) else AdaptedStrategy(made.target, dict(values), made)
+
+    return parameters, construct
+
+
+def _from_function(subject: Any, path: str) -> tuple[dict[str, Parameter], Callable[[Mapping[str, Any]], Strategy]]:
+    plain = getattr(subject, "py_func", subject)
+    hints = annotations(plain)
+    arguments = inspect.signature(plain).parameters
+    data = frozenset(
+        n for n, a in arguments.items() if n in (*COLUMNS, "bars") or (n in SCALARS and a.default is a.empty)
+    )
+    bundle = next((n for n in arguments if n not in data and _is_dataclass(hints.get(n))), None)
+    parameters = signature_parameters(plain, path, data | ({bundle} if bundle else set()))
+    bundled = signature_parameters(hints[bundle], path) if bundle else {}
+    positional = [n for n, a in arguments.items() if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD)]
+    keyword = [n for n, a in arguments.items() if a.kind is a.KEYWORD_ONLY]
+
+    def construct(values: Mapping[str, Any]) -> Strategy:
+        given: dict[str, Any] = {name: values[name] for name in parameters}
+        if bundle:
+            given[bundle] = hints[bundle](**{name: values[name] for name in bundled})
+
+        def decide(bars: Bars) -> Any:
+            called = given | {name: bars if name == "bars" else getattr(bars, name) for name in data}
+            return subject(*(called[n] for n in positional), **{n: called[n] for n in keyword})
+
+        return AdaptedStrategy(decide, dict(values))
+
+    return parameters | bundled, construct
+
+
+def _is_dataclass(annotation: Any) -> bool:
+    return isinstance(annotation, type) and dataclasses.is_dataclass(annotation) and annotation is not Bars
+
+
+def _is_column(value: Any, n_trials: int) -> bool:
+    return isinstance(value, (np.ndarray, list)) and np.ndim(value) == 1 and len(value) == n_trials
+
+
+def _repeat(value: Any, n_trials: int) -> np.ndarray:
+    column: np.ndarray = np.empty(n_trials, dtype=type(value) if isinstance(value, (bool, int, float)) else object)
+    column[:] = value
+    return column
