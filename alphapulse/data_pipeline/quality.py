@@ -10,18 +10,19 @@ import pandas as pd
 
 from alphapulse.backtesting.joining import DAY, bar_spacing, timeframe_length
 from alphapulse.strategies.base import Bars
-from alphapulse.typing import BoolArray1D, Float64Array1D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Int64Array1D
 
 MOST_STALE_OPENS = 0.20
 MOST_ZERO_VOLUME = 0.01
 MOST_FLAT = 0.002
-LONGEST_CONSTANT_VOLUME = 20
+MOST_EQUAL_VOLUME = 0.05
+FEWEST_BARS_OF_A_DATE = 0.75
 MOST_UNKNOWN_VOLATILITY = 0.01
 # Rounding of adjusted prices moves an open outside [low, high] by less than this share of the price.
 ROUNDING = 1e-6
-# Sessions that a New York symbol's dates share with the exchange's calendar; other exchanges differ by ten holidays a year.
+# Dates of a New York symbol that are sessions of its exchange; elsewhere some ten holidays a year differ.
 NEW_YORK_SHARE = 0.985
-CALENDAR_START = pd.Timestamp("1960-01-01")
+CALENDAR_START = np.datetime64("1960-01-01")
 
 
 @dataclass(frozen=True)
@@ -109,23 +110,13 @@ def _volume(series: _Series) -> list[str]:
             f"{series.name}: volume is zero on {np.count_nonzero(zero):,} of {len(zero):,} bars, the first "
             f"{series.when(int(np.argmax(zero)))}; do not let a strategy rest on it."
         )
-    start, stop = _longest_run((series.volume[1:] == series.volume[:-1]) & ~zero[1:])
-    if stop - start >= LONGEST_CONSTANT_VOLUME:
+    values, counts = np.unique(series.volume[series.volume > 0.0], return_counts=True)
+    if len(values) and counts.max() / len(series.volume) > MOST_EQUAL_VOLUME and counts.max() > 20:
         lines.append(
-            f"{series.name}: volume is {series.volume[start]:,.0f} on {stop - start + 1:,} bars in a row, "
-            f"{series.when(start)} to {series.when(stop)}; it is not a measurement."
+            f"{series.name}: volume is {values[np.argmax(counts)]:,.0f} on {counts.max():,} of {len(zero):,} bars; "
+            "it is not a measurement."
         )
     return lines
-
-
-def _longest_run(mask: BoolArray1D) -> tuple[int, int]:
-    """Return start and stop of the longest run of True; (0, 0) if there is none."""
-    edges = np.flatnonzero(np.diff(np.r_[False, mask, False]))
-    if len(edges) == 0:
-        return 0, 0
-    starts, stops = edges[::2], edges[1::2]
-    longest = int(np.argmax(stops - starts))
-    return int(starts[longest]), int(stops[longest])
 
 
 def _order(series: _Series) -> list[str]:
@@ -149,8 +140,8 @@ def _flat(series: _Series) -> list[str]:
     if n_flat / len(flat) <= MOST_FLAT:
         return []
     return [
-        f"{series.name}: {n_flat:,} bars have open = high = low = close, the first {series.when(int(np.argmax(flat)))}; "
-        "no stop can be hit inside them."
+        f"{series.name}: {n_flat:,} bars have open = high = low = close, the first "
+        f"{series.when(int(np.argmax(flat)))}; no stop can be hit inside them."
     ]
 
 
@@ -172,40 +163,46 @@ def _label(series: _Series) -> list[str]:
 def _gaps(series: _Series) -> list[str]:
     if series.length > DAY:
         return []
-    dates = np.unique(series.timestamp // DAY).astype("datetime64[D]")
-    sessions = _new_york_sessions(dates)
-    if sessions is None:
+    dates, n_bars = np.unique(series.timestamp // DAY, return_counts=True)
+    dates = dates.astype("datetime64[D]")
+    calendar = _new_york_sessions(dates)
+    if calendar is None:
         return _unusual_gaps(series)
+    sessions, early = calendar
     lines = []
     missing = np.setdiff1d(sessions, dates)
     if len(missing):
         lines.append(
-            f"{series.name}: {len(missing):,} of {len(sessions):,} New York sessions between {dates[0]} and {dates[-1]} "
-            f"have no bar, the first {missing[0]}."
+            f"{series.name}: {len(missing):,} of {len(sessions):,} New York sessions between {dates[0]} and "
+            f"{dates[-1]} have no bar, the first {missing[0]}."
         )
     if series.length < DAY:
-        distance = np.diff(series.timestamp)
-        same_date = series.timestamp[1:] // DAY == series.timestamp[:-1] // DAY
-        holes = np.flatnonzero(same_date & (distance > 1.5 * bar_spacing(series.timestamp, series.length)[1:]))
-        if len(holes):
+        usual = pd.Series(n_bars).rolling(21, center=True, min_periods=1).median().to_numpy()
+        short = dates[(n_bars < FEWEST_BARS_OF_A_DATE * usual) & ~np.isin(dates, early)]
+        if len(short):
             lines.append(
-                f"{series.name}: {len(holes):,} holes inside sessions, the first after {series.when(int(holes[0]))}."
+                f"{series.name}: {len(short):,} dates lack a quarter or more of their usual bars though the exchange "
+                f"did not close early, the first {short[0]}."
             )
     return lines
 
 
-def _new_york_sessions(dates: np.ndarray) -> np.ndarray | None:
-    """Return the sessions of the New York Stock Exchange over `dates`, or None if the dates are not of its kind."""
-    first = max(pd.Timestamp(dates[0]), CALENDAR_START)
-    inside = dates[dates >= first.to_datetime64()]
+def _new_york_sessions(dates: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the sessions of the New York Stock Exchange over `dates` and those that closed early.
+
+    None if the dates are not of its kind.
+    """
+    inside = dates[dates >= CALENDAR_START]
     if len(inside) < 2 or np.mean(np.is_busday(inside)) < NEW_YORK_SHARE:
         return None
     # Importing every exchange's calendar takes half a second; only dates that may be New York's pay for it.
     from exchange_calendars import get_calendar
 
-    calendar = get_calendar("XNYS", start=first, end=pd.Timestamp(dates[-1]))
+    calendar = get_calendar("XNYS", start=pd.Timestamp(inside[0]), end=pd.Timestamp(inside[-1]))
     sessions = calendar.sessions.to_numpy().astype("datetime64[D]")
-    return sessions if np.mean(np.isin(inside, sessions)) >= NEW_YORK_SHARE else None
+    if np.mean(np.isin(inside, sessions)) < NEW_YORK_SHARE:
+        return None
+    return sessions, calendar.early_closes.to_numpy().astype("datetime64[D]")
 
 
 def _unusual_gaps(series: _Series) -> list[str]:
