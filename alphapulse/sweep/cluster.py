@@ -1,0 +1,163 @@
+"""Ray: started while the driver loads its data, told of the market once, given batches of trials."""
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from alphapulse.backtesting.market import Market
+from alphapulse.errors import AlphaPulseError
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.worker import BatchResult, evaluate_batch
+from alphapulse.typing import BoolArray1D, Float64Array2D
+
+RETRIES = 3
+
+
+class ClusterError(AlphaPulseError):
+    """Ray cannot be started or reached, or its workers keep dying."""
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Where a worker finds its market and experiment; `key` tells a changed pair from the one it holds."""
+
+    key: str
+    references: Sequence[Any]
+
+
+_held: tuple[str, Market, Experiment] | None = None
+
+
+def evaluate_shipment(
+    shipment: Shipment, parameters: Float64Array2D, keep: BoolArray1D, threshold: float
+) -> BatchResult:
+    """Evaluate a batch on a worker, reading market and experiment from the object store once a process."""
+    global _held
+    import ray
+
+    if _held is None or _held[0] != shipment.key:
+        market, experiment = ray.get(list(shipment.references))
+        _held = (shipment.key, market, experiment)
+    return evaluate_batch(_held[1], _held[2], parameters, keep=keep, threshold=threshold)
+
+
+def warm_up() -> None:
+    """Do nothing, in a worker process that has imported this module and with it all that a batch needs."""
+
+
+class Cluster:
+    """A Ray cluster, this machine's own or one at an address.
+
+    Ray's processes die with the thread that started them, so that thread lives as long as the cluster.
+
+    Parameters
+    ----------
+    address : str, optional
+        Of a running cluster; None starts one on this machine.
+    num_cpus : int, optional
+        Worker processes of a cluster on this machine; None is one a processor.
+    """
+
+    def __init__(self, address: str | None = None, num_cpus: int | None = None) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
+        self._owned = False
+        self._shipment: Any = None
+        self._remote: Any = None
+        self.dashboard = ""
+        self.n_cpus = 0
+        self._started: Future[None] = self._thread.submit(self._start, address, num_cpus)
+
+    def _start(self, address: str | None, num_cpus: int | None) -> None:
+        import ray
+
+        if not ray.is_initialized():
+            logging.getLogger("ray").setLevel(logging.ERROR)
+            local = {} if address else {"num_cpus": num_cpus, "include_dashboard": True}
+            context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+            self._owned = True
+            self.dashboard = context.dashboard_url or ""
+        self.n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        warm = ray.remote(warm_up)
+        for _ in range(self.n_cpus):
+            warm.remote()
+
+    def wait_until_started(self) -> None:
+        """Wait for Ray.
+
+        Raises
+        ------
+        ClusterError
+            If it did not start or could not be reached.
+        """
+        try:
+            self._started.result()
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            raise ClusterError(
+                f"Ray did not start: {reason[0] if reason else type(error).__name__}; "
+                "see `cluster.address` and `cluster.num_cpus`, or `ray status`."
+            ) from error
+
+    def ship(self, market: Market, experiment: Experiment) -> None:
+        """Put market and experiment into the object store, for all batches to come."""
+        import ray
+
+        content = hashlib.sha256(pickle.dumps(experiment)).hexdigest()
+        key = f"{market.fingerprint}:{market.first}:{len(market.bars)}:{content}"
+        self._shipment = Shipment(key, [ray.put(market), ray.put(experiment)])
+        # A dead worker's batch is run again, with the same result; an exception of ours is not.
+        self._remote = ray.remote(num_cpus=1, max_retries=RETRIES)(evaluate_shipment)
+
+    def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float) -> Any:
+        """Start the evaluation of a batch and return its reference."""
+        return self._remote.remote(self._shipment, parameters, keep, threshold)
+
+    def wait(self, references: Sequence[Any], timeout: float) -> list[Any]:
+        """Return the references that are done, waiting up to `timeout` [s] for the first."""
+        import ray
+
+        ready, _ = ray.wait(references, num_returns=1, timeout=timeout, fetch_local=True)
+        if ready:
+            more, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=True)
+            return list(more)
+        return []
+
+    def result(self, reference: Any) -> BatchResult:
+        """Return the outcome of a batch that is done.
+
+        Raises
+        ------
+        ClusterError
+            If its workers died, again and again, or Ray lost the node of the driver.
+        """
+        import ray
+
+        try:
+            result: BatchResult = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise ClusterError(f"A worker could not evaluate a batch: {_last_line(error)}.") from error
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise ClusterError(
+                f"Ray lost a batch {RETRIES + 1} times ({type(error).__name__}); what is committed is kept: "
+                "run the same command again to continue."
+            ) from error
+        return result
+
+    def close(self) -> None:
+        """Stop what was started here."""
+        import ray
+
+        if self._started.cancel() or self._started.exception() is not None or not self._owned:
+            self._thread.shutdown(wait=False)
+            return
+        self._thread.submit(ray.shutdown).result()
+        self._thread.shutdown()
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__

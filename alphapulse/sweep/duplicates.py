@@ -1,0 +1,151 @@
+"""Answers to trials that a study has run before, in memory that does not grow with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alphapulse.sweep.space import Dimension, SearchSpace
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
+
+CAPACITY = 2**17
+EMPTY = -1
+# Odd, of 64 bits: Knuth's multiplicative hashing spreads neighbouring points over the slots.
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Which trials of a generation have to run, and the outcome of those that have not.
+
+    Attributes
+    ----------
+    run : (n_run,) int64
+        Rows to evaluate.
+    known : (n_known,) int64
+        Rows answered from earlier generations.
+    slot : (n_known,) int64
+        Where their outcome is kept.
+    same : (n_same,) int64
+        Rows equal to another row of this generation.
+    first : (n_same,) int64
+        That row, one of `run`.
+    """
+
+    run: Int64Array1D
+    known: Int64Array1D
+    slot: Int64Array1D
+    same: Int64Array1D
+    first: Int64Array1D
+
+    def between(self, start: int, stop: int) -> "Answers":
+        """Return the answers for rows [start, stop); the rows before `start` have an outcome already."""
+        run = self.run[(self.run >= start) & (self.run < stop)]
+        known = (self.known >= start) & (self.known < stop)
+        same = (self.same >= start) & (self.same < stop)
+        return Answers(run, self.known[known], self.slot[known], self.same[same], self.first[same])
+
+
+class Duplicates:
+    """Outcomes by point of a finite space, in a table of fixed size.
+
+    Spaces of up to `CAPACITY` points have a slot for each point. In larger ones a point shares its slot
+    with others and the latest stays, so what is found again is what was proposed recently. A point that
+    is not found runs again, with the same result.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    n_metrics, n_objectives : int
+        Columns of what is kept.
+    """
+
+    def __init__(self, space: SearchSpace, n_metrics: int, n_objectives: int) -> None:
+        self._space = space
+        self.finite = space.size is not None and 0 < space.size < 2**62
+        n_slots = min(space.size or 0, CAPACITY) if self.finite else 0
+        self._direct = self.finite and n_slots == space.size
+        self._code = np.full(n_slots, EMPTY, dtype=np.int64)
+        self._metrics = np.empty((n_slots, n_metrics))
+        self._values = np.empty((n_slots, n_objectives))
+        self._status = np.empty(n_slots, dtype=np.int8)
+        self._errors: dict[int, str] = {}
+
+    def find(self, parameters: Float64Array2D) -> Answers:
+        """Return which of the trials (n_trials, n_dimensions) have to run; call `fill` before the next `record`."""
+        n_trials = len(parameters)
+        nothing = np.empty(0, dtype=np.int64)
+        if not self.finite:
+            return Answers(np.arange(n_trials), nothing, nothing, nothing, nothing)
+        code = self._codes(parameters)
+        slot = self._slots(code)
+        is_known = self._code[slot] == code
+        rows = np.flatnonzero(~is_known)
+        _, first, inverse = np.unique(code[rows], return_index=True, return_inverse=True)
+        first_row = rows[first][inverse]
+        is_first = first_row == rows
+        known = np.flatnonzero(is_known)
+        return Answers(rows[is_first], known, slot[known], rows[~is_first], first_row[~is_first])
+
+    def fill(
+        self,
+        answers: Answers,
+        metrics: Float64Array2D,
+        values: Float64Array2D,
+        status: Int8Array1D,
+        errors: dict[int, str],
+    ) -> None:
+        """Write the outcome of the trials of earlier generations to their rows of the arrays."""
+        metrics[answers.known] = self._metrics[answers.slot]
+        values[answers.known] = self._values[answers.slot]
+        status[answers.known] = self._status[answers.slot]
+        for row, slot in zip(answers.known.tolist(), answers.slot.tolist(), strict=True):
+            if slot in self._errors:
+                errors[row] = self._errors[slot]
+
+    def record(
+        self,
+        parameters: Float64Array2D,
+        metrics: Float64Array2D,
+        values: Float64Array2D,
+        status: Int8Array1D,
+        errors: dict[int, str],
+    ) -> None:
+        """Keep the outcome of the trials (n_trials, n_dimensions) of a generation."""
+        if not self.finite:
+            return
+        code = self._codes(parameters)
+        slot = self._slots(code)
+        # Of rows that share a slot the last one stays, in every column.
+        last = len(slot) - 1 - np.unique(slot[::-1], return_index=True)[1]
+        slot = slot[last]
+        self._code[slot] = code[last]
+        self._metrics[slot] = metrics[last]
+        self._values[slot] = values[last]
+        self._status[slot] = status[last]
+        if self._errors or errors:
+            for place, row in zip(slot.tolist(), last.tolist(), strict=True):
+                self._errors.pop(place, None)
+                if row in errors:
+                    self._errors[place] = errors[row]
+
+    def _codes(self, parameters: Float64Array2D) -> Int64Array1D:
+        code = np.zeros(len(parameters), dtype=np.int64)
+        for place, dimension in enumerate(self._space.dimensions):
+            code *= dimension.size or 1
+            code += _steps(dimension, parameters[:, place])
+        return code
+
+    def _slots(self, code: Int64Array1D) -> Int64Array1D:
+        if self._direct:
+            return code
+        mixed = code.astype(np.uint64) * MULTIPLIER
+        slots: Int64Array1D = (mixed >> np.uint64(64 - CAPACITY.bit_length() + 1)).astype(np.int64)
+        return slots
+
+
+def _steps(dimension: Dimension, column: Float64Array1D) -> Int64Array1D:
+    """Return the place of each value among those that the dimension can take."""
+    if dimension.kind == "categorical":
+        return column.astype(np.int64)
+    steps: Int64Array1D = np.rint((column - dimension.low) / (dimension.step or 1.0)).astype(np.int64)
+    return steps

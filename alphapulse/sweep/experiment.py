@@ -1,0 +1,101 @@
+"""What a worker has to know beside the market: one small object, sent once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from alphapulse.backtesting.models import EngineParams
+from alphapulse.strategies.resolve import StrategyDefinition
+from alphapulse.sweep.space import Choice, Dimension, SearchSpace
+from alphapulse.typing import Float64Array2D
+from alphapulse.validation.spa import Bootstrap
+
+Direction = Literal["minimize", "maximize"]
+Robustness = Literal["plateau", "worst_fold"]
+
+STRATEGY = "strategy."
+ENGINE = "engine."
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A study without its data, its seed and its search.
+
+    Attributes
+    ----------
+    space : SearchSpace
+        The swept keys, each below "strategy." or "engine.".
+    definition : StrategyDefinition
+        The strategy; a worker imports it itself and refuses a source that has changed.
+    strategy : mapping of str to value
+        Fixed strategy parameters by name, without "strategy.".
+    engine : EngineParams
+        The engine with its fixed values.
+    objectives : tuple of str
+        Metrics that the search works on.
+    directions : tuple of {"minimize", "maximize"}
+        One an objective.
+    robustness : {"plateau", "worst_fold"}, optional
+        Scores a trial by its neighbourhood or by its worst fold.
+    n_folds : int
+        Folds of "worst_fold".
+    bootstrap : Bootstrap, optional
+        Resampled calendar blocks of the streaming reality check; None leaves it out.
+    """
+
+    space: SearchSpace
+    definition: StrategyDefinition
+    strategy: Mapping[str, Any] = field(default_factory=dict)
+    engine: EngineParams = field(default_factory=EngineParams)
+    objectives: tuple[str, ...] = ("sharpe_ratio",)
+    directions: tuple[Direction, ...] = ("maximize",)
+    robustness: Robustness | None = None
+    n_folds: int = 5
+    bootstrap: Bootstrap | None = None
+
+    def columns(self, parameters: Float64Array2D) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Split parameters (n_trials, n_dimensions) into what the strategy and what the engine is told.
+
+        Returns
+        -------
+        strategy : dict
+            Fixed values as they are, swept ones as a column (n_trials,), by name without "strategy.".
+        engine : dict
+            Swept values only, as a column (n_trials,), by name without "engine.".
+        """
+        strategy = dict(self.strategy)
+        engine: dict[str, Any] = {}
+        for place, dimension in enumerate(self.space.dimensions):
+            column = configuration_column(dimension, parameters[:, place])
+            if dimension.key.startswith(STRATEGY):
+                strategy[dimension.key.removeprefix(STRATEGY)] = column
+            else:
+                engine[dimension.key.removeprefix(ENGINE)] = column
+        return strategy, engine
+
+    def values(self, parameters: np.ndarray) -> tuple[dict[str, Any], EngineParams]:
+        """Return the strategy values and the engine of one trial, parameters (n_dimensions,)."""
+        chosen = self.space.values(parameters)
+        swept = {key.removeprefix(STRATEGY): value for key, value in chosen.items() if key.startswith(STRATEGY)}
+        engine = {key.removeprefix(ENGINE): value for key, value in chosen.items() if key.startswith(ENGINE)}
+        return {**self.strategy, **swept}, engine_with(self.engine, engine)
+
+
+def engine_with(engine: EngineParams, values: Mapping[str, Any]) -> EngineParams:
+    """Return `engine` with some of its fields changed, by dotted name without "engine."."""
+    stop = {name.removeprefix("stop."): value for name, value in values.items() if name.startswith("stop.")}
+    top = {name: value for name, value in values.items() if not name.startswith("stop.")}
+    return replace(engine, **top, stop=replace(engine.stop, **stop))
+
+
+def configuration_column(dimension: Dimension, parameters: np.ndarray) -> np.ndarray | list[Choice]:
+    """Return what parameters (n_trials,) of one dimension stand for, numbers as an array, others as a list."""
+    if dimension.kind == "categorical":
+        choices = dimension.choices
+        if all(isinstance(c, (int, float)) for c in choices) and len({type(c) for c in choices}) == 1:
+            column: np.ndarray = np.asarray(choices)[parameters.astype(np.int64)]
+            return column
+        return [choices[place] for place in parameters.astype(np.int64).tolist()]
+    return parameters.astype(np.int64) if dimension.kind == "int" else np.ascontiguousarray(parameters)

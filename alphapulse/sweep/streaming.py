@@ -1,0 +1,114 @@
+"""What a study remembers of all its trials without keeping them: maxima of the reality check, best values."""
+
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alphapulse.errors import StudyError
+from alphapulse.typing import BoolArray1D, Float64Array1D, Int64Array1D
+
+N_BEST = 1_000
+# Beyond the trials that are all kept, a trial n is kept with the chance SAMPLE_RATE * keep_blocks / n:
+# independent of how many trials the study will have.
+SAMPLE_RATE = 0.1
+HASH = np.uint64(0xBF58476D1CE4E5B9)
+FORMAT = 1
+
+
+@dataclass
+class Streaming:
+    """State of a study after its committed trials; stored with every generation.
+
+    Attributes
+    ----------
+    observed : float
+        Largest studentised mean so far; -inf before the first trial.
+    maxima : (n_bootstrap,) float64
+        The same of each bootstrap sample.
+    best : (<= N_BEST,) float64
+        Best values of the first objective, larger is better, ascending.
+    thresholds : dict of int to float
+        By generation, the worst of `best` when it was complete; -inf while there are fewer than N_BEST.
+    seconds : float
+        Spent on evaluation so far, summed over workers [s].
+    """
+
+    observed: float
+    maxima: Float64Array1D
+    best: Float64Array1D = field(default_factory=lambda: np.empty(0))
+    thresholds: dict[int, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @classmethod
+    def start(cls, n_bootstrap: int) -> "Streaming":
+        """Return the state before the first trial."""
+        return cls(-np.inf, np.full(n_bootstrap, -np.inf))
+
+    def threshold(self, generation: int) -> float:
+        """Return the value from which on block moments of `generation` are kept, from generations two before it."""
+        return self.thresholds.get(generation - 2, -np.inf)
+
+    def merge(self, observed: float, maxima: Float64Array1D, scores: Float64Array1D) -> None:
+        """Take in trials: the maxima of their batch and their scores (n_trials,), NaN for failed ones."""
+        self.observed = max(self.observed, observed)
+        self.maxima = np.maximum(self.maxima, maxima)
+        scores = scores[~np.isnan(scores)]
+        if len(self.best) == N_BEST:
+            scores = scores[scores > self.best[0]]
+        if len(scores):
+            self.best = np.sort(np.concatenate([self.best, scores]))[-N_BEST:]
+
+    def complete(self, generation: int) -> None:
+        """Note that all trials of `generation` are in."""
+        self.thresholds[generation] = float(self.best[0]) if len(self.best) == N_BEST else -np.inf
+        for old in [number for number in self.thresholds if number < generation - 2]:
+            del self.thresholds[old]
+
+    def to_bytes(self) -> bytes:
+        """Return the state as stored."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            format=FORMAT,
+            observed=self.observed,
+            maxima=self.maxima,
+            best=self.best,
+            generations=np.array(list(self.thresholds), dtype=np.int64),
+            thresholds=np.array(list(self.thresholds.values()), dtype=np.float64),
+            seconds=self.seconds,
+        )
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, state: bytes) -> "Streaming":
+        """Return the state that was stored.
+
+        Raises
+        ------
+        StudyError
+            If it is of another version.
+        """
+        with np.load(io.BytesIO(state), allow_pickle=False) as stored:
+            if int(stored["format"]) != FORMAT:
+                raise StudyError(
+                    f"The state of the study must be of format {FORMAT}, but got {int(stored['format'])}; "
+                    "use a new `study`."
+                )
+            return cls(
+                float(stored["observed"]),
+                stored["maxima"],
+                stored["best"],
+                dict(zip(stored["generations"].tolist(), stored["thresholds"].tolist(), strict=True)),
+                float(stored["seconds"]),
+            )
+
+
+def sampled(numbers: Int64Array1D, keep_blocks: int) -> BoolArray1D:
+    """Return which trials keep their block moments whatever their value: the first ones, then a random sample."""
+    hashed = numbers.astype(np.uint64) * HASH
+    hashed ^= hashed >> np.uint64(31)
+    hashed *= np.uint64(0x94D049BB133111EB)
+    chance = (hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    kept: BoolArray1D = (numbers < keep_blocks) | (chance * (numbers + 1) < SAMPLE_RATE * keep_blocks)
+    return kept

@@ -1,0 +1,179 @@
+import random
+
+import numpy as np
+import pytest
+
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.sweep.duplicates import Duplicates
+from alphapulse.sweep.generations import Generations, Stored
+from alphapulse.sweep.space import Dimension, SearchSpace
+from alphapulse.sweep.streaming import Streaming
+from alphapulse.sweep.worker import BatchResult
+
+SIZE = 40
+SPACE = SearchSpace((Dimension("strategy.a", "float", 0.0, 1.0), Dimension("strategy.b", "float", 0.0, 1.0)))
+GRID = SearchSpace((Dimension("strategy.a", "int", 0, 4), Dimension("strategy.b", "int", 0, 4)))
+
+
+class Learner:
+    """Proposes from the order and content of all that it was told; refuses to be told too early."""
+
+    generation_size = SIZE
+
+    def __init__(self, space, seed=0, last=10**9):
+        self.space, self.seed, self.last = space, seed, last
+        self.memory = 0.0
+        self.n_told = 0
+        self.told_at = []
+
+    def tell(self, generation, parameters, values):
+        assert generation == self.n_told
+        assert len(parameters) == len(values)
+        self.n_told += 1
+        self.memory += float(np.nansum(values * np.arange(1, len(values) + 1)[:, None])) % 1.0
+
+    def propose(self, generation):
+        assert self.n_told == max(0, generation - 1)
+        if generation >= self.last:
+            return np.empty((0, len(self.space)))
+        rng = np.random.default_rng([self.seed, generation, int(self.memory * 2**40) % 2**31])
+        if self.space.size is None:
+            return rng.random((SIZE, len(self.space)))
+        return rng.integers(0, 5, (SIZE, len(self.space))).astype(float)
+
+
+class Threads:
+    """Workers that finish their batches in a shuffled order."""
+
+    def __init__(self, n_cpus, seed):
+        self.n_cpus, self.random, self.results, self.n_run = n_cpus, random.Random(seed), {}, 0
+        self.n = 0
+
+    def submit(self, parameters, keep, threshold):
+        self.n += 1
+        self.n_run += len(parameters)
+        value = parameters[:, :1] * 3 + np.sin(parameters[:, 1:] * 5)
+        failed = parameters[:, 0] > 0.9 if parameters.max() < 1 else parameters[:, 0] == 3
+        value[failed] = np.nan
+        kept = np.flatnonzero((keep | (value[:, 0] >= threshold)) & ~failed)
+        sums = parameters[kept] * 2
+        self.results[self.n] = BatchResult(
+            metrics=np.repeat(parameters[:, :1], len(METRICS), axis=1),
+            values=value,
+            status=np.where(failed, 2, 0).astype(np.int8),
+            errors={int(row): "large" for row in np.flatnonzero(failed)},
+            kept=kept,
+            block_sums=sums,
+            block_squares=sums**2,
+            observed=float(np.nanmax(value, initial=-np.inf)),
+            maxima=np.max(parameters, axis=0),
+            seconds=self.random.choice([1e-4, 1e-2, 1.0]) * len(parameters),
+        )
+        return self.n
+
+    def wait(self, references, timeout):
+        return self.random.sample(references, self.random.randint(1, len(references)))
+
+    def result(self, reference):
+        return self.results.pop(reference)
+
+
+class Table:
+    """The committed trials of a study."""
+
+    def __init__(self):
+        self.rows, self.blocks, self.state, self.errors = [], {}, None, {}
+
+    def commit(self, done):
+        assert done.first_trial == len(self.rows)
+        for row, values, metrics, status in zip(done.parameters, done.values, done.metrics, done.status, strict=True):
+            self.rows.append((row.copy(), values.copy(), metrics.copy(), status))
+        for number, sums in zip(done.block_numbers.tolist(), done.block_sums, strict=True):
+            self.blocks[number] = tuple(sums)
+        self.errors.update({done.first_trial + row: text for row, text in done.errors.items()})
+        self.state = done.state
+
+    def history(self, start, stop):
+        rows = self.rows[start:stop]
+        errors = {number - start: text for number, text in self.errors.items() if start <= number < stop}
+        return Stored(*(np.array([row[place] for row in rows]) for place in range(4)), errors)
+
+    def column(self, place):
+        return np.array([row[place] for row in self.rows])
+
+
+def run(table, n_trials, *, space=SPACE, n_cpus=2, seed=0, keep_blocks=10**6, stop_after=None, last=10**9):
+    streaming = Streaming.from_bytes(table.state) if table.state else Streaming.start(2)
+    workers = Threads(n_cpus, seed)
+    n_asked = iter(range(10**9))
+    generations = Generations(
+        Learner(space, last=last),
+        workers,
+        table.commit,
+        streaming,
+        Duplicates(space, len(METRICS), 1),
+        n_objectives=1,
+        n_trials=n_trials,
+        keep_blocks=keep_blocks,
+        stop=None if stop_after is None else lambda: next(n_asked) >= stop_after,
+    )
+    generations.continue_from(len(table.rows), table.history, needs_history=True)
+    generations.run()
+    assert generations.n_done == len(table.rows)
+    return workers
+
+
+def assert_same(one, other):
+    for place in range(4):
+        np.testing.assert_array_equal(one.column(place), other.column(place))
+    assert one.blocks == other.blocks
+    assert one.errors == other.errors
+    first, second = Streaming.from_bytes(one.state), Streaming.from_bytes(other.state)
+    assert (first.observed, first.thresholds) == (second.observed, second.thresholds)
+    np.testing.assert_array_equal(first.best, second.best)
+    np.testing.assert_array_equal(first.maxima, second.maxima)
+
+
+@pytest.mark.parametrize("space", [SPACE, GRID])
+@pytest.mark.parametrize("keep_blocks", [10**6, 60])
+def test_table_does_not_depend_on_workers_steps_or_interruptions(space, keep_blocks):
+    straight = Table()
+    run(straight, 330, space=space, keep_blocks=keep_blocks)
+    assert len(straight.rows) == 330
+    for seed in range(12):
+        other = Table()
+        choice = random.Random(seed)
+        while len(other.rows) < 330:
+            wanted = min(330, len(other.rows) + choice.randint(1, 150))
+            run(
+                other,
+                wanted,
+                space=space,
+                n_cpus=choice.choice([1, 3, 8]),
+                seed=seed,
+                keep_blocks=keep_blocks,
+                stop_after=choice.choice([None, 3, 9, 20]),
+            )
+        assert_same(straight, other)
+
+
+def test_finite_space_is_not_run_again():
+    table = Table()
+    workers = run(table, 2000, space=GRID)
+    assert len(table.rows) == 2000
+    # Two generations are in flight before the first answers are known.
+    assert workers.n_run <= 2 * 25
+
+
+def test_exhausted_space_ends_before_the_last_trial():
+    table = Table()
+    run(table, 500, last=3)
+    assert len(table.rows) == 3 * SIZE
+    run(table, 500, last=3)
+    assert len(table.rows) == 3 * SIZE
+
+
+def test_nothing_is_run_when_all_is_stored():
+    table = Table()
+    run(table, 100)
+    assert run(table, 100).n_run == 0
