@@ -5,16 +5,14 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from alphapulse.backtesting.models import EngineParams
-from alphapulse.config.building import build, convert, field_types, unknown_key
+from alphapulse.config.building import build, convert, field_types, plain, unknown_key
 from alphapulse.config.grammar import fit, read_space, write_space
-from alphapulse.config.schema import SweepConfig
+from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError, ConfigError
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 from alphapulse.sweep.space import Dimension, SearchSpace
 
 Config = TypeVar("Config")
-
-TARGET = "_target_"
 
 
 def assemble(cls: type[Config], values: Mapping[str, Any], search_path: str | None = None) -> Config:
@@ -58,16 +56,11 @@ def assemble(cls: type[Config], values: Mapping[str, Any], search_path: str | No
 def disassemble(config: Any) -> dict[str, Any]:
     """Return a configuration as plain values that `assemble` reads back; `db` is left out, since it has a password."""
     return {
-        f.name: write_space(value) if isinstance(value, SearchSpace) else _plain(value)
+        f.name: write_space(value) if isinstance(value, SearchSpace) else plain(value)
         for f in fields(config)
         if f.name != "db"
         for value in [getattr(config, f.name)]
     }
-
-
-def defaults(cls: type) -> dict[str, Any]:
-    """Return every key of `cls` with its default, as plain values; the strategy's own are not known here."""
-    return {name: _default(cls, name, hint) for name, hint in field_types(cls).items() if hint is not SearchSpace}
 
 
 def check_space(space: SearchSpace, definition: StrategyDefinition) -> SearchSpace:
@@ -166,18 +159,3 @@ def _ends(dimension: Dimension) -> tuple[Any, ...]:
     if dimension.kind == "categorical":
         return dimension.choices
     return dimension.value(dimension.low), dimension.value(dimension.high)
-
-
-def _default(cls: type, name: str, hint: Any) -> Any:
-    field = next(f for f in fields(cls) if f.name == name)
-    if is_dataclass(hint) and isinstance(hint, type):
-        return defaults(hint)
-    return _plain(field.default_factory() if callable(field.default_factory) else field.default)
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -46,6 +46,28 @@ def field_types(cls: type) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in fields(cls) if f.init}
 
 
+def defaults(cls: type) -> dict[str, Any]:
+    """Return every field of the dataclass `cls` with its default, as plain values."""
+    types_ = field_types(cls)
+    values = {}
+    for f in fields(cls):
+        hint = types_[f.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            values[f.name] = defaults(hint)
+        else:
+            values[f.name] = plain(f.default_factory() if callable(f.default_factory) else f.default)
+    return values
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses as dictionaries and tuples as lists, all the way down."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
 def unknown_key(key: str, known: list[str]) -> ConfigError:
     """Return the error for a key that the configuration does not have."""
     hint = did_you_mean(key, known)

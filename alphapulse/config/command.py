@@ -102,8 +102,6 @@ def _run(
         return
     application = Application(config_class, config_name, words)
     parsed, parser = _parse_flags(given)
-    if parsed.help:
-        parsed.overrides = []
     if not parsed.shell_completion:
         _prepare(application, parsed)
     outcome: list[BaseException] = []
@@ -142,11 +140,12 @@ def _prepare(application: Any, parsed: argparse.Namespace) -> None:
     """Replace the overrides by those for Hydra, and store every key with its default where conf/ finds it."""
     from hydra.core.config_store import ConfigStore
 
-    from alphapulse.config.assembly import TARGET, defaults
-    from alphapulse.config.overrides import Conf, check_keys, find_target, read_arguments
+    from alphapulse.config.building import defaults
+    from alphapulse.config.overrides import Arguments, Conf, check_keys, find_target, read_arguments
+    from alphapulse.config.schema import TARGET
 
     conf = Conf(parsed.config_dir, parsed.config_name or application.config_name)
-    arguments = read_arguments(application, conf, parsed.overrides)
+    arguments = Arguments() if parsed.help else read_arguments(application, conf, parsed.overrides)
     node = defaults(application.config_class)
     parameters = None
     if application.has_strategy and not parsed.help:
@@ -159,7 +158,7 @@ def _prepare(application: Any, parsed: argparse.Namespace) -> None:
             node["strategy"] = {TARGET: target, **parameters}
     check_keys(application, conf, arguments.overrides, parameters)
     if application.sweeps:
-        node |= {"sweeps": arguments.experiment, "space": dict(arguments.space)}
+        node |= {"sweeps": arguments.experiment, "space": dict(sorted(arguments.space.items()))}
     ConfigStore.instance().store(name="defaults", node=node, provider="alphapulse")
     parsed.overrides = list(arguments.overrides)
 

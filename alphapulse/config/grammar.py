@@ -5,6 +5,7 @@ whole numbers inside the bounds where Hydra truncates the bounds, and that what 
 """
 
 import math
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
@@ -27,6 +28,11 @@ from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.sweep.space import Dimension, SearchSpace
 
 FORMS = "a,b, choice(..), range(..), interval(..), int(..) and tag(log,..)"
+
+
+SYMBOL_KEYS = frozenset({"data.symbols", "data.volatility_symbol"})
+# A symbol of Yahoo's with a character that the grammar does not read, not within quotes already.
+_BARE_SYMBOL = re.compile(r"""(?<![\w'"^=.-])(?=[\w.-]*[\^=])[\w^=.-]+(?![\w'"])""")
 
 
 class _RefusedError(ValueError):
@@ -72,13 +78,15 @@ _PARSER = _create_parser()
 def parse(line: str) -> Override:
     """Return one `key=value` of the command line, parsed.
 
+    Symbols need no quotes, though Hydra wants them around `^GSPC` and `GC=F`.
+
     Raises
     ------
     ConfigError
         If it is not in Hydra's grammar.
     """
     try:
-        return _PARSER.parse_override(line)
+        return _PARSER.parse_override(_quote_symbols(line))
     except HydraException as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, _RefusedError):
@@ -90,6 +98,13 @@ def parse(line: str) -> Override:
             raise ConfigError(f"Arguments must be key=value, but got {line!r}") from error
         reason = " ".join(str(error).split())
         raise ConfigError(f"Cannot read {line!r}: {reason}; quote texts as key='a text', space forms are {FORMS}") from error
+
+
+def _quote_symbols(line: str) -> str:
+    key, equals, text = line.partition("=")
+    if key.lstrip("+") not in SYMBOL_KEYS or not _BARE_SYMBOL.search(text):
+        return line
+    return key + equals + _BARE_SYMBOL.sub(lambda bare: f"'{bare.group()}'", text)
 
 
 def dimension(override: Override) -> Dimension:

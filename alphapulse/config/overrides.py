@@ -19,6 +19,7 @@ from alphapulse.config.resources import resource_dir
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.sweep.space import SearchSpace
 
+LISTS = frozenset({"data.symbols", "objective", "direction", "validation.priors"})
 _KEY_VALUE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@:-]*=")
 
 
@@ -74,9 +75,9 @@ class Arguments:
         Name of the file of `sweeps/`.
     """
 
-    overrides: tuple[str, ...]
-    space: Mapping[str, str]
-    experiment: str | None
+    overrides: tuple[str, ...] = ()
+    space: Mapping[str, str] = field(default_factory=dict)
+    experiment: str | None = None
 
 
 class Conf:
@@ -168,11 +169,10 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
     if not application.sweeps:
         for override in own:
             if override.is_sweep_override():
-                raise ConfigError(
-                    f"`{override.key_or_group}` must have one value here, but got {override.get_value_string()!r}; "
-                    "`python -m alphapulse.sweep` searches"
-                )
-        return Arguments(tuple(str(override.input_line) for override in own), {}, None)
+                key, text = override.key_or_group, override.get_value_string()
+                hint = f"a list is {key}=[{text}]" if key in LISTS else "`python -m alphapulse.sweep` searches"
+                raise ConfigError(f"`{key}` must have one value here, but got {text!r}; {hint}")
+        return Arguments(tuple(str(override.input_line) for override in own))
     experiment = _choose_experiment(conf, own)
     theirs = [parse(line) for line in experiment.overrides]
     for override in theirs:
@@ -269,7 +269,7 @@ def check_swept(override: Override) -> None:
     """Raise ConfigError unless the key is one of the strategy's or the engine's."""
     key, text = override.key_or_group, override.get_value_string()
     if override.package is not None or override.type is OverrideType.DEL or not key.startswith(("strategy.", "engine.")):
-        hint = f"; a list is {key}=[{text}]" if key in ("data.symbols", "objective", "direction") else "; run once for each"
+        hint = f"; a list is {key}=[{text}]" if key in LISTS else "; run once for each"
         raise ConfigError(f"`{key}` must have one value, only strategy.* and engine.* are searched, but got {text!r}{hint}")
     if key == "strategy._target_":
         raise ConfigError(f"`{key}` must have one value, but got {text!r}; run once for each strategy")

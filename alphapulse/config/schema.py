@@ -20,6 +20,7 @@ SamplerName = Literal["auto", "random", "grid", "qmc", "tpe", "cmaes", "nsga2", 
 Lookahead = Literal["on", "strict", "off"]
 
 TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d")
+TARGET = "_target_"
 DEFAULT_STRATEGY = "alphapulse.strategies.long_short.LongShort"
 # Metrics of which less is better; of all others more is.
 MINIMISED = frozenset({"volatility", "kurtosis", "turnover", "costs_paid"})
@@ -28,7 +29,7 @@ _DURATION = re.compile(r"[1-9]\d*[mhdw]")
 
 
 def _default_strategy() -> dict[str, Any]:
-    return {"_target_": DEFAULT_STRATEGY}
+    return {TARGET: DEFAULT_STRATEGY}
 
 
 def _at_least(key: str, value: float | None, low: float) -> None:
@@ -354,7 +355,7 @@ class SweepConfig:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """ "maximize" or "minimize" for each objective."""
+        """For each objective, "maximize" or "minimize"."""
         if self.direction is not None:
             return self.direction
         return tuple("minimize" if name in MINIMISED else "maximize" for name in self.objective)
