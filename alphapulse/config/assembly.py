@@ -1,14 +1,16 @@
 """Typed configurations from what Hydra composed, strategy and search space included, and back to plain values."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.config.building import build, convert, field_types, plain, unknown_key
 from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError, ConfigError
+from alphapulse.strategies.parameters import Parameter
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 from alphapulse.sweep.space import Dimension, SearchSpace
 
@@ -82,7 +84,7 @@ def check_space(space: SearchSpace, definition: StrategyDefinition) -> SearchSpa
 
 def swept_fields(definition: StrategyDefinition) -> dict[str, Any]:
     """Return the type of every key that can be swept, by dotted name."""
-    known = {f"strategy.{name}": parameter.type for name, parameter in definition.parameters.items()}
+    known = {f"strategy.{name}": _hint(parameter) for name, parameter in definition.parameters.items()}
     for name, hint in field_types(EngineParams).items():
         if is_dataclass(hint) and isinstance(hint, type):
             known |= {f"engine.{name}.{inner}": inner_hint for inner, inner_hint in field_types(hint).items()}
@@ -91,8 +93,19 @@ def swept_fields(definition: StrategyDefinition) -> dict[str, Any]:
     return known
 
 
+def _hint(parameter: Parameter) -> Any:
+    """Return the annotation that a parameter was read from."""
+    if parameter.choices:
+        hint: Any = Literal[parameter.choices]
+    else:
+        hint = Any if parameter.type is object else parameter.type
+    return hint | None if parameter.optional and hint is not Any else hint
+
+
 def _not_swept(key: str) -> ConfigError:
-    return ConfigError(f"`{key}` must have one value in a sweep, only strategy.* and engine.* are searched; run once for each")
+    return ConfigError(
+        f"`{key}` must have one value in a sweep, only strategy.* and engine.* are searched; run once for each"
+    )
 
 
 def _define(strategy: Any, search_path: str | None) -> StrategyDefinition:
@@ -108,7 +121,7 @@ def _complete(definition: StrategyDefinition, strategy: Mapping[str, Any]) -> di
         if name != TARGET and name not in parameters:
             raise unknown_key(f"strategy.{name}", [f"strategy.{known}" for known in parameters])
     return {TARGET: strategy[TARGET]} | {
-        name: convert(parameter.type, strategy[name], f"strategy.{name}") if name in strategy else parameter.default
+        name: convert(_hint(parameter), strategy[name], f"strategy.{name}") if name in strategy else parameter.default
         for name, parameter in parameters.items()
     }
 
@@ -117,7 +130,7 @@ def _try_engine(engine: EngineParams, space: SearchSpace) -> None:
     for d in space.dimensions:
         if d.key.startswith("engine."):
             for value in _ends(d):
-                _try(lambda name=d.key, value=value: _engine_with(engine, name.removeprefix("engine."), value))
+                _try(functools.partial(_engine_with, engine, d.key.removeprefix("engine."), value))
 
 
 def _engine_with(engine: EngineParams, name: str, value: Any) -> EngineParams:
@@ -139,7 +152,7 @@ def _try_strategy(definition: StrategyDefinition, strategy: Mapping[str, Any], s
     errors: list[ConfigError] = []
     for candidate in candidates:
         try:
-            _try(lambda candidate=candidate: definition.build(candidate))
+            _try(functools.partial(definition.build, candidate))
             return
         except ConfigError as error:
             errors.append(error)
@@ -149,9 +162,7 @@ def _try_strategy(definition: StrategyDefinition, strategy: Mapping[str, Any], s
 def _try(make: Callable[[], Any]) -> None:
     try:
         make()
-    except AlphaPulseError as error:
-        raise ConfigError(str(error)) from error
-    except (ValueError, TypeError) as error:
+    except (AlphaPulseError, ValueError, TypeError) as error:
         raise ConfigError(str(error)) from error
 
 

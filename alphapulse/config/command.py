@@ -92,7 +92,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _run(
-    body: Callable[[Config], None], config_name: str, config_class: type[Config], words: tuple[str, ...], given: list[str]
+    body: Callable[[Any], None], config_name: str, config_class: type, words: tuple[str, ...], given: list[str]
 ) -> None:
     # Hydra takes a third of a second to import; Ctrl-C in it must already end well.
     from alphapulse.config.overrides import Application
@@ -132,7 +132,7 @@ def _parse_flags(given: list[str]) -> tuple[argparse.Namespace, argparse.Argumen
     if parsed.multirun:
         raise ConfigError("`--multirun` must be left out; a sweep searches 'strategy.x=a,b' in one run")
     if parsed.experimental_rerun is not None:
-        raise ConfigError("`--experimental-rerun` must be left out; `python -m alphapulse.replay` runs a stored trial again")
+        raise ConfigError("`--experimental-rerun` must be left out; `python -m alphapulse.replay` runs a trial again")
     return parsed, parser
 
 
@@ -171,13 +171,12 @@ def _typed(config_class: type[Config], composed: Any) -> Config:
 
     values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
-    config = assemble(config_class, {str(key): value for key, value in values.items()}, os.getcwd())
-    if isinstance(config, SweepConfig):
-        return _check_sweep(config)  # type: ignore[return-value]
-    return config
+    config: Any = assemble(config_class, {str(key): value for key, value in values.items()}, os.getcwd())
+    named: Config = _name_study(config) if isinstance(config, SweepConfig) else config
+    return named
 
 
-def _check_sweep(config: Any) -> Any:
+def _name_study(config: Any) -> Any:
     if not len(config.space):
         raise ConfigError(
             "the search space must hold a key, but nothing is swept; "
@@ -197,11 +196,11 @@ def _raising() -> Iterator[None]:
     from hydra._internal import utils
 
     report = utils.run_and_report
-    utils.run_and_report = lambda function: function()
+    setattr(utils, "run_and_report", lambda function: function())  # noqa: B010
     try:
         yield
     finally:
-        utils.run_and_report = report
+        setattr(utils, "run_and_report", report)  # noqa: B010
 
 
 def _run_hydra(

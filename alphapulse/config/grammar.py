@@ -41,12 +41,21 @@ class _RefusedError(ValueError):
 
 def _cast_int(*args: Any, value: Any = None) -> Any:
     interval = args[0] if len(args) == 1 else value
-    if isinstance(interval, IntervalSweep) and math.isfinite(interval.start) and math.isfinite(interval.end):
-        low, high = math.ceil(interval.start), math.floor(interval.end)
-        if interval.start <= interval.end and low > high:
-            raise _RefusedError("holds no whole number")
-        return IntervalSweep(start=low, end=high, tags=set(interval.tags))
+    if isinstance(interval, IntervalSweep):
+        start, end = _bounds(interval)
+        if math.isfinite(start) and math.isfinite(end):
+            low, high = math.ceil(start), math.floor(end)
+            if start <= end and low > high:
+                raise _RefusedError("holds no whole number")
+            return IntervalSweep(start=low, end=high, tags=set(interval.tags))
+        return interval
     return grammar_functions.cast_int(*args, value=value)
+
+
+def _bounds(interval: IntervalSweep) -> tuple[float, float]:
+    assert interval.start is not None
+    assert interval.end is not None
+    return interval.start, interval.end
 
 
 def _choose(*args: Any) -> Any:
@@ -93,11 +102,13 @@ def parse(line: str) -> Override:
             cause = cause.__cause__
         if cause is not None:
             key, _, text = line.partition("=")
-            raise ConfigError(f"`{key.lstrip('+')}` must be a space that can be searched, but got {text!r}: {cause}") from error
+            reason = f"`{key.lstrip('+')}` must be a space that can be searched, but got {text!r}: {cause}"
+            raise ConfigError(reason) from error
         if "=" not in line:
             raise ConfigError(f"Arguments must be key=value, but got {line!r}") from error
         reason = " ".join(str(error).split())
-        raise ConfigError(f"Cannot read {line!r}: {reason}; quote texts as key='a text', space forms are {FORMS}") from error
+        hint = f"quote a text with signs as key='a, text', space forms are {FORMS}"
+        raise ConfigError(f"Cannot read {line!r}: {reason}; {hint}") from error
 
 
 def _quote_symbols(line: str) -> str:
@@ -133,13 +144,13 @@ def dimension(override: Override) -> Dimension:
 
 
 def _interval(key: str, text: str, sweep: IntervalSweep, log: bool) -> Dimension:
-    low, high = sweep.start, sweep.end
-    assert low is not None
-    assert high is not None
+    low, high = _bounds(sweep)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ConfigError(f"`{key}` must have finite bounds, but got {text!r}")
     if low > high:
-        raise ConfigError(f"`{key}` must have its lower bound first, but got {text!r}; write interval({high:g},{low:g})")
+        raise ConfigError(
+            f"`{key}` must have its lower bound first, but got {text!r}; write interval({high:g},{low:g})"
+        )
     if log and not low > 0:
         raise ConfigError(f"`{key}` must have a lower bound > 0 where it is tagged log, but got {text!r}")
     kind: Literal["int", "float"] = "int" if isinstance(low, int) else "float"
@@ -165,7 +176,7 @@ def _range(key: str, text: str, sweep: RangeSweep) -> Dimension:
 
 
 def _choice(key: str, text: str, sweep: ChoiceSweep) -> Dimension:
-    choices = tuple(item.text if isinstance(item, QuotedString) else item for item in sweep.list)
+    choices: tuple[Any, ...] = tuple(item.text if isinstance(item, QuotedString) else item for item in sweep.list)
     for choice in choices:
         if not (choice is None or isinstance(choice, str | int | float)) or choice != choice:
             raise ConfigError(f"`{key}` must be chosen among texts, numbers, true, false and null, but got {text!r}")

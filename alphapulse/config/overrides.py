@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 
 from alphapulse.config.building import field_types, unknown_key
 from alphapulse.config.grammar import parse
@@ -133,7 +133,7 @@ class Conf:
         if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
             raise ConfigError(f"{path}: `overrides` must be a list of texts such as data=sample, but got {overrides!r}")
         if not isinstance(space, Mapping):
-            raise ConfigError(f"{path}: `space` must map keys to texts such as int(interval(10,250)), but got {space!r}")
+            raise ConfigError(f"{path}: `space` must map keys to texts such as interval(10,250), but got {space!r}")
         return Experiment(path.stem, tuple(overrides), {str(key): str(text) for key, text in space.items()})
 
 
@@ -268,9 +268,13 @@ def check_groups(application: Application, conf: Conf, overrides: list[Override]
 def check_swept(override: Override) -> None:
     """Raise ConfigError unless the key is one of the strategy's or the engine's."""
     key, text = override.key_or_group, override.get_value_string()
-    if override.package is not None or override.type is OverrideType.DEL or not key.startswith(("strategy.", "engine.")):
-        hint = f"; a list is {key}=[{text}]" if key in LISTS else "; run once for each"
-        raise ConfigError(f"`{key}` must have one value, only strategy.* and engine.* are searched, but got {text!r}{hint}")
+    if override.package is not None or override.is_delete() or not key.startswith(("strategy.", "engine.")):
+        hint = (
+            f"a list is {key}=[{text}]"
+            if key in LISTS
+            else "only strategy.* and engine.* are searched, run once for each"
+        )
+        raise ConfigError(f"`{key}` must have one value, but got {text!r}; {hint}")
     if key == "strategy._target_":
         raise ConfigError(f"`{key}` must have one value, but got {text!r}; run once for each strategy")
 
@@ -287,7 +291,9 @@ def find_target(conf: Conf, overrides: Sequence[str]) -> str | None:
     return str(content["_target_"]) if isinstance(content.get("_target_"), str) else None
 
 
-def check_keys(application: Application, conf: Conf, overrides: Sequence[str], strategy: Mapping[str, Any] | None) -> None:
+def check_keys(
+    application: Application, conf: Conf, overrides: Sequence[str], strategy: Mapping[str, Any] | None
+) -> None:
     """Raise ConfigError for a key that the command does not have.
 
     Parameters

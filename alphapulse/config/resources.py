@@ -17,4 +17,4 @@ def resource_dir(name: Literal["conf", "sweeps", "migrations"]) -> Path:
     for folder in (PACKAGE / "resources" / name, PACKAGE.parent / name):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"`{name}` must be at {PACKAGE / 'resources'} or {PACKAGE.parent}; install alphapulse again.")
+    raise FileNotFoundError(f"`{name}` must be at {PACKAGE / 'resources'} or {PACKAGE.parent}; install it again.")
