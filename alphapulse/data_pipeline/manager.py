@@ -82,7 +82,7 @@ def download(database: Database, provider: Provider, data: "DownloadDataConfig")
         # A file is read once, whatever is wanted of it.
         fetched += provider.fetch(data.symbols, timeframes, start, stop)
     written = write_bars(database, fetched)
-    rejected = [row for one in fetched for row in one.rejected]
+    rejected = sorted((row for one in fetched for row in one.rejected), key=lambda row: row.line)
     warnings = [line for one in fetched for line in series_warnings(one.symbol, one.timeframe, one.bars)]
     return Download(written, rejected, failures, warnings)
 
@@ -106,7 +106,7 @@ def run_download(config: "DownloadConfig") -> None:
         database.close()
     if config.output == "json":
         _print_json(result)
-    elif not config.quiet:
+    elif not config.quiet and result.written:
         _print_table(provider.name, database, result)
     if result.failures:
         more = f" ({len(result.failures)} series failed; the rest is stored)" if len(result.failures) > 1 else ""

@@ -178,7 +178,9 @@ def _gaps(series: _Series) -> list[str]:
         )
     if series.length < DAY:
         usual = pd.Series(n_bars).rolling(21, center=True, min_periods=1).median().to_numpy()
+        # The first and the last date may be cut by the range itself.
         short = dates[(n_bars < FEWEST_BARS_OF_A_DATE * usual) & ~np.isin(dates, early)]
+        short = short[(short > dates[0]) & (short < dates[-1])]
         if len(short):
             lines.append(
                 f"{series.name}: {len(short):,} dates lack a quarter or more of their usual bars though the exchange "

@@ -25,10 +25,18 @@ class Rejected:
         Where it stands: "line 12", or a timestamp.
     reason : str
         Why it is refused.
+    line : int
+        Line in the file, 0 if there is none; rows are reported in this order.
     """
 
     where: str
     reason: str
+    line: int = 0
+
+    @classmethod
+    def at_line(cls, line: int, reason: str) -> "Rejected":
+        """Return a row refused in a file."""
+        return cls(f"line {line}", reason, line)
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Provider(Protocol):
         """
 
 
-def checked(symbol: str, timeframe: str, rows: pd.DataFrame, where: Sequence[str] | None = None) -> Fetched:
+def checked(symbol: str, timeframe: str, rows: pd.DataFrame, lines: Sequence[int] | None = None) -> Fetched:
     """Split `rows` into bars and rejected rows.
 
     Refused is what cannot be a bar: a missing, infinite or non-positive price, high below low, a negative volume, and
@@ -97,8 +105,8 @@ def checked(symbol: str, timeframe: str, rows: pd.DataFrame, where: Sequence[str
     ----------
     rows : DataFrame
         Columns timestamp (UTC) and the prices and volume.
-    where : sequence of str, optional
-        Where each row stands; its timestamp by default.
+    lines : sequence of int, optional
+        Line in its file of each row; by default a refused row is named by its timestamp.
     """
     prices = rows[list(PRICES)].to_numpy(dtype=np.float64)
     volume = rows["volume"].to_numpy(dtype=np.float64)
@@ -117,7 +125,9 @@ def checked(symbol: str, timeframe: str, rows: pd.DataFrame, where: Sequence[str
     refuse((accepted.notna() & accepted.duplicated(keep="last")).to_numpy(), "its timestamp comes again later")
 
     bad = np.flatnonzero(reasons != "").tolist()
-    names = where if where is not None else rows["timestamp"].map(lambda stamp: stamp.isoformat()).to_list()
-    rejected = tuple(Rejected(str(names[place]), reasons[place]) for place in bad)
+    if lines is not None:
+        rejected = tuple(Rejected.at_line(lines[place], reasons[place]) for place in bad)
+    else:
+        rejected = tuple(Rejected(rows["timestamp"].iloc[place].isoformat(), reasons[place]) for place in bad)
     bars = rows.loc[reasons == ""].assign(symbol=symbol, timeframe=timeframe).sort_values("timestamp", kind="stable")
     return Fetched(symbol, timeframe, bars[list(COLUMNS)].reset_index(drop=True), rejected)

@@ -99,7 +99,7 @@ class CsvProvider:
                         moment = _moment(stamp, lengths[timeframe])
                         values = [_number(name, text) for name, text in zip(NUMBERS, numbers, strict=True)]
                     except ValueError as error:
-                        rejected.append(Rejected(f"line {line}", str(error).rstrip(".")))
+                        rejected.append(Rejected.at_line(line, str(error).rstrip(".")))
                         continue
                     series[symbol, timeframe].append((line, moment, *values))
         except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
@@ -169,5 +169,5 @@ def _frame(
     if end is not None:
         inside &= (bars["timestamp"] < end).to_numpy()
     places = np.flatnonzero(inside)
-    where = [f"line {columns[0][place]}" for place in places]
-    return checked(symbol, timeframe, bars[inside].reset_index(drop=True), where)
+    lines = [int(columns[0][place]) for place in places]
+    return checked(symbol, timeframe, bars[inside].reset_index(drop=True), lines)

@@ -38,8 +38,8 @@ class SampleProvider:
         for symbol in symbols or self.symbols:
             if symbol not in FILES:
                 raise DataError(
-                    f"The sample has the symbols {', '.join(FILES)}, but got {symbol!r}{did_you_mean(symbol, FILES)}; "
-                    "set data.symbols, or provider=yfinance."
+                    f"The sample has the symbols {', '.join(FILES)}, but got {symbol!r}"
+                    f"{did_you_mean(symbol, FILES) or '; take one of them, or provider=yfinance.'}"
                 )
         for symbol in symbols or self.symbols:
             rows = _read(FILES[symbol])

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from alphapulse.backtesting.joining import DAY, timeframe_length
 from alphapulse.data_pipeline.providers.base import Fetched, UnreachableError, checked
 from alphapulse.errors import DataError
 
+NOT_FOUND = 404
 TIMEFRAMES = ("1m", "2m", "5m", "15m", "30m", "1h", "1d")
 
 
@@ -88,7 +89,7 @@ class YFinanceProvider:
         # Network errors of both of yfinance's clients, curl_cffi and requests, are OSErrors.
         unreachable = (OSError, exceptions.YFRateLimitError, exceptions.YFDataException)
         retrying = Retrying(
-            retry=retry_if_exception_type(unreachable),
+            retry=retry_if_exception(lambda error: isinstance(error, unreachable) and _status(error) != NOT_FOUND),
             stop=stop_after_attempt(self.attempts),
             wait=wait_exponential_jitter(initial=1.0, max=10.0),
             reraise=True,
@@ -105,6 +106,8 @@ class YFinanceProvider:
                 "wait some minutes and run the same command again."
             ) from error
         except unreachable as error:
+            if _status(error) == NOT_FOUND:
+                raise DataError(_nothing(symbol, timeframe, wanted, "unknown symbol")) from error
             raise UnreachableError(
                 f"Yahoo cannot be reached for {symbol!r} {timeframe} ({_one_line(error)}); "
                 "check the network and run the same command again, or use provider=sample."
@@ -135,6 +138,11 @@ def _nothing(symbol: str, timeframe: str, wanted: str, reason: str) -> str:
         f"Yahoo has no bars for {symbol!r} {timeframe} in {wanted} ({_one_line(reason)}); "
         f"check data.symbols, data.start and data.end{limit}."
     )
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP status behind an error of either client, if there is one."""
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _one_line(error: object) -> str:

@@ -1,0 +1,88 @@
+import pandas as pd
+import pytest
+
+from alphapulse.data_pipeline.providers.base import UnreachableError
+from alphapulse.data_pipeline.providers.yfinance_provider import YFinanceProvider
+from alphapulse.errors import DataError
+
+
+def moment(text):
+    return pd.Timestamp(text, tz="UTC")
+
+
+def fetch(symbol, timeframe="1d", start=None, end=None, **options):
+    (fetched,) = YFinanceProvider(attempts=1, **options).fetch(
+        [symbol], [timeframe], start and moment(start), end and moment(end)
+    )
+    return fetched
+
+
+@pytest.mark.usefixtures("yahoo")
+def test_fetch_stamps_daily_bars_with_their_date():
+    bars = fetch("^GSPC", start="2020-03-02", end="2020-03-07").bars
+    assert bars["timestamp"].dt.strftime("%Y-%m-%dT%H:%MZ").tolist() == [
+        f"2020-03-0{day}T00:00Z" for day in range(2, 7)
+    ]
+    assert set(bars["symbol"]) == {"^GSPC"}
+    assert bars["close"].iloc[0] == pytest.approx(3090.23, abs=0.01)
+
+
+@pytest.mark.usefixtures("yahoo")
+def test_fetch_gives_the_whole_daily_history_without_a_start():
+    bars = fetch("^VIX").bars
+    assert bars["timestamp"].iloc[0] == moment("1990-01-02")
+    assert bars["timestamp"].is_monotonic_increasing
+    assert len(bars) > 8000
+
+
+@pytest.mark.usefixtures("yahoo")
+def test_fetch_keeps_hourly_stamps_across_daylight_saving():
+    bars = fetch("^GSPC", "1h", "2020-03-05", "2020-03-11").bars
+    first_of_day = bars.groupby(bars["timestamp"].dt.date)["timestamp"].first().dt.strftime("%H:%M").tolist()
+    assert first_of_day == ["14:30", "14:30", "13:30", "13:30"]
+
+
+@pytest.mark.usefixtures("yahoo")
+def test_fetch_drops_the_bar_that_has_not_ended():
+    bars = fetch("^GSPC", start="2020-03-02", end="2020-03-20", now=lambda: moment("2020-03-06T20:00")).bars
+    assert bars["timestamp"].iloc[-1] == moment("2020-03-05")
+
+
+@pytest.mark.usefixtures("yahoo")
+@pytest.mark.parametrize(
+    ("symbol", "timeframe", "words"),
+    [
+        ("NOPE", "1d", "Yahoo has no bars for 'NOPE' 1d"),
+        ("ERR_hourly_too_old", "1h", "last 730 days"),
+        ("ERR_no_data_in_range", "1d", "Yahoo has no bars for"),
+        ("ERR_empty_window", "1d", "Yahoo has no bars for"),
+        ("ERR_bad_crumb", "1d", "'ERR_bad_crumb' 1d"),
+    ],
+)
+def test_fetch_says_what_yahoo_lacks_in_one_line(symbol, timeframe, words):
+    with pytest.raises(DataError) as caught:
+        fetch(symbol, timeframe, "2020-01-01", "2020-02-01")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("yahoo")
+def test_fetch_says_what_to_do_when_yahoo_refuses():
+    with pytest.raises(UnreachableError, match=r"too many requests.*run the same command again"):
+        fetch("ERR_rate_limit", start="2020-01-01")
+
+
+def test_fetch_says_what_to_do_without_a_network(yahoo, yahoo_address, monkeypatch):
+    from yfinance import data
+
+    def unreachable(self, url, *args, **kwargs):
+        return self._session.get("http://127.0.0.1:9/", timeout=1)
+
+    monkeypatch.setattr(data.YfData, "_make_request", unreachable)
+    with pytest.raises(UnreachableError, match=r"cannot be reached.*check the network"):
+        fetch("SPY", start="2020-01-01")
+
+
+def test_fetch_refuses_an_unknown_timeframe():
+    with pytest.raises(DataError, match="but got '3h'"):
+        fetch("SPY", "3h")
