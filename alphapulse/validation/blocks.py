@@ -3,6 +3,8 @@
 They are all that the reality check, cross-validation and walk-forward need, so that no curve is ever stored.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -43,16 +45,15 @@ def as_moments(sums: ArrayLike, counts: ArrayLike) -> tuple[Float64Array2D, Floa
     lengths = np.ascontiguousarray(counts, dtype=np.float64)
     if table.ndim != 2 or lengths.ndim != 1 or table.shape[1] != len(lengths):
         raise ValueError(
-            f"block sums (n_trials, n_blocks) and counts (n_blocks,) must fit, but got {table.shape} and {lengths.shape}."
+            f"block sums (n_trials, n_blocks) and counts (n_blocks,) must fit, but got {table.shape} and "
+            f"{lengths.shape}."
         )
     if len(lengths) < 2 or not np.all(lengths > 0):
         raise ValueError(f"`n_blocks >= 2` blocks of at least one bar must be given, but got {len(lengths)} blocks.")
     return table, lengths
 
 
-def block_moments(
-    returns: ArrayLike, edges: ArrayLike
-) -> tuple[Float64Array2D, Float64Array2D, Float64Array1D]:
+def block_moments(returns: ArrayLike, edges: ArrayLike) -> tuple[Float64Array2D, Float64Array2D, Float64Array1D]:
     """Return sums, squares (n_trials, n_blocks) and counts (n_blocks,) of `returns` between bar `edges`.
 
     Parameters
@@ -88,7 +89,7 @@ def merge_blocks(
     merged = np.empty((len(sums), n_groups)), np.empty((len(sums), n_groups))
     _merge(np.ascontiguousarray(sums), edges, merged[0])
     _merge(np.ascontiguousarray(squares), edges, merged[1])
-    lengths = np.array([counts[a:b].sum() for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    lengths = np.array([counts[a:b].sum() for a, b in pairwise(edges)])
     return merged[0], merged[1], lengths
 
 
@@ -109,7 +110,8 @@ def sharpe_of(total: float, squares: float, n: float) -> float:
     # Rounding leaves a constant series about n*1e-16 of its squares; 1e-24 is a range of 1e-12, squared.
     if n < 2.0 or not (deviation > 1e-12 * squares and deviation > 1e-24 * n):
         return np.nan
-    return total / n / np.sqrt(deviation / (n - 1.0))
+    sharpe: float = total / n / np.sqrt(deviation / (n - 1.0))
+    return sharpe
 
 
 @jit
@@ -119,9 +121,7 @@ def _sharpes(total: Float64Array1D, squares: Float64Array1D, n: float, out: Floa
 
 
 @jit
-def _block_moments(
-    returns: Float64Array2D, edges: Int64Array1D, sums: Float64Array2D, squares: Float64Array2D
-) -> None:
+def _block_moments(returns: Float64Array2D, edges: Int64Array1D, sums: Float64Array2D, squares: Float64Array2D) -> None:
     n_trials = returns.shape[1]
     total, square = np.empty(n_trials), np.empty(n_trials)
     for b in range(len(edges) - 1):

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from alphapulse import numerics
 from alphapulse.compiling import jit
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Int64Array1D
 from alphapulse.validation.plateau import ParameterGrid
 
 N_BINS = 50

@@ -1,4 +1,4 @@
-"""Probability of backtest overfitting: does choosing the best trial on one half of the data help on the other?
+"""Probability of backtest overfitting: whether the best trial on one half of the data is good on the other.
 
 It says whether choosing generalises, not whether there is an edge: it is about .5 for pure noise, and also when
 all trials are equally good. Read it beside its null band and never gate on .5.

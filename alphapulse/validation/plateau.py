@@ -21,7 +21,7 @@ class ParameterRange(Protocol):
 
     @property
     def kind(self) -> str:
-        """"int", "float" or "categorical"."""
+        """One of int, float and categorical."""
 
     @property
     def low(self) -> float:
@@ -175,9 +175,8 @@ def plateau(
     key = _widest(space)
     order = np.argsort(space[:, key], kind="stable") if space.shape[1] else np.arange(len(known))
     medians, n_neighbours = np.full(len(trials), np.nan), np.zeros(len(trials), dtype=np.int64)
-    _neighbourhoods(
-        np.ascontiguousarray(space[order]), level[order], np.ascontiguousarray(scaled[trials]), key, medians, n_neighbours
-    )
+    rows, candidates = np.ascontiguousarray(space[order]), np.ascontiguousarray(scaled[trials])
+    _neighbourhoods(rows, level[order], candidates, key, medians, n_neighbours)
     medians[n_neighbours == 0] = np.nan
     robust = int(trials[np.nanargmax(medians)]) if np.any(n_neighbours > 0) else -1
     return Plateau(trials, value[trials], medians, n_neighbours, robust)
@@ -273,7 +272,8 @@ def _moved(grid: ParameterGrid, i: int, column: Float64Array1D, sign: float) -> 
     if not np.isnan(step):
         # The highest value of a grid need not be `high`.
         top = low + np.floor((high - low) / step + 1e-9) * step
-        return np.clip(column + sign * step, low, top)
+        stepped: Float64Array1D = np.clip(column + sign * step, low, top)
+        return stepped
     if grid.log[i]:
         factor = numerics.exp(sign * NEAR * (numerics.log(high) - numerics.log(low)))
         moved = column * factor
@@ -283,7 +283,8 @@ def _moved(grid: ParameterGrid, i: int, column: Float64Array1D, sign: float) -> 
         # Never less than one, or a narrow range would have no neighbours.
         moved = np.floor(moved + 0.5)
         moved = np.minimum(moved, column - 1) if sign < 0 else np.maximum(moved, column + 1)
-    return np.clip(moved, low, high)
+    inside: Float64Array1D = np.clip(moved, low, high)
+    return inside
 
 
 @jit

@@ -1,4 +1,4 @@
-"""Reality check: is the best of all trials better than the best of as many trials without skill?
+"""Reality check: whether the best of all trials beats the best of as many trials without skill.
 
 White's bootstrap of the maximum, studentised, over calendar blocks. Every trial is resampled with the same
 blocks, so the dependence between trials is in the maximum and no effective number of trials is guessed. A trial
@@ -100,7 +100,8 @@ class Bootstrap:
         bars = np.zeros(self.n_bootstrap)
         for b, size in enumerate(self.block_sizes):
             bars += size * self.counts[b]
-        return (self.block_sizes.sum() / bars).astype(np.float32)
+        ratio: np.ndarray = (self.block_sizes.sum() / bars).astype(np.float32)
+        return ratio
 
     def statistics(self, sums: ArrayLike) -> Float64Array1D:
         """Return each trial's mean return over its standard error [1], (n_trials,); NaN where it does not count.

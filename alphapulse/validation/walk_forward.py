@@ -306,9 +306,7 @@ def _total(values: Float64Array1D) -> float:
     return float(values.sum())
 
 
-def _drift(
-    parameters: Float64Array2D, chosen: Int64Array1D, categorical: Sequence[bool] | None
-) -> Float64Array1D:
+def _drift(parameters: Float64Array2D, chosen: Int64Array1D, categorical: Sequence[bool] | None) -> Float64Array1D:
     n_parameters = parameters.shape[1]
     if len(chosen) < 2:
         return np.full(n_parameters, np.nan)
