@@ -53,7 +53,7 @@ from alphapulse.backtesting.kernel_state import (
     UNITS,
     WATCH_BAND,
 )
-from alphapulse.compiling import jit
+from alphapulse.compiling import jit_borrowing
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D, Int64Array2D
 
 NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE = 0, 1, 2
@@ -73,34 +73,57 @@ def _lowest_bit(typing_context: Any, mask: Any) -> Any:
     return types.int64(types.uint64), build
 
 
-@jit
+@jit_borrowing
+def _clip(a: float, limit: float) -> float:
+    a = a if a > -limit else -limit
+    return a if a < limit else limit
+
+
+@jit_borrowing
+def _clip_targets(targets: Float64Array2D, first: int, state: Float64Array1D, due: Float64Array2D) -> None:
+    """Write columns `first` on of `targets` to `due` from row 1 on, clipped to the leverage, and look for NaN."""
+    n = targets.shape[0]
+    # NaN and infinity times 0 are NaN, and stay so in the sum. Four bars at a time share the sum's way to memory.
+    t = 0
+    while t + 4 <= n:
+        for lane in range(LANES):
+            limit = state[LEVERAGE * LANES + lane]
+            a0, a1 = targets[t, first + lane], targets[t + 1, first + lane]
+            a2, a3 = targets[t + 2, first + lane], targets[t + 3, first + lane]
+            state[BAD * LANES + lane] += a0 * 0.0 + a1 * 0.0 + a2 * 0.0 + a3 * 0.0
+            due[t + 1, lane] = _clip(a0, limit)
+            due[t + 2, lane] = _clip(a1, limit)
+            due[t + 3, lane] = _clip(a2, limit)
+            due[t + 4, lane] = _clip(a3, limit)
+        t += 4
+    while t < n:
+        for lane in range(LANES):
+            a = targets[t, first + lane]
+            state[BAD * LANES + lane] += a * 0.0
+            due[t + 1, lane] = _clip(a, state[LEVERAGE * LANES + lane])
+        t += 1
+
+
+@jit_borrowing
 def _load_targets(
-    targets: Float64Array2D, trials: Int64Array1D, n_lanes: int, n: int, state: Float64Array1D, due: Float64Array2D
+    targets: Float64Array2D, trials: Int64Array1D, n_lanes: int, state: Float64Array1D, due: Float64Array2D
 ) -> None:
-    """Copy the lanes' targets of a tile into `due` rows 1 to n, clipped to the leverage; row 0 is the last bar's."""
+    """Copy the lanes' targets of a tile into `due` from row 1 on; row 0 is the last bar of the tile before."""
+    n = targets.shape[0]
     for lane in range(LANES):
         due[0, lane] = state[LAST_TARGET * LANES + lane]
-    whole = n_lanes == LANES and trials[LANES - 1] - trials[0] == LANES - 1
-    for t in range(n):
-        if whole:
-            first = trials[0]
-            for lane in range(LANES):
-                due[t + 1, lane] = targets[t, first + lane]
-        else:
+    if n_lanes == LANES and trials[LANES - 1] - trials[0] == LANES - 1:
+        _clip_targets(targets, trials[0], state, due)
+    else:
+        for t in range(n):
             for lane in range(LANES):
                 due[t + 1, lane] = targets[t, trials[lane]] if lane < n_lanes else 0.0
-        for lane in range(LANES):
-            a = due[t + 1, lane]
-            limit = state[LEVERAGE * LANES + lane]
-            # NaN and infinity times 0 are NaN, and stay so in the sum.
-            state[BAD * LANES + lane] += a * 0.0
-            a = a if a > -limit else -limit
-            due[t + 1, lane] = a if a < limit else limit
+        _clip_targets(due[1 : n + 1], 0, state, due)
     for lane in range(LANES):
         state[LAST_TARGET * LANES + lane] = due[n, lane]
 
 
-@jit
+@jit_borrowing
 def _watch(
     price: float, low: float, high: float, may_trade: bool, due: Float64Array2D, row: int, state: Float64Array1D
 ) -> int:
@@ -121,7 +144,7 @@ def _watch(
     return mask
 
 
-@jit
+@jit_borrowing
 def _book_fill(
     t: int,
     lane: int,
@@ -135,19 +158,18 @@ def _book_fill(
     fills: Float64Array2D,
 ) -> None:
     """Count a fill of `units` worth `traded` at `price`; write it out if `fills` (n, 8) has room."""
-    place = int(state[FILLS * LANES + lane])
-    if place < fills.shape[0]:
+    if state[FILLS * LANES + lane] < fills.shape[0]:
+        place = int(state[FILLS * LANES + lane])
         after = state[CASH * LANES + lane] + state[UNITS * LANES + lane] * price
         fills[place, 0], fills[place, 1], fills[place, 2], fills[place, 3] = t, reason, price, units
         fills[place, 4], fills[place, 5], fills[place, 6] = traded, cost, after
         fills[place, 7] = state[UNITS * LANES + lane]
     state[FILLS * LANES + lane] += 1.0
     state[COSTS * LANES + lane] += cost
-    if reason != RUIN and equity > 0.0:
-        state[TRADED * LANES + lane] += abs(traded) / equity
+    state[TRADED * LANES + lane] += abs(traded) / equity if equity > 0.0 else 0.0
 
 
-@jit
+@jit_borrowing
 def _leave(t: int, lane: int, state: Float64Array1D) -> None:
     """Count the bars of a position that ends in bar `t`, none twice, and take its stop away."""
     since = max(state[ENTERED * LANES + lane], state[LAST_SEEN * LANES + lane] + 1.0)
@@ -160,7 +182,7 @@ def _leave(t: int, lane: int, state: Float64Array1D) -> None:
     state[SHORT_DISTANCE * LANES + lane] = math.inf
 
 
-@jit
+@jit_borrowing
 def _ruin(t: int, lane: int, price: float, state: Float64Array1D, fills: Float64Array2D) -> None:
     """Close what is held at `price`, for nothing, and leave an equity of 0."""
     units = state[UNITS * LANES + lane]
@@ -172,7 +194,7 @@ def _ruin(t: int, lane: int, price: float, state: Float64Array1D, fills: Float64
     state[RUINED * LANES + lane] = 1.0
 
 
-@jit
+@jit_borrowing
 def _order(
     t: int,
     lane: int,
@@ -192,44 +214,48 @@ def _order(
         if units != 0.0:
             _ruin(t, lane, price, state, fills)
         return
-    closes = (a == 0.0) and (v != 0.0)
-    if not (closes or a * v < 0.0 or abs(a - v / equity) > state[BAND * LANES + lane]):
+    closes = (a == 0.0) & (v != 0.0)
+    if not (closes | (a * v < 0.0) | (abs(a - v / equity) > state[BAND * LANES + lane])):
         return
+    # From here on selects, not branches: which way an order goes cannot be predicted, and a wrong guess costs more.
     cost_rate = state[COST * LANES + lane]
-    if a * equity > v:
-        new_v = a * (equity + cost_rate * v) / (1.0 + a * cost_rate)
-    else:
-        new_v = a * (equity - cost_rate * v) / (1.0 - a * cost_rate)
+    paid = cost_rate if a * equity > v else -cost_rate
+    new_v = a * (equity + paid * v) / (1.0 + a * paid)
     traded = new_v - v
     cost = cost_rate * abs(traded)
     new_units = new_v / price
     state[CASH * LANES + lane] = cash - traded - cost
-    if new_units == 0.0:
-        if units != 0.0:
-            _leave(t, lane, state)
-    else:
-        state[UNITS * LANES + lane] = new_units
-        if units == 0.0:
-            state[ENTERED * LANES + lane] = t
-        if units * new_units <= 0.0:
-            kind = state[KIND * LANES + lane]
-            distance = math.inf
-            if kind == ATR_STOP:
-                distance = state[MULTIPLIER * LANES + lane] * atr[int(state[ATR_ROW * LANES + lane]), decision]
-                if math.isnan(distance):
-                    distance = math.inf
-            elif kind == PERCENT_STOP:
-                distance = state[PERCENT * LANES + lane] * price
-            trailing = distance if state[TRAILING * LANES + lane] != 0.0 else math.inf
-            is_long = new_units > 0.0
-            state[LONG_STOP * LANES + lane] = price - distance if is_long else -math.inf
-            state[SHORT_STOP * LANES + lane] = math.inf if is_long else price + distance
-            state[LONG_DISTANCE * LANES + lane] = trailing if is_long else math.inf
-            state[SHORT_DISTANCE * LANES + lane] = math.inf if is_long else trailing
+    state[UNITS * LANES + lane] = new_units
+    ends = (units != 0.0) & (new_units == 0.0)
+    starts = (units == 0.0) & (new_units != 0.0)
+    renews = units * new_units <= 0.0
+    is_long = new_units > 0.0
+    is_short = new_units < 0.0
+
+    entered = state[ENTERED * LANES + lane]
+    seen = state[LAST_SEEN * LANES + lane]
+    since = entered if entered > seen + 1.0 else seen + 1.0
+    state[EXPOSED * LANES + lane] += t - since + 1.0 if ends else 0.0
+    state[LAST_SEEN * LANES + lane] = t if ends else seen
+    state[ENTERED * LANES + lane] = t if starts else entered
+
+    kind = state[KIND * LANES + lane]
+    wide = state[MULTIPLIER * LANES + lane] * atr[int(state[ATR_ROW * LANES + lane]), decision]
+    distance = wide if kind == ATR_STOP else state[PERCENT * LANES + lane] * price
+    distance = distance if (kind != NO_STOP) & (distance == distance) else math.inf
+    trail = distance if state[TRAILING * LANES + lane] != 0.0 else math.inf
+    long_stop = price - distance if is_long else -math.inf
+    short_stop = price + distance if is_short else math.inf
+    long_distance = trail if is_long else math.inf
+    short_distance = trail if is_short else math.inf
+    state[LONG_STOP * LANES + lane] = long_stop if renews else state[LONG_STOP * LANES + lane]
+    state[SHORT_STOP * LANES + lane] = short_stop if renews else state[SHORT_STOP * LANES + lane]
+    state[LONG_DISTANCE * LANES + lane] = long_distance if renews else state[LONG_DISTANCE * LANES + lane]
+    state[SHORT_DISTANCE * LANES + lane] = short_distance if renews else state[SHORT_DISTANCE * LANES + lane]
     _book_fill(t, lane, ORDER, price, new_units - units, traded, cost, equity, state, fills)
 
 
-@jit
+@jit_borrowing
 def _check_stop(
     t: int, lane: int, open_: float, high: float, low: float, state: Float64Array1D, fills: Float64Array2D
 ) -> None:
@@ -251,7 +277,7 @@ def _check_stop(
     _book_fill(t, lane, STOP, price, -units, -v, cost, cash + v, state, fills)
 
 
-@jit
+@jit_borrowing
 def _mark(close: float, carry: bool, trailing: bool, state: Float64Array1D, equity: Float64Array2D, row: int) -> int:
     """Write each lane's equity at the close to `equity[row]`; return the lanes, as bits, that are newly ruined."""
     if carry:
@@ -278,7 +304,7 @@ def _mark(close: float, carry: bool, trailing: bool, state: Float64Array1D, equi
     return mask
 
 
-@jit
+@jit_borrowing
 def run_tile(
     start: int,
     targets: Float64Array2D,
@@ -343,7 +369,7 @@ def run_tile(
     no_fills = fills[:0]
     for group in range(states.shape[0]):
         state = states[group]
-        _load_targets(targets, trials[group], n_lanes[group], n, state, due)
+        _load_targets(targets, trials[group], n_lanes[group], state, due)
         for lane in range(LANES):
             equity[0, lane] = state[BEFORE * LANES + lane]
         done = 0
@@ -380,7 +406,7 @@ def run_tile(
                 curves[t - first, 0] = equity[i + 1, 0]
                 curves[t - first, 1] = state[UNITS * LANES]
                 curves[t - first, 2] = state[CASH * LANES]
-            if block_of[t] >= 0 or i - done == 3 or i == n - 1:
+            if block_of[t] >= 0 or i == n - 1:
                 add_returns(done, i + 1, start, benchmark, equity, state)
                 done = i + 1
             if block_of[t] >= 0:

@@ -4,6 +4,8 @@ Equity waits in a small buffer until four bars or the end of a block are there: 
 bars, not once for each, is half the cost. The additions and their order are those of one bar at a time.
 """
 
+from typing import TypeAlias
+
 from alphapulse.backtesting.kernel_state import (
     ACTIVE,
     BLOCK_SQUARE,
@@ -23,11 +25,81 @@ from alphapulse.backtesting.kernel_state import (
     SQUARE,
     SUM,
 )
-from alphapulse.compiling import jit
+from alphapulse.compiling import jit_borrowing
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
+_Sums: TypeAlias = tuple[
+    float, float, float, float, float, float, float, float, float, float, float, float, float
+]  # fmt: skip
 
-@jit
+
+@jit_borrowing
+def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _Sums:
+    """Return the sums with one more bar in them: equity from `before` to `e`, benchmark return `b`."""
+    total, square_total, cube, fourth, active, downside, losses, n_gains, n_losses, lowest, highest, peak, deepest = sums
+    r = e / before - 1.0
+    # A ruined trial returns 0 on an equity of 0.
+    r = r if before > 0.0 else 0.0
+    square = r * r
+    ahead = r - b
+    excess = r - risk_free
+    excess = excess if excess < 0.0 else 0.0
+    peak = e if e > peak else peak
+    depth = e / peak
+    return (
+        total + r,
+        square_total + square,
+        cube + square * r,
+        fourth + square * square,
+        active + ahead * ahead,
+        downside + excess * excess,
+        losses + (r if r < 0.0 else 0.0),
+        n_gains + (1.0 if r > 0.0 else 0.0),
+        n_losses + (1.0 if r < 0.0 else 0.0),
+        r if r < lowest else lowest,
+        r if r > highest else highest,
+        peak,
+        depth if depth < deepest else deepest,
+    )
+
+
+@jit_borrowing
+def _load(state: Float64Array1D, lane: int) -> _Sums:
+    return (
+        state[BLOCK_SUM * LANES + lane],
+        state[BLOCK_SQUARE * LANES + lane],
+        state[CUBE * LANES + lane],
+        state[FOURTH * LANES + lane],
+        state[ACTIVE * LANES + lane],
+        state[DOWNSIDE * LANES + lane],
+        state[LOSSES * LANES + lane],
+        state[N_GAINS * LANES + lane],
+        state[N_LOSSES * LANES + lane],
+        state[LOWEST * LANES + lane],
+        state[HIGHEST * LANES + lane],
+        state[PEAK * LANES + lane],
+        state[DEEPEST * LANES + lane],
+    )
+
+
+@jit_borrowing
+def _store(sums: _Sums, state: Float64Array1D, lane: int) -> None:
+    state[BLOCK_SUM * LANES + lane] = sums[0]
+    state[BLOCK_SQUARE * LANES + lane] = sums[1]
+    state[CUBE * LANES + lane] = sums[2]
+    state[FOURTH * LANES + lane] = sums[3]
+    state[ACTIVE * LANES + lane] = sums[4]
+    state[DOWNSIDE * LANES + lane] = sums[5]
+    state[LOSSES * LANES + lane] = sums[6]
+    state[N_GAINS * LANES + lane] = sums[7]
+    state[N_LOSSES * LANES + lane] = sums[8]
+    state[LOWEST * LANES + lane] = sums[9]
+    state[HIGHEST * LANES + lane] = sums[10]
+    state[PEAK * LANES + lane] = sums[11]
+    state[DEEPEST * LANES + lane] = sums[12]
+
+
+@jit_borrowing
 def add_returns(
     begin: int, end: int, start: int, benchmark: Float64Array1D, equity: Float64Array2D, state: Float64Array1D
 ) -> None:
@@ -46,40 +118,28 @@ def add_returns(
     state : (N_ROWS * LANES,) float64
         Changed.
     """
-    for i in range(begin, end):
+    i = begin
+    while i + 4 <= end:
+        b0, b1, b2, b3 = benchmark[start + i], benchmark[start + i + 1], benchmark[start + i + 2], benchmark[start + i + 3]
+        for lane in range(LANES):
+            risk_free = state[RISK_FREE * LANES + lane]
+            e0, e1, e2 = equity[i, lane], equity[i + 1, lane], equity[i + 2, lane]
+            e3, e4 = equity[i + 3, lane], equity[i + 4, lane]
+            sums = _add(_load(state, lane), e0, e1, b0, risk_free)
+            sums = _add(sums, e1, e2, b1, risk_free)
+            sums = _add(sums, e2, e3, b2, risk_free)
+            sums = _add(sums, e3, e4, b3, risk_free)
+            _store(sums, state, lane)
+        i += 4
+    while i < end:
         b = benchmark[start + i]
         for lane in range(LANES):
-            before = equity[i, lane]
-            e = equity[i + 1, lane]
-            r = e / before - 1.0
-            # A ruined trial returns 0 on an equity of 0.
-            r = r if before > 0.0 else 0.0
-            square = r * r
-            active = r - b
-            excess = r - state[RISK_FREE * LANES + lane]
-            excess = excess if excess < 0.0 else 0.0
-            state[BLOCK_SUM * LANES + lane] += r
-            state[BLOCK_SQUARE * LANES + lane] += square
-            state[CUBE * LANES + lane] += square * r
-            state[FOURTH * LANES + lane] += square * square
-            state[ACTIVE * LANES + lane] += active * active
-            state[DOWNSIDE * LANES + lane] += excess * excess
-            state[LOSSES * LANES + lane] += r if r < 0.0 else 0.0
-            state[N_GAINS * LANES + lane] += 1.0 if r > 0.0 else 0.0
-            state[N_LOSSES * LANES + lane] += 1.0 if r < 0.0 else 0.0
-            lowest = state[LOWEST * LANES + lane]
-            state[LOWEST * LANES + lane] = r if r < lowest else lowest
-            highest = state[HIGHEST * LANES + lane]
-            state[HIGHEST * LANES + lane] = r if r > highest else highest
-            peak = state[PEAK * LANES + lane]
-            peak = e if e > peak else peak
-            state[PEAK * LANES + lane] = peak
-            depth = e / peak
-            deepest = state[DEEPEST * LANES + lane]
-            state[DEEPEST * LANES + lane] = depth if depth < deepest else deepest
+            risk_free = state[RISK_FREE * LANES + lane]
+            _store(_add(_load(state, lane), equity[i, lane], equity[i + 1, lane], b, risk_free), state, lane)
+        i += 1
 
 
-@jit
+@jit_borrowing
 def close_block(
     block: int,
     trials: Int64Array1D,
