@@ -21,7 +21,7 @@ def home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="alphapulse-"))
     folder.chmod(0o755)
     yield folder
-    stop_server(folder)
+    stop_server(folder, mode="immediate")
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -141,7 +141,7 @@ class Database:
             yield
         except DatabaseError:
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             raise self._explain(error) from error
         except sqlalchemy.exc.DBAPIError as error:
             raise DatabaseError(f"The {self} refused: {_first_line(error.orig)}.") from error

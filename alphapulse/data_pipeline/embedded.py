@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import psycopg
@@ -103,15 +104,18 @@ def ensure_server(home: Path) -> Path:
         ) from error
 
 
-def stop_server(home: Path) -> None:
-    """Stop the embedded server of `home` if it runs; its data stay."""
+def stop_server(home: Path, *, mode: Literal["fast", "immediate"] = "fast") -> None:
+    """Stop the embedded server of `home` if it runs; its data stay.
+
+    With `mode` "immediate" it does not tidy up, and recovers at its next start.
+    """
     root = server_root(home)
     if not (root / "postgres" / "data" / "postmaster.pid").exists():
         return
     with _lock(root):
         place = _prepare(root, _socket_folder(root))
         if _server_processes(place):
-            _run(place, "pg_ctl", "-D", str(place.data), "-m", "fast", "-w", "stop")
+            _run(place, "pg_ctl", "-D", str(place.data), "-m", mode, "-w", "stop")
 
 
 def server_root(home: Path) -> Path:
@@ -226,14 +230,22 @@ def _binaries(root: Path, account: _Account) -> Path:
     if not copy.exists():
         scratch = Path(tempfile.mkdtemp(prefix="binaries-", dir=root))
         # The programs find their libraries by the path from one folder to the other.
-        shutil.copytree(package / "pginstall18", scratch / package.name / "pginstall18", symlinks=True)
+        target = scratch / package.name / "pginstall18"
+        shutil.copytree(package / "pginstall18", target, symlinks=True, copy_function=_link_or_copy)
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.exists():
-            shutil.copytree(libraries, scratch / libraries.name)
+            shutil.copytree(libraries, scratch / libraries.name, copy_function=_link_or_copy)
         for folder in (scratch, scratch / package.name):
             folder.chmod(0o755)
         scratch.rename(copy)
     return copy / package.name / "pginstall18" / "bin"
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _initialise(place: _Place) -> None:
