@@ -34,5 +34,8 @@ class StudyError(AlphaPulseError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known name nearest to `name`, or an empty string."""
-    nearest = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    candidates = list(known)
+    nearest = get_close_matches(name, candidates, n=1, cutoff=0.6)
+    if not nearest and len(name) > 2:
+        nearest = [candidate for candidate in candidates if candidate.startswith(name)]
     return f"; did you mean {nearest[0]!r}?" if nearest else ""

@@ -1,6 +1,7 @@
 """Typed configurations from what Hydra composed, strategy and search space included, and back to plain values."""
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
@@ -15,6 +16,8 @@ from alphapulse.strategies.resolve import StrategyDefinition, resolve
 from alphapulse.sweep.space import Dimension, SearchSpace
 
 Config = TypeVar("Config")
+
+MOST_CORNERS = 1024
 
 
 def assemble(cls: type[Config], values: Mapping[str, Any], search_path: str | None = None) -> Config:
@@ -140,23 +143,22 @@ def _engine_with(engine: EngineParams, name: str, value: Any) -> EngineParams:
 
 
 def _try_strategy(definition: StrategyDefinition, strategy: Mapping[str, Any], space: SearchSpace) -> None:
-    """Refuse a strategy that neither the given values, nor the low nor the high ends of the space can build.
+    """Refuse a strategy that no corner of the space can build.
 
-    A strategy may tie parameters together (fast below slow), so that one of these may well be refused.
+    A strategy may tie parameters together (fast below slow), so that some corners may well be refused.
     """
     values = {name: value for name, value in strategy.items() if name != TARGET}
     swept = [d for d in space.dimensions if d.key.startswith("strategy.")]
-    candidates = [values] + [
-        values | {d.key.removeprefix("strategy."): _ends(d)[end] for d in swept} for end in (0, -1) if swept
-    ]
-    errors: list[ConfigError] = []
-    for candidate in candidates:
+    names = [d.key.removeprefix("strategy.") for d in swept]
+    first: ConfigError | None = None
+    for corner in itertools.islice(itertools.product(*(_ends(d) for d in swept)), MOST_CORNERS):
         try:
-            _try(functools.partial(definition.build, candidate))
+            _try(functools.partial(definition.build, values | dict(zip(names, corner, strict=True))))
             return
         except ConfigError as error:
-            errors.append(error)
-    raise errors[0]
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def _try(make: Callable[[], Any]) -> None:

@@ -165,11 +165,15 @@ def _prepare(application: Any, parsed: argparse.Namespace) -> None:
 
 def _typed(config_class: type[Config], composed: Any) -> Config:
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     from alphapulse.config.assembly import assemble
     from alphapulse.config.schema import SweepConfig
 
-    values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_line(error)) from error
     assert isinstance(values, dict)
     config: Any = assemble(config_class, {str(key): value for key, value in values.items()}, os.getcwd())
     named: Config = _name_study(config) if isinstance(config, SweepConfig) else config
@@ -192,15 +196,18 @@ def _name_study(config: Any) -> Any:
 
 @contextlib.contextmanager
 def _raising() -> Iterator[None]:
-    """Let exceptions through Hydra, which prints them and exits."""
+    """Let exceptions through Hydra, which prints them and exits, and spare it composing twice to learn its mode."""
     from hydra._internal import utils
+    from hydra._internal.hydra import Hydra
 
-    report = utils.run_and_report
+    report, get_mode = utils.run_and_report, Hydra.get_mode
     setattr(utils, "run_and_report", lambda function: function())  # noqa: B010
+    setattr(Hydra, "get_mode", lambda self, config_name, overrides: None)  # noqa: B010
     try:
         yield
     finally:
         setattr(utils, "run_and_report", report)  # noqa: B010
+        setattr(Hydra, "get_mode", get_mode)  # noqa: B010
 
 
 def _run_hydra(

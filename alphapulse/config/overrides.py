@@ -190,6 +190,8 @@ def _merge(experiment: Experiment, theirs: list[Override], own: list[Override]) 
     given = {override.key_or_group for override in own}
     kept = [str(override.input_line) for override in theirs if override.key_or_group not in given]
     for override in own:
+        if override.key_or_group == "sweeps":
+            continue
         if override.is_sweep_override():
             check_swept(override)
             space[override.key_or_group] = override.get_value_string()
@@ -304,12 +306,16 @@ def check_keys(
     strategy : mapping, optional
         Parameters of the strategy; None where they are not known yet.
     """
+    groups = {name for name, hint in field_types(application.config_class).items() if is_dataclass(hint)}
     known = set(_dotted(application.config_class))
     if strategy is not None:
         known |= {f"strategy.{name}" for name in strategy} | {"strategy._target_"}
     for line in overrides:
         override = parse(line)
         key = override.key_or_group
+        if key in groups - conf.choices.keys() and not isinstance(override.value(), dict):
+            got = override.get_value_string()
+            raise ConfigError(f"`{key}` must be a group of keys, but got {got!r}; write {key}.KEY=VALUE")
         if override.is_hydra_override() or key in conf.choices or key in known or override.package is not None:
             continue
         if strategy is None and key.startswith("strategy."):

@@ -142,7 +142,12 @@ def test_fit_refuses_values_of_another_type(text: str, hint: Any, expected: str)
 
 @pytest.mark.parametrize(
     ("text", "hint"),
-    [("int(interval(1,5))", int), ("int(interval(1,5))", float), ("interval(1,5)", float | None), ("1,null", int | None)],
+    [
+        ("int(interval(1,5))", int),
+        ("int(interval(1,5))", float),
+        ("interval(1,5)", float | None),
+        ("1,null", int | None),
+    ],
 )
 def test_fit_accepts(text: str, hint: Any) -> None:
     fit(read_space({KEY: text}).dimensions[0], hint)

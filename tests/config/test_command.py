@@ -1,0 +1,407 @@
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from alphapulse.config.assembly import assemble, disassemble
+from alphapulse.config.command import command, run_directory
+from alphapulse.config.resources import resource_dir
+from alphapulse.config.schema import DownloadConfig, SweepConfig
+from alphapulse.errors import DataError
+from alphapulse.sweep.optuna_space import to_distributions
+
+Run = Callable[..., Any]
+Refuse = Callable[..., str]
+
+MY_MODULE = """
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class MyStrategy:
+    fast: int = 5
+    slow: int = 20
+    kind: Literal["hard", "soft"] = "hard"
+
+    def __post_init__(self):
+        if self.fast >= self.slow:
+            raise ValueError(f"`fast < slow` must hold, but got {self.fast} and {self.slow}.")
+
+    def target(self, bars):
+        return 0.0 * bars.close
+"""
+
+
+@pytest.fixture
+def my_module(tmp_path: Path) -> None:
+    (tmp_path / "my_module.py").write_text(MY_MODULE)
+
+
+def test_sweep_default_is_the_long_short_experiment(run: Run) -> None:
+    config = run("sweep")
+    assert config.sweeps == "long_short_daily"
+    assert config.study.startswith("long_short_daily-")
+    assert config.n_trials == 2000
+    assert config.search.sampler == "tpe"
+    assert config.strategy["volatility_source"] == "realized"
+    assert config.data.symbols == ("SAMPLE_SP500",)
+    assert to_distributions(config.space) == {
+        "engine.stop.multiplier": FloatDistribution(1, 5),
+        "strategy.high_volatility_scale": FloatDistribution(0, 1),
+        "strategy.ma_window": IntDistribution(10, 250),
+        "strategy.reversion_weight": FloatDistribution(0, 1),
+        "strategy.rsi_overbought": FloatDistribution(60, 85),
+        "strategy.rsi_oversold": FloatDistribution(15, 40),
+        "strategy.rsi_window": IntDistribution(5, 30),
+        "strategy.volatility_threshold": FloatDistribution(10, 40),
+    }
+
+
+def test_sweep_override_replaces_the_experiments(run: Run) -> None:
+    space = to_distributions(run("sweep", "strategy.ma_window=range(20,101,20)").space)
+    assert space["strategy.ma_window"] == IntDistribution(20, 100, step=20)
+
+
+def test_sweep_override_adds_a_dimension(run: Run) -> None:
+    space = to_distributions(
+        run("sweep", "engine.stop.kind=atr,percent", "engine.slippage=tag(log,interval(1e-5,1e-2))").space
+    )
+    assert space["engine.stop.kind"] == CategoricalDistribution(("atr", "percent"))
+    assert space["engine.slippage"] == FloatDistribution(1e-5, 1e-2, log=True)
+
+
+def test_plain_value_fixes_a_swept_parameter(run: Run) -> None:
+    config = run("sweep", "strategy.ma_window=120", "engine.stop.multiplier=3")
+    assert "strategy.ma_window" not in config.space.keys
+    assert "engine.stop.multiplier" not in config.space.keys
+    assert config.strategy["ma_window"] == 120
+    assert config.engine.stop.multiplier == 3.0
+
+
+def test_deleted_key_is_neither_swept_nor_set(run: Run) -> None:
+    config = run("sweep", "~strategy.ma_window")
+    assert "strategy.ma_window" not in config.space.keys
+    assert config.strategy["ma_window"] == 40
+
+
+def test_multirun_mode_is_one_run(run: Run) -> None:
+    assert "strategy.ma_window" in run("sweep", "hydra.mode=MULTIRUN").space.keys
+
+
+@pytest.mark.parametrize("prefix", ["+", "++"])
+def test_added_sweep_override_is_swept(run: Run, prefix: str) -> None:
+    assert "engine.commission" in run("sweep", f"{prefix}engine.commission=interval(0,0.01)").space.keys
+
+
+def test_later_argument_wins(run: Run) -> None:
+    config = run("sweep", "strategy.ma_window=interval(1,2)", "strategy.ma_window=50", "n_trials=1", "n_trials=7")
+    assert "strategy.ma_window" not in config.space.keys
+    assert config.n_trials == 7
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in resource_dir("sweeps").glob("*.yaml")))
+def test_every_experiment_composes(run: Run, name: str) -> None:
+    config = run("sweep", f"sweeps={name}")
+    assert config.sweeps == name
+    assert len(config.space) > 0
+
+
+def test_strategy_takes_its_own_daily_experiment(run: Run) -> None:
+    config = run("sweep", "strategy=sma_cross")
+    assert config.sweeps == "sma_cross_daily"
+    assert config.space.size == 300
+
+
+def test_experiment_of_another_strategy_is_refused(refuse: Refuse) -> None:
+    assert "use sweeps=breakout_daily" in refuse("sweep", "sweeps=long_short_daily", "strategy=breakout")
+
+
+def test_no_space_is_refused(refuse: Refuse) -> None:
+    assert "nothing is swept" in refuse("sweep", "sweeps=none")
+
+
+def test_every_group_option_composes(run: Run) -> None:
+    groups = ("data", "search", "cluster", "db", "validation", "engine")
+    options = [[f"{group}={path.stem}" for path in (resource_dir("conf") / group).glob("*.yaml")] for group in groups]
+    for together in itertools.zip_longest(*options):
+        run("sweep", *filter(None, together))
+
+
+@pytest.mark.usefixtures("my_module")
+def test_own_strategy_from_the_working_directory(run: Run) -> None:
+    config = run(
+        "sweep", "strategy._target_=my_module.MyStrategy", "strategy.fast=10", "strategy.slow=int(interval(50,200))"
+    )
+    assert config.strategy == {"_target_": "my_module.MyStrategy", "fast": 10, "slow": 20, "kind": "hard"}
+    assert config.space.keys == ("strategy.slow",)
+    assert config.study.startswith("MyStrategy-")
+
+
+@pytest.mark.usefixtures("my_module")
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("strategy.slw=int(interval(50,200))", "did you mean 'strategy.slow'?"),
+        ("strategy.slow=interval(50,200)", "write int(interval(50.0,200.0))"),
+        ("strategy.kind=hard,sft", "did you mean 'soft'?"),
+        ("strategy.slow=5", "`fast < slow` must hold"),
+        ("strategy.fast=int(interval(50,60))", "`fast < slow` must hold"),
+        ("strategy._target_=my_module.MyStrtegy", "did you mean 'MyStrategy'?"),
+        ("strategy._target_=no_module.MyStrategy", "no_module"),
+    ],
+)
+def test_own_strategy_is_checked_early(refuse: Refuse, argument: str, expected: str) -> None:
+    fixed = [] if argument.startswith("strategy._target_") else ["strategy._target_=my_module.MyStrategy"]
+    assert expected in refuse("sweep", *fixed, "engine.commission=interval(0,0.01)", argument)
+
+
+BAD = [
+    ("sweep", "n_trials=0", "`n_trials` must be >= 1, but got 0"),
+    ("sweep", "n_trials=many", "`n_trials` must be an integer, but got 'many'"),
+    ("sweep", "n_trials=2.5", "`n_trials` must be an integer, but got 2.5"),
+    ("sweep", "n_trials=true", "`n_trials` must be an integer, but got True"),
+    ("sweep", "n_trials=null", "`n_trials` must be an integer, but got null"),
+    ("sweep", "n_trials=1,2", "`n_trials` must have one value"),
+    ("sweep", "seed=-1", "`seed` must be in"),
+    ("sweep", "output=xml", "`output` must be one of table, json, but got 'xml'"),
+    ("sweep", "quiet=maybe", "`quiet` must be true or false"),
+    ("sweep", "objective=sharp", "did you mean 'sharpe_ratio'?"),
+    ("sweep", "objective=[]", "at least one metric"),
+    ("sweep", "objective=[cagr,cagr]", "twice"),
+    ("sweep", "objective=cagr,max_drawdown", "a list is objective=[cagr,max_drawdown]"),
+    ("sweep", "direction=up", "one of maximize, minimize"),
+    ("sweep", "direction=[maximize,minimize]", "one entry an objective"),
+    ("sweep", "search=tpee", "did you mean 'tpe'?"),
+    ("sweep", "search=tpe,random", "`search` must have one value"),
+    ("sweep", "strategy=long_shrt", "did you mean 'long_short'?"),
+    ("sweep", "strategy=long_short,sma_cross", "`strategy` must have one value"),
+    ("sweep", "sweeps=long_short", "did you mean 'long_short_daily'?"),
+    ("sweep", "searh=tpe", "did you mean 'search'?"),
+    ("sweep", "n_trails=10", "did you mean 'n_trials'?"),
+    ("sweep", "strategy.ma_windw=int(interval(10,250))", "did you mean 'strategy.ma_window'?"),
+    ("sweep", "strategy.ma_windw=10", "did you mean 'strategy.ma_window'?"),
+    ("sweep", "engine.slipage=0.1", "did you mean 'engine.slippage'?"),
+    ("sweep", "engine.stop.multiplyer=interval(1,5)", "did you mean 'engine.stop.multiplier'?"),
+    ("sweep", "engine.stop.kind=atr,percnt", "did you mean 'percent'?"),
+    ("sweep", "engine.execution=next_opn", "did you mean 'next_open'?"),
+    ("sweep", "engine.execution=interval(1,2)", "write engine.execution=next_open,next_close,same_close"),
+    ("sweep", "engine.commission=interval(0,2)", "`engine.commission` must be in [0, 0.5], but got 2.0"),
+    ("sweep", "engine.commission=2", "`engine.commission` must be in [0, 0.5], but got 2.0"),
+    ("sweep", "engine.commission=cheap", "`engine.commission` must be a number, but got 'cheap'"),
+    ("sweep", "strategy.ma_window=interval(10,250)", "write int(interval(10.0,250.0))"),
+    ("sweep", "strategy.ma_window=int(interval(250,10))", "write interval(10,250)"),
+    ("sweep", "strategy.ma_window=0", "ma_window"),
+    ("sweep", "strategy.volatility_source=vix", "must be one of"),
+    ("sweep", "strategy._target_=1,2", "run once for each strategy"),
+    ("sweep", "data.timeframe=1D", "did you mean '1d'?"),
+    ("sweep", "data.timeframe=daily", "`data.timeframe` must be one of"),
+    ("sweep", "data.symbols=[]", "at least one symbol"),
+    ("sweep", "data.symbols=A,B", "a list is data.symbols=[A,B]"),
+    ("sweep", "data.symbols=[A,A]", "'A' twice"),
+    ("sweep", "data.symbls=[A]", "did you mean 'data.symbols'?"),
+    ("sweep", "data.start=yesterday", "ISO date"),
+    ("sweep", "data.max_staleness=week", "a duration such as 7d"),
+    ("sweep", "validation.holdout=1.5", "`validation.holdout` must be in [0, 1), but got 1.5"),
+    ("sweep", "validation.lookahead=of", "did you mean 'off'?"),
+    ("sweep", "validation.pbo_blocks=15", "an even number"),
+    ("sweep", "validation.priors=[1.5]", "(0, 1)"),
+    ("sweep", "cluster.num_cpus=0", "`cluster.num_cpus` must be >= 1"),
+    ("sweep", "db.port=99999", "`db.port` must be in [1, 65535]"),
+    ("sweep", "study=''", "`study` must not be blank"),
+    ("sweep", "strategy.ma_window", "Arguments must be key=value"),
+    ("sweep", "strategy.ma_window=int(interval(10,", "Cannot read"),
+    ("sweep", "~strategy.ma_windw", "did you mean 'strategy.ma_window'?"),
+    ("sweep", "--multirun", "must be left out"),
+    ("sweep", "--unknown", "unrecognized arguments: --unknown"),
+    ("sweep", "hydra.run.dri=x", "hydra.run"),
+    ("sweep", "study=${nowhere}", "nowhere"),
+    ("backtest", "strategy.ma_window=10,20", "`python -m alphapulse.sweep` searches"),
+    ("backtest", "strategy.ma_windw=10", "did you mean 'strategy.ma_window'?"),
+    ("backtest", "strategy.ma_window=ten", "`strategy.ma_window` must be an integer"),
+    ("backtest", "n_trials=10", "Unknown key 'n_trials'"),
+    ("download", "provider=yahoo", "`provider` must be one of its options, but got 'yahoo'"),
+    ("download", "provider=csv", "provider.path=FILE"),
+    ("download", "provider.path=x.csv", "`provider.path` must be null"),
+    ("download", "data=database", "`data` must be a group of keys"),
+    ("download", "data.volatility_symbol=X", "Unknown key 'data.volatility_symbol'"),
+    ("replay", "study=x", "study=NAME trial=NUMBER"),
+    ("report", "output=json", "study=NAME"),
+    ("dashboard", "port=http", "`port` must be an integer"),
+    ("db", "url=x", "Unknown key 'url'"),
+    ("db", "updgrade", "did you mean 'upgrade'?"),
+]
+
+
+@pytest.mark.parametrize(("name", "argument", "expected"), BAD)
+def test_bad_argument_is_refused_in_one_line(refuse: Refuse, name: str, argument: str, expected: str) -> None:
+    assert expected in refuse(name, argument)
+
+
+def test_start_after_end_is_refused(refuse: Refuse) -> None:
+    line = refuse("sweep", "data.start=2015-01-01", "data.end=2010-01-01")
+    assert "`data.start` must not be after `data.end`, but got 2015-01-01 and 2010-01-01" in line
+
+
+def test_group_given_twice_is_refused(refuse: Refuse) -> None:
+    assert "`search` must be given once, but got tpe and random" in refuse("sweep", "search=tpe", "search=random")
+
+
+def test_nothing_is_written_when_arguments_are_refused(refuse: Refuse, tmp_path: Path) -> None:
+    refuse("sweep", "n_trails=3")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_db_words(run: Run) -> None:
+    config = run("db", "init", "postgresql://me:p'q@host:5432/postgres?sslmode=require")
+    assert (config.action, config.admin_url) == ("init", "postgresql://me:p'q@host:5432/postgres?sslmode=require")
+    assert run("db", "url", "show_password=true").show_password
+    assert run("db", "action=upgrade").action == "upgrade"
+
+
+def test_db_without_action_is_refused(refuse: Refuse) -> None:
+    assert "init ADMIN_URL" in refuse("db")
+
+
+def test_commands_without_files_leave_none(run: Run, tmp_path: Path) -> None:
+    for name, *arguments in (("download",), ("dashboard",), ("db", "url"), ("replay", "study=x", "trial=1")):
+        run(name, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_directory_is_hydras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[tuple[Path, Path]] = []
+    body = command("config", SweepConfig)(lambda config: seen.append((run_directory(), Path.cwd())))
+    body([])
+    body(["hydra.run.dir=here"])
+    assert [folder.relative_to(tmp_path).parts[0] for folder, _ in seen] == ["outputs", "here"]
+    assert [cwd for _, cwd in seen] == [tmp_path, tmp_path]
+    saved = yaml.safe_load((tmp_path / "here" / ".hydra" / "config.yaml").read_text())
+    assert saved["space"]["strategy.ma_window"] == "int(interval(10,250))"
+    assert not list((tmp_path / "here").glob("*.log"))
+
+
+def test_config_dir_adds_groups_and_experiments(run: Run, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    (own / "data").mkdir(parents=True)
+    (own / "sweeps").mkdir()
+    (own / "data" / "mine.yaml").write_text("source: database\nsymbols: [MINE]\nvolatility_symbol: null\n")
+    (own / "sweeps" / "mine.yaml").write_text(
+        "overrides: [data=mine]\nspace:\n  strategy.ma_window: int(interval(5,9))\n"
+    )
+    config = run("sweep", "--config-dir", str(own), "sweeps=mine")
+    assert config.data.symbols == ("MINE",)
+    assert to_distributions(config.space) == {"strategy.ma_window": IntDistribution(5, 9)}
+    assert run("sweep", "--config-dir", str(own), "search=random").search.sampler == "random"
+
+
+def test_experiment_by_path(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("space:\n  strategy.ma_window: 10,20\n")
+    config = run("sweep", "sweeps=./mine.yaml")
+    assert config.space.size == 2
+    assert config.sweeps == "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("spce:\n  strategy.ma_window: 1,2\n", "did you mean 'space'?"),
+        ("space:\n  strategy.ma_windw: 1,2\n", "did you mean 'strategy.ma_window'?"),
+        ("space:\n  strategy.ma_window: 120\n", "must be swept by one of"),
+        ("space:\n  data.start: a,b\n", "only strategy.* and engine.* are searched"),
+        ("overrides: data=sample\n", "a list of texts"),
+        ("overrides: ['strategy.ma_window=1,2']\n", "put it under space"),
+        ("overrides: ['sarch=tpe']\n", "did you mean 'search'?"),
+        ("space: [1\n", "must be YAML"),
+        ("[1, 2]\n", "must be a mapping"),
+    ],
+)
+def test_bad_experiment_is_refused_in_one_line(refuse: Refuse, tmp_path: Path, content: str, expected: str) -> None:
+    (tmp_path / "bad.yaml").write_text(content)
+    assert expected in refuse("sweep", "sweeps=bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("source: sample\nsymbls: [A]\n", "did you mean 'data.symbols'?"),
+        ("source: sample\nsymbols: [A\n", "YAML"),
+        ("source: smple\n", "did you mean 'sample'?"),
+    ],
+)
+def test_bad_group_file_is_refused_in_one_line(refuse: Refuse, tmp_path: Path, content: str, expected: str) -> None:
+    (tmp_path / "own" / "data").mkdir(parents=True)
+    (tmp_path / "own" / "data" / "bad.yaml").write_text(content)
+    refused = refuse("sweep", "--config-dir", str(tmp_path / "own"), "data=bad")
+    assert expected in refused or "while parsing" in refused
+
+
+def test_missing_config_dir_is_refused(refuse: Refuse) -> None:
+    assert "must be a directory" in refuse("sweep", "--config-dir", "nowhere")
+
+
+@pytest.mark.parametrize("name", ["sweep", "backtest", "download", "replay", "report", "dashboard", "db"])
+def test_help_names_the_command_and_its_flags(run: Run, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert run(name, "--help") is None
+    text = capsys.readouterr().out
+    assert text.startswith(f"python -m alphapulse.{name}")
+    assert "--config-dir" in text
+
+
+def test_cfg_shows_every_key(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("sweep", "strategy.ma_window=7", "--cfg", "job", "search=random") is None
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["strategy"]["ma_window"] == 7
+    assert shown["engine"]["stop"]["kind"] == "atr"
+    assert shown["search"]["sampler"] == "random"
+    assert shown["validation"]["thresholds"]["luck_p"] == 0.2
+    assert "strategy.ma_window" not in shown["space"]
+
+
+@pytest.mark.parametrize("flag", ["--info", "--hydra-help", "--version"])
+def test_flags_of_hydra_end_without_a_run(run: Run, capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    assert run("download", flag) is None
+    assert capsys.readouterr().out
+
+
+def test_assemble_reads_what_disassemble_writes(run: Run) -> None:
+    config = run("sweep", "engine.stop.kind=atr,percent", "objective=[sharpe_ratio,max_drawdown]", "search=nsga2")
+    assert assemble(SweepConfig, disassemble(config)) == config
+    assert "db" not in disassemble(config)
+
+
+def test_natural_directions() -> None:
+    assert SweepConfig(objective=("sharpe_ratio", "volatility")).directions == ("maximize", "minimize")
+
+
+def _fail(error: BaseException) -> Callable[[Any], None]:
+    def body(config: Any) -> None:
+        raise error
+
+    return body
+
+
+def test_error_of_the_family_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        command("download", DownloadConfig)(_fail(DataError("No bars\nfor 'X'.")))([])
+    assert leaving.value.code == 1
+    assert capsys.readouterr().err == "error: No bars for 'X'.\n"
+
+
+def test_interrupt_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        command("download", DownloadConfig)(_fail(KeyboardInterrupt()))([])
+    assert leaving.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a fault"), ValueError("a fault"), OSError("a fault")])
+def test_fault_keeps_its_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(type(error), match="a fault"):
+        command("download", DownloadConfig)(_fail(error))([])
+    assert capsys.readouterr().err == ""
