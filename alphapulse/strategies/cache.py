@@ -52,13 +52,11 @@ class IndicatorCache:
 
     def attach(self, bars: Bars) -> Bars:
         """Return `bars` with this memory behind `Bars.indicator`; other bars than the last ones empty it."""
-        if bars.cache is self:
-            return bars
         if self._bars is None or not same_memory(self._bars, bars):
             self._shelves.clear()
-        if self.n_bytes > self.max_bytes:
+            self._bars = replace(bars, cache=self)
+        elif self.n_bytes > self.max_bytes:
             self._shelves.clear()
-        self._bars = replace(bars, cache=self)
         return self._bars
 
     def indicator(self, bars: Bars, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
@@ -94,15 +92,24 @@ class IndicatorCache:
         row : (n_trials,) int64
             Row of each trial.
         """
-        places = {s: self._place(bars, function, (*columns, *s)) for s in dict.fromkeys(settings)}
-        rows = next(reversed(places.values()))[0].rows  # type: ignore[union-attr]
-        return rows, np.array([places[s][1] for s in settings], dtype=np.int64)
+        distinct = list(dict.fromkeys(settings))
+        shelf = self._shelves.get(_shelf_key(function, columns, len(distinct[0])))
+        known = {} if shelf is None else shelf.places
+        places = {}
+        for chosen in distinct:
+            place = known.get(_row_key(chosen))
+            if place is None:
+                shelf, place = self._place(bars, function, (*columns, *chosen))
+            places[chosen] = place
+        assert shelf is not None
+        return shelf.rows, np.array([places[chosen] for chosen in settings], dtype=np.int64)
 
     def _place(self, bars: Bars, function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Shelf | None, int]:
         columns = tuple(a for a in arguments if isinstance(a, str))
-        # 1 and 1.0 and True are one key to a dict, but may mean different things to a function.
-        settings = tuple((type(a), a) for a in arguments if not isinstance(a, str))
-        key = (function, columns, tuple(isinstance(a, str) for a in arguments))
+        settings = _row_key(tuple(a for a in arguments if not isinstance(a, str)))
+        key: Hashable = (function, *map(repr, arguments))
+        if tuple(arguments[: len(columns)]) == columns:
+            key = _shelf_key(function, columns, len(arguments) - len(columns))
         shelf = self._shelves.get(key)
         place = None if shelf is None else shelf.places.get(settings)
         if shelf is not None and place is not None:
@@ -113,6 +120,15 @@ class IndicatorCache:
         if shelf is None:
             shelf = self._shelves[key] = Shelf(len(bars))
         return shelf, shelf.store(settings, values)
+
+
+def _shelf_key(function: Callable[..., Any], columns: Sequence[str], n_settings: int) -> Hashable:
+    return function, tuple(columns), n_settings
+
+
+def _row_key(settings: tuple[Any, ...]) -> tuple[Any, ...]:
+    # 1 and 1.0 and True are one key to a dict, but may mean different things to a function.
+    return (*settings, *map(type, settings))
 
 
 def compute(bars: Bars, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:

@@ -86,7 +86,7 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
     folder : Path
         Absolute path; stays on `sys.path`, for imports that happen later.
     fresh : bool
-        Import anew what comes from the folder even if nothing changed.
+        Import a second time, beside what is imported already, so that nothing is remembered.
 
     Returns
     -------
@@ -100,10 +100,13 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
         If it does not exist, raises, or is hidden by another module.
     """
     with _lock:
-        sources = local_sources(folder, module)
+        sources = {} if module.split(".")[0] == PACKAGE else local_sources(folder, module)
         if module not in sources:
             return _import_installed(module, folder)
-        _forget_stale(module, sources, fresh)
+        kept = {name: sys.modules[name] for name in sources if name in sys.modules} if fresh else {}
+        _forget_stale(module, sources)
+        for name in kept:
+            sys.modules.pop(name, None)
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
@@ -116,14 +119,16 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
             raise _import_failure(module, folder, error) from error
         finally:
             sys.dont_write_bytecode = written
-        for name, (path, content) in sources.items():
-            if name in sys.modules:
-                _imported[name] = (path, hashlib.sha256(content).hexdigest())
+            sys.modules.update(kept)
+        if not kept:
+            for name, (path, content) in sources.items():
+                if name in sys.modules:
+                    _imported[name] = (path, hashlib.sha256(content).hexdigest())
         return loaded, hash_sources(sources)
 
 
-def _forget_stale(module: str, sources: Mapping[str, tuple[Path, bytes]], fresh: bool) -> None:
-    stale = fresh
+def _forget_stale(module: str, sources: Mapping[str, tuple[Path, bytes]]) -> None:
+    stale = False
     for name, (path, content) in sources.items():
         loaded = sys.modules.get(name)
         if loaded is None:

@@ -175,15 +175,18 @@ class StrategyDefinition:
         Raises
         ------
         StrategyError
-            If a name is unknown. What is wrong with a single trial is in `TargetBlock.failures`.
+            If a name is unknown or a shared value impossible. What is wrong with a single trial is in
+            `TargetBlock.failures`.
         """
         reject_unknown(values, self.parameters, self.name)
         failures: dict[int, str] = {}
         columns = {}
         for name, parameter in self.parameters.items():
             value = values.get(name, parameter.default)
-            column = value if name in values and _is_column(value, n_trials) else _repeat(value, n_trials)
-            columns[name] = parameter.convert_column(column, failures)
+            if name in values and _is_column(value, n_trials):
+                columns[name] = parameter.convert_column(value, failures)
+            else:
+                columns[name] = _repeat(parameter.convert(value), n_trials)
         cache = IndicatorCache() if cache is None else cache
         if not failures and hasattr(self.subject, "block"):
             block: TargetBlock = self.subject.block(bars, columns, cache)

@@ -1,0 +1,350 @@
+"""The look-ahead gate: change what follows a bar, and what was decided at it must not move.
+
+A strategy is asked about the same past with other futures (`futures`), at many cuts (`cuts`), some inside its warm-up.
+Indicators, the average true range of its stops and targets are compared to the bit. It is also asked
+twice about the same bars, after other bars, and through the batch path of a sweep.
+"""
+
+import itertools
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphapulse.errors import LookAheadError, StrategyError
+from alphapulse.strategies.base import COLUMNS, Bars
+from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.strategies.columns import checked_target, describe, timestamp_text
+from alphapulse.strategies.resolve import StrategyDefinition
+from alphapulse.typing import BoolArray1D
+from alphapulse.validation.cuts import calendar_cuts, spread_cuts, telling_cuts
+from alphapulse.validation.futures import FUTURES, foreign, sealed
+
+TARGET = "target"
+STRETCH = 5_000
+# Fewer bars than this, and a strategy that does not tell its lookback may refuse them [bars].
+SHORT = 300
+BRIEF = ("removed", "collapsing", "soaring")
+# Decisions alone, at many cuts: finds what peeks at one bar in a hundred.
+GLANCES = ("collapsing", "soaring")
+N_GLANCES = 200
+# Numpy may add the same numbers in another order in an array of another length.
+ROUNDING = 1e-12
+
+Series = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, order=True)
+class Movement:
+    """A value of the past that moved, and what moved it."""
+
+    bar: int
+    order: int
+    name: str
+    cut: int
+    future: str
+
+
+def check_lookahead(
+    definition: StrategyDefinition,
+    bars: Bars,
+    values: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    n_cuts: int = 20,
+    seed: int = 0,
+    strict: bool = False,
+) -> None:
+    """Raise if a decision of the strategy depends on bars after it.
+
+    Parameters
+    ----------
+    definition : StrategyDefinition
+    bars : Bars
+        Of more than 10,000 bars the first and the last 5,000 are used, unless `strict`.
+    values : mapping or sequence of mappings
+        Parameters to check, see `gate_points`; the first gets all cuts, the others fewer. Points that the
+        strategy refuses are skipped.
+    n_cuts : int
+        Cuts spread over the bars; those at the calendar's turns and at telling decisions come on top.
+    seed : int
+        Of the cuts and the futures.
+    strict : bool
+        Give every point all cuts, and cut the first point at every bar.
+
+    Raises
+    ------
+    LookAheadError
+        If the past moves, if the strategy remembers other bars, or if it answers differently twice.
+    StrategyError
+        If it fails at every point.
+    """
+    points = [values] if isinstance(values, Mapping) else list(values)
+    # Strange futures overflow where real ones do not.
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _check(definition, bars, points, n_cuts, seed, strict)
+
+
+def gate_points(
+    values: Mapping[str, Any],
+    swept: Mapping[str, Sequence[Any]],
+    *,
+    n_random: int = 4,
+    seed: int = 0,
+    strict: bool = False,
+) -> list[dict[str, Any]]:
+    """Return the parameters at which a sweep's strategy is checked.
+
+    Parameters
+    ----------
+    values : mapping of str to value
+        Fixed parameters, and defaults of the swept ones.
+    swept : mapping of str to sequence
+        A few values of each swept parameter, its lowest first and its highest last; or all its choices.
+    n_random : int
+        Points with a random choice of these for each parameter.
+    seed : int
+    strict : bool
+        Add every corner, up to 64 of them.
+
+    Returns
+    -------
+    list of dict
+        The given values, the lowest, the highest, and the random ones, without repetition.
+    """
+    rng = np.random.default_rng(seed)
+    choices = {name: list(c) for name, c in swept.items() if len(c)}
+    picks: Iterable[dict[str, Any]] = [
+        {},
+        {name: c[0] for name, c in choices.items()},
+        {name: c[-1] for name, c in choices.items()},
+        *({name: c[int(rng.integers(len(c)))] for name, c in choices.items()} for _ in range(n_random)),
+    ]
+    if strict:
+        ends = {name: dict.fromkeys([c[0], c[-1]]) for name, c in choices.items()}
+        corners = itertools.islice(itertools.product(*ends.values()), 64)
+        picks = [*picks, *(dict(zip(ends, corner, strict=True)) for corner in corners)]
+    points: list[dict[str, Any]] = []
+    for pick in picks:
+        point = {**values, **pick}
+        if point not in points:
+            points.append(point)
+    return points
+
+
+def _check(
+    definition: StrategyDefinition,
+    bars: Bars,
+    points: Sequence[Mapping[str, Any]],
+    n_cuts: int,
+    seed: int,
+    strict: bool,
+) -> None:
+    for part in _stretches(bars, _lookback(definition, points), strict):
+        gate = _Gate(definition, part, n_cuts, seed)
+        failures = []
+        for place, point in enumerate(points):
+            try:
+                reference = gate.series(point, part)
+                checked_target(definition.build(point), part)
+            except LookAheadError:
+                raise
+            except Exception as error:
+                failures.append(error)
+                continue
+            gate.check_repeats(point, reference)
+            gate.check_inputs()
+            gate.check_point(point, reference, brief=place > 0 and not strict, every_bar=strict and place == 0)
+        if len(failures) == len(points):
+            raise StrategyError(f"{definition.name} fails on these bars: {describe(failures[0])}") from failures[0]
+        gate.check_block(points)
+        gate.check_inputs()
+
+
+def _lookback(definition: StrategyDefinition, points: Iterable[Mapping[str, Any]]) -> int:
+    lengths = []
+    for point in points:
+        try:
+            lengths.append(definition.lookback(point))
+        except StrategyError:
+            continue
+    return max(lengths, default=0)
+
+
+def _stretches(bars: Bars, lookback: int, strict: bool) -> list[Bars]:
+    length = max(STRETCH, 4 * lookback)
+    if strict or len(bars) <= 2 * length:
+        return [sealed(bars)]
+    return [sealed(bars[:length]), sealed(bars[-length:])]
+
+
+class _Gate:
+    def __init__(self, definition: StrategyDefinition, bars: Bars, n_cuts: int, seed: int) -> None:
+        self.definition = definition
+        self.bars = bars
+        self.columns = {name: bars.column(name).copy() for name in (*COLUMNS, *bars.others)}
+        self.n_cuts = n_cuts
+        self.seed = seed
+
+    def series(
+        self,
+        point: Mapping[str, Any],
+        bars: Bars,
+        definition: StrategyDefinition | None = None,
+        *,
+        target_only: bool = False,
+    ) -> Series:
+        """Return indicators, average true range and target by name, each from a strategy made for it."""
+        definition = self.definition if definition is None else definition
+        remembered = IndicatorCache().attach(bars)
+        found = {}
+        if not target_only:
+            found |= definition.build(point).indicators(remembered)
+            found["stop atr" if "atr" in found else "atr"] = definition.build(point).atr(remembered)
+        found[TARGET] = definition.build(point).target(remembered)
+        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+        for name, values in arrays.items():
+            if values.shape[:1] != (len(bars),):
+                got = f"shape {values.shape}"
+                raise StrategyError(f"`{name}` must have one row a bar, ({len(bars)}, ...), but got {got}.")
+        return arrays
+
+    def check_repeats(self, point: Mapping[str, Any], reference: Series) -> None:
+        """Raise if the answer depends on anything but the bars."""
+        rng = np.random.default_rng(self.seed)
+        name = self.definition.name
+        again = self.series(point, self.bars)
+        for series, where in self._moved(reference, again, len(self.bars)):
+            raise LookAheadError(
+                f"{name} gives `{series}` another value at bar {where} when asked again about the same bars; "
+                "make it a function of its bars and parameters only."
+            )
+        remembers = "changes after {name} has seen other bars; keep nothing between calls."
+        other = foreign(self.bars, rng)
+        self._attempt(point, other)
+        for series, where in self._moved(reference, self.series(point, self.bars), len(self.bars)):
+            raise LookAheadError(f"`{series}` at bar {where} {remembers.format(name=name)}")
+        if self.definition.is_compiled or self.definition.target.startswith("alphapulse."):
+            return
+        # What is remembered for good from the first call shows in a module that sees the other bars first.
+        first, second = self.definition.reload(), self.definition.reload()
+        self._attempt(point, other, second)
+        clean, poisoned = self.series(point, self.bars, first), self.series(point, self.bars, second)
+        for series, where in self._moved(clean, poisoned, len(self.bars)):
+            raise LookAheadError(f"`{series}` at bar {where} {remembers.format(name=name)}")
+
+    def check_point(self, point: Mapping[str, Any], reference: Series, *, brief: bool, every_bar: bool) -> None:
+        """Raise if what was known before a cut changes with what comes after it."""
+        rng = np.random.default_rng(self.seed)
+        n_bars = len(self.bars)
+        if n_bars < 2:
+            return
+        lookback = self.definition.lookback(point)
+        cuts = spread_cuts(n_bars, lookback, max(4, self.n_cuts // 3) if brief else self.n_cuts, rng)
+        plan = [(cut, future) for cut in cuts for future in (BRIEF if brief else FUTURES)]
+        if not brief:
+            turns = {
+                *calendar_cuts(self.bars, rng),
+                *telling_cuts(self.bars, reference[TARGET].reshape(n_bars, -1)[:, 0]),
+            }
+            plan += [(cut, future) for cut in sorted(turns - set(cuts)) for future in BRIEF]
+        self._raise_earliest(self._movements(point, reference, plan, lookback, rng))
+        if not brief:
+            decided = {TARGET: reference[TARGET]}
+            chosen = range(1, n_bars) if every_bar else rng.integers(1, n_bars, N_GLANCES).tolist()
+            plan = [(cut, future) for cut in chosen for future in (GLANCES if every_bar else (GLANCES[cut % 2],))]
+            self._raise_earliest(itertools.islice(self._movements(point, decided, plan, lookback, rng), 1))
+
+    def check_block(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Raise if the batch path of a sweep decides anything else than `target` does."""
+        columns = {name: [p.get(name, q.default) for p in points] for name, q in self.definition.parameters.items()}
+        block = self.definition.block(self.bars, columns, len(points), IndicatorCache())
+        n_bars = len(self.bars)
+        out = np.empty((n_bars, len(points)))
+        middle = n_bars // 3
+        block.fill(0, middle, out[:middle])
+        block.fill(middle, n_bars, out[middle:])
+        for place, point in enumerate(points):
+            if place in block.failures:
+                continue
+            target = checked_target(self.definition.build(point), self.bars)
+            for _, where in self._moved({TARGET: target}, {TARGET: out[:, place]}, n_bars):
+                name = self.definition.name
+                raise StrategyError(f"`block` and `target` of {name} differ at bar {where}; both must decide alike.")
+
+    def check_inputs(self) -> None:
+        """Raise if the strategy wrote to its bars."""
+        for name, column in self.columns.items():
+            if not np.array_equal(self.bars.column(name), column, equal_nan=name != "timestamp"):
+                raise LookAheadError(f"{self.definition.name} writes to `{name}` of its bars; work on a copy.")
+
+    def _movements(
+        self,
+        point: Mapping[str, Any],
+        reference: Series,
+        plan: Iterable[tuple[int, str]],
+        lookback: int,
+        rng: np.random.Generator,
+    ) -> Iterable[Movement]:
+        for cut, future in plan:
+            other = FUTURES[future](self.bars, cut, rng)
+            try:
+                answer = self.series(point, other, target_only=len(reference) == 1)
+            except Exception as error:
+                # Too few bars for any answer is no peek.
+                if len(other) <= max(lookback + 1, SHORT):
+                    continue
+                last = timestamp_text(self.bars, cut - 1)
+                text = f"{self.definition.name} fails when the bars after {last} are {future}: {describe(error)}"
+                raise StrategyError(text) from error
+            for order, name in enumerate(reference):
+                if name not in answer:
+                    raise StrategyError(
+                        f"{self.definition.name} names its indicators differently on other bars: `{name}`."
+                    )
+                exact = len(other) == len(self.bars)
+                moved = _difference(reference[name][:cut], answer[name][:cut], exact=exact)
+                if moved.any():
+                    yield Movement(int(np.argmax(moved)), order, name, cut, future)
+
+    def _raise_earliest(self, movements: Iterable[Movement]) -> None:
+        found = min(movements, default=None)
+        if found is None:
+            return
+        where = timestamp_text(self.bars, found.bar)
+        last = timestamp_text(self.bars, found.cut - 1)
+        change = "removed" if found.future == "removed" else f"replaced ({found.future})"
+        raise LookAheadError(
+            f"{self.definition.name} sees the future: `{found.name}` at bar {where} changes when the bars after {last} "
+            f"are {change}; compute each bar from bars up to it only."
+        )
+
+    def _moved(self, expected: Series, got: Series, n_bars: int) -> Iterable[tuple[str, str]]:
+        for name, values in expected.items():
+            moved = _difference(values, got[name], exact=True) if name in got else np.ones(n_bars, dtype=np.bool_)
+            if moved.any():
+                yield name, timestamp_text(self.bars, int(np.argmax(moved)))
+
+    def _attempt(self, point: Mapping[str, Any], bars: Bars, definition: StrategyDefinition | None = None) -> None:
+        """Show the strategy other bars; whether it can answer about them does not matter here."""
+        try:
+            self.series(point, bars, definition)
+        except Exception:
+            return
+
+
+def _difference(expected: np.ndarray, got: np.ndarray, *, exact: bool) -> BoolArray1D:
+    """Whether each bar differs: in any bit, or if not `exact` by more than the order of additions can explain."""
+    if expected.shape != got.shape:
+        return np.ones(len(expected), dtype=np.bool_)
+    expected, got = np.ascontiguousarray(expected), np.ascontiguousarray(got)
+    same = expected.view(np.int64) == got.view(np.int64)
+    if not same.all():
+        same |= np.isnan(expected) & np.isnan(got)
+        if not exact:
+            with np.errstate(invalid="ignore"):
+                same |= np.abs(expected - got) <= ROUNDING * np.abs(expected)
+    different: BoolArray1D = ~same if same.ndim == 1 else ~same.reshape(len(same), -1).all(axis=1)
+    return different
