@@ -8,17 +8,18 @@ How the sentences of the definition are read, where they leave a choice:
   trade. "Changes sign" compares the target with the position: a flip is sent inside the band too, an entry is not.
 - A flip is one fill. A fill that makes the position exactly 0 leaves no stop behind.
 - The block of a stopped direction is lifted by the due target at the order's place in the bar, on every bar, traded
-  or not. After a stop in bar t that is the open of t+1 (next_open), or the close of the same bar (next_close, same_close),
-  where the position may be opened the other way at once.
+  or not. After a stop in bar t that is the open of t+1 (next_open), or the close of the same bar (next_close,
+  same_close), where the position may be opened the other way at once.
 - The distance of a stop is fixed when the position opens, from the fill price (percent) or the ATR of the bar whose
   target is filled (atr). Trailing moves the stop to close - d*distance if that is nearer, at every close at which
   the position is held, the close of its first bar included; the moved stop works from the next bar on.
 - A stop of a position carried over a gap fills at the open; one opened at this open is compared with the same
   low and high. A position opened at a close is first checked in the next bar.
 - Equity at or below 0 at the price of an order that may be sent (position held), or at a close after interest, is
-  ruin: the position is closed as a fill of its own without costs, for nobody is left to pay them; equity is 0 and returns
-  are -1 in that bar and 0 after it. A stop's own price is not an order's: the close of its bar decides.
-- Interest: cash earns cash_rate/periods_per_year of itself, a short pays short_borrow_rate/periods_per_year of its value.
+  ruin: the position is closed as a fill of its own without costs, for nobody is left to pay them; equity is 0 and
+  returns are -1 in that bar and 0 after it. A stop's own price is not an order's: the close of its bar decides.
+- Interest: cash earns cash_rate/periods_per_year of itself, a short pays short_borrow_rate/periods_per_year of its
+  value, both on what stands at the close before either is booked.
 """
 
 import math
@@ -49,7 +50,9 @@ def sign(x):
     return (x > 0) - (x < 0)
 
 
-def run_reference(open_, high, low, close, target, atr, engine, periods_per_year, first=0, week_start=None, month_start=None):
+def run_reference(
+    open_, high, low, close, target, atr, engine, periods_per_year, first=0, week_start=None, month_start=None
+):
     """Simulate `engine` (EngineParams) over bars [first, n) and return a ReferenceResult."""
     result = ReferenceResult()
     cost_rate = engine.commission + engine.slippage
@@ -148,10 +151,8 @@ def run_reference(open_, high, low, close, target, atr, engine, periods_per_year
         if not result.ruined and engine.execution != NEXT_OPEN:
             order(close[t])
 
-        if units < 0:
-            cash = cash + cash * interest - borrow * abs(units * close[t])
-        else:
-            cash = cash + cash * interest
+        borrowed = abs(units * close[t]) if units < 0 else 0.0
+        cash = cash + cash * interest - borrow * borrowed
         equity = cash + units * close[t]
         held_in_bar = held_in_bar or units != 0
         if not result.ruined and equity <= 0:

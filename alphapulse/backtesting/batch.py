@@ -10,7 +10,6 @@ import numpy as np
 from alphapulse.backtesting.kernel import (
     ATR_STOP,
     FILL_COLUMNS,
-    LANES,
     NEXT_CLOSE,
     NEXT_OPEN,
     NO_STOP,
@@ -18,6 +17,7 @@ from alphapulse.backtesting.kernel import (
     SAME_CLOSE,
     run_tile,
 )
+from alphapulse.backtesting.kernel_state import LANES
 from alphapulse.backtesting.kernel_totals import collect, initial_states, set_first_target, sum_benchmark
 from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import N_METRICS
@@ -93,7 +93,7 @@ class EngineColumns:
         exposed = columns["max_leverage"] * (columns["commission"] + columns["slippage"])
         if n_trials and not exposed.max() < 1.0:
             raise ValueError(
-                f"`max_leverage * (commission + slippage) < 1` must hold, but got {exposed.max():g}; lower the leverage."
+                f"`max_leverage * (commission + slippage) < 1` must hold, but got {exposed.max():g}; lower one of them."
             )
         return cls(columns, n_trials)
 
@@ -162,10 +162,15 @@ class Recording:
 
 
 def benchmark_returns(bars: Bars, first: int) -> Float64Array1D:
-    """Return the close-to-close returns (n_bars,) of buy and hold [1]; 0 at bar 0 and before `first`."""
-    returns = np.zeros(len(bars))
+    """Return the returns (n_bars,) of buying and holding what `bars` trade [1]; 0 at bar 0 and before `first`."""
+    return returns_of_closes(bars.close, first)
+
+
+def returns_of_closes(close: Float64Array1D, first: int) -> Float64Array1D:
+    """Return the close-to-close returns (n_bars,) of `close` [quote]; 0 at bar 0 and before `first`."""
+    returns = np.zeros(len(close))
     since = max(first, 1)
-    returns[since:] = bars.close[since:] / bars.close[since - 1 : -1] - 1.0
+    returns[since:] = close[since:] / close[since - 1 : -1] - 1.0
     return returns
 
 
@@ -222,10 +227,8 @@ def simulate_batch(
     due = np.empty((TILE_BARS + 1, LANES))
     equity = np.empty((TILE_BARS + 1, LANES))
     tile = np.empty((TILE_BARS, k))
-    curves, fills = (
-        (np.empty((0, 3)), np.empty((0, len(FILL_COLUMNS)))) if recording is None else (recording.curves, recording.fills)
-    )
-    nothing = curves[:0], fills[:0]
+    nothing = np.empty((0, 3)), np.empty((0, len(FILL_COLUMNS)))
+    recorded = nothing if recording is None else (recording.curves, recording.fills)
     if first > 0:
         last = np.empty((1, k))
         targets.fill(first - 1, first, last)
@@ -236,11 +239,11 @@ def simulate_batch(
         part = tile[: min(TILE_BARS, n - start)]
         targets.fill(start, start + len(part), part)
         for group in groups:
-            curves_out, fills_out = (curves, fills) if group.trials[0, 0] == 0 else nothing
+            curves, fills = recorded if group.trials[0, 0] == 0 else nothing
             run_tile(
                 start, part, first, prices, benchmark, group.may_trade, block_of, atr, group.trials, group.n_lanes,
                 group.execution, group.carry, group.trailing, group.states, due, equity,
-                block_sums, block_squares, curves_out, fills_out,
+                block_sums, block_squares, curves, fills,
             )  # fmt: skip
     benchmark_sums = sum_benchmark(benchmark, first)
     for group in groups:
@@ -316,7 +319,7 @@ def _group(
                 may_trade=may_trade,
                 trials=trials,
                 n_lanes=n_lanes,
-                carry=bool((values["cash_rate"][members] != 0).any() or (values["short_borrow_rate"][members] != 0).any()),
+                carry=any(bool(values[rate][members].any()) for rate in ("cash_rate", "short_borrow_rate")),
                 trailing=bool(values["stop.trailing"][members].any()),
                 states=states,
             )

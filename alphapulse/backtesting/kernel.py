@@ -1,8 +1,8 @@
 """The engine's inner loop: lanes of trials side by side, tile by tile of bars, one state carried along.
 
-A group is `LANES` trials that share an execution mode and a rebalance frequency; its state is one flat buffer of rows, one
-entry a lane. Each bar is two passes over the lanes, without branches, so that they become vector instructions, and a
-scalar step for the few lanes in which something may be filled:
+A group is `LANES` trials that share an execution mode and a rebalance frequency; its state is one flat buffer of
+rows, one entry a lane. Each bar is two passes over the lanes, without branches, so that they become vector
+instructions, and a scalar step for the few lanes in which something may be filled:
 
 1. `_watch` finds the lanes where an order may be due or a stop may be hit. It errs on the side of looking closer.
 2. `_trade` runs the orders and stops of one such lane in the order of the definition, and decides to the letter.
@@ -126,7 +126,7 @@ def _load_targets(
 @jit_borrowing
 def _watch(
     price: float, low: float, high: float, may_trade: bool, due: Float64Array2D, row: int, state: Float64Array1D
-) -> int:
+) -> np.uint64:
     """Lift blocks by the due targets; return the lanes, as bits, where an order may be sent or a stop may be hit."""
     mask = np.uint64(0)
     for lane in range(LANES):
@@ -278,7 +278,9 @@ def _check_stop(
 
 
 @jit_borrowing
-def _mark(close: float, carry: bool, trailing: bool, state: Float64Array1D, equity: Float64Array2D, row: int) -> int:
+def _mark(
+    close: float, carry: bool, trailing: bool, state: Float64Array1D, equity: Float64Array2D, row: int
+) -> np.uint64:
     """Write each lane's equity at the close to `equity[row]`; return the lanes, as bits, that are newly ruined."""
     if carry:
         for lane in range(LANES):
@@ -413,5 +415,3 @@ def run_tile(
                 close_block(block_of[t], trials[group], n_lanes[group], state, block_sums, block_squares)
         for lane in range(LANES):
             state[BEFORE * LANES + lane] = equity[n, lane]
-
-

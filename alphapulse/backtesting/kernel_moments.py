@@ -1,7 +1,7 @@
 """Sums over the returns of each lane, from which the metrics and the block moments are made.
 
-Equity waits in a small buffer until four bars or the end of a block are there: reading and writing the sums once for four
-bars, not once for each, is half the cost. The additions and their order are those of one bar at a time.
+Equity waits in a small buffer until a block or a tile ends; then four bars at a time are added: reading and writing
+the sums once for four bars, not once for each, is half the cost. The additions keep the order of one bar at a time.
 """
 
 from typing import TypeAlias
@@ -36,7 +36,7 @@ _Sums: TypeAlias = tuple[
 @jit_borrowing
 def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _Sums:
     """Return the sums with one more bar in them: equity from `before` to `e`, benchmark return `b`."""
-    total, square_total, cube, fourth, active, downside, losses, n_gains, n_losses, lowest, highest, peak, deepest = sums
+    total, squares, cube, fourth, active, downside, losses, n_gains, n_losses, lowest, highest, peak, deepest = sums
     r = e / before - 1.0
     # A ruined trial returns 0 on an equity of 0.
     r = r if before > 0.0 else 0.0
@@ -48,7 +48,7 @@ def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _S
     depth = e / peak
     return (
         total + r,
-        square_total + square,
+        squares + square,
         cube + square * r,
         fourth + square * square,
         active + ahead * ahead,
@@ -120,7 +120,12 @@ def add_returns(
     """
     i = begin
     while i + 4 <= end:
-        b0, b1, b2, b3 = benchmark[start + i], benchmark[start + i + 1], benchmark[start + i + 2], benchmark[start + i + 3]
+        b0, b1, b2, b3 = (
+            benchmark[start + i],
+            benchmark[start + i + 1],
+            benchmark[start + i + 2],
+            benchmark[start + i + 3],
+        )
         for lane in range(LANES):
             risk_free = state[RISK_FREE * LANES + lane]
             e0, e1, e2 = equity[i, lane], equity[i + 1, lane], equity[i + 2, lane]

@@ -8,8 +8,8 @@ LANES = 64
 """Trials in a group; one bit each in a 64-bit mask."""
 
 CASH, UNITS, LONG_STOP, SHORT_STOP, LONG_DISTANCE, SHORT_DISTANCE, BLOCKED, RUINED = range(8)
-"""Cash [quote], units held; the stop of a long (-inf: none) and of a short (+inf: none) [quote]; the distance at which each
-trails (+inf: it does not) [quote]; the direction that a stop has blocked, -1, 0 or 1; whether ruined, 0 or 1."""
+"""Cash [quote], units held; the stop of a long (-inf: none) and of a short (+inf: none) [quote]; the distance at which
+each trails (+inf: it does not) [quote]; the direction that a stop has blocked, -1, 0 or 1; whether ruined, 0 or 1."""
 
 BEFORE, LAST_TARGET, BAD = 8, 9, 10
 """Equity at the last close [quote]; the last bar's target, clipped [1]; 0, or NaN once a target was not finite."""

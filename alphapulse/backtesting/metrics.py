@@ -177,7 +177,8 @@ def sums_of_returns(returns: Float64Array1D, benchmark: Float64Array1D, risk_fre
     sums[LOWEST], sums[HIGHEST], sums[DOWNSIDE] = lowest, highest, downside
     sums[GAINS], sums[LOSSES], sums[N_GAINS], sums[N_LOSSES] = gains, losses, n_gains, n_losses
     sums[DRAWDOWN], sums[GROWTH] = worst, equity
-    sums[BENCHMARK_MEAN], sums[BENCHMARK_M2], sums[CROSS], sums[ACTIVE_M2] = benchmark_mean, benchmark_m2, cross, active_m2
+    sums[BENCHMARK_MEAN], sums[BENCHMARK_M2] = benchmark_mean, benchmark_m2
+    sums[CROSS], sums[ACTIVE_M2] = cross, active_m2
 
 
 def metrics_of_returns(
@@ -231,13 +232,15 @@ def metrics_of_returns(
 
 
 def sharpe_ratio(returns: Float64Array1D, *, risk_free_rate: float = 0.0, periods_per_year: float = 252.0) -> float:
-    """Return mean(r - rf) / std(r, ddof=1) * sqrt(periods_per_year) of per-bar returns (n,) [1]; NaN without variance."""
-    return metrics_of_returns(returns, risk_free_rate=risk_free_rate, periods_per_year=periods_per_year)["sharpe_ratio"]
+    """Return mean(r - rf) / std(r, ddof=1) * sqrt(periods_per_year) of returns (n,) [1]; NaN without variance."""
+    values = metrics_of_returns(returns, risk_free_rate=risk_free_rate, periods_per_year=periods_per_year)
+    return values["sharpe_ratio"]
 
 
 def sortino_ratio(returns: Float64Array1D, *, risk_free_rate: float = 0.0, periods_per_year: float = 252.0) -> float:
     """Return mean(r - rf) / sqrt(sum(min(r - rf, 0)^2) / n) * sqrt(periods_per_year); NaN without a loss."""
-    return metrics_of_returns(returns, risk_free_rate=risk_free_rate, periods_per_year=periods_per_year)["sortino_ratio"]
+    values = metrics_of_returns(returns, risk_free_rate=risk_free_rate, periods_per_year=periods_per_year)
+    return values["sortino_ratio"]
 
 
 def max_drawdown(returns: Float64Array1D) -> float:

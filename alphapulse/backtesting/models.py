@@ -3,7 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Execution = Literal["next_open", "next_close", "same_close"]
 RebalanceFrequency = Literal["bar", "week", "month"]
@@ -114,3 +117,32 @@ class EngineParams:
         """The fields by dotted name, `stop.kind` and its like included."""
         flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stop"}
         return flat | {f"stop.{f.name}": getattr(self.stop, f.name) for f in fields(self.stop)}
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """One backtest: its curves, its fills and its metrics.
+
+    Attributes
+    ----------
+    equity : Series
+        Equity at the close of each scored bar [quote]; 0 from ruin on.
+    returns : Series
+        Simple returns of `equity` [1], the first against the initial capital.
+    allocation : Series
+        Position value over equity at each close [1], negative when short; 0 where equity is.
+    trades : DataFrame
+        One row a fill, in order: timestamp (start of the bar), side (buy, sell), reason (order, stop, ruin), price
+        [quote], units and value [quote] (negative when sold), cost [quote], equity and position [units] after the fill.
+    metrics : dict of str to float
+        By the names of `METRICS`; NaN where undefined.
+    ruined : bool
+        Whether equity fell to 0.
+    """
+
+    equity: "pd.Series"
+    returns: "pd.Series"
+    allocation: "pd.Series"
+    trades: "pd.DataFrame"
+    metrics: dict[str, float]
+    ruined: bool

@@ -1,0 +1,123 @@
+"""One trial with its curves and fills written out: the same run, and the same bits, as a lane of a batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from alphapulse.backtesting.batch import FAILED, RUINED, EngineColumns, Recording, simulate_batch
+from alphapulse.backtesting.market import Market
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.models import BacktestResult, EngineParams
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+
+SIDES = np.array(["sell", "buy"], dtype=object)
+REASONS = np.array(["order", "stop", "ruin"], dtype=object)
+
+
+@dataclass
+class ArrayTargets:
+    """Targets that are there already, (n_bars, n_trials) [1], with one average true range for all trials."""
+
+    target: Float64Array2D
+    atr: Float64Array2D
+    atr_row: Int64Array1D
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, target: Float64Array1D, atr: Float64Array1D | None = None) -> "ArrayTargets":
+        """Return the block of one trial with `target` and `atr` (n_bars,) [quote]; without `atr` no atr stop is set."""
+        column = np.ascontiguousarray(target, dtype=np.float64)
+        rows = np.full(len(column), np.nan) if atr is None else np.ascontiguousarray(atr, dtype=np.float64)
+        return cls(column[:, np.newaxis], rows[np.newaxis], np.zeros(1, dtype=np.int64))
+
+    def fill(self, start: int, stop: int, out: Float64Array2D) -> None:
+        """Copy the targets of bars [start, stop) to `out`."""
+        out[:] = self.target[start:stop]
+
+
+def run_trial(
+    market: Market,
+    target: Float64Array1D,
+    atr: Float64Array1D | None,
+    params: EngineParams,
+    *,
+    benchmark: Float64Array1D | None = None,
+) -> BacktestResult:
+    """Run one trial over the scored bars of `market` and keep its curves and fills.
+
+    Parameters
+    ----------
+    market : Market
+        Bars and calendar.
+    target : (n_bars,) float64
+        Target allocation decided at the close of each bar, warm-up included [1].
+    atr : (n_bars,) float64, optional
+        Average true range that an atr stop takes its distance from [quote]; NaN, or None, where undefined: no stop.
+    params : EngineParams
+        Engine fields.
+    benchmark : (n_bars,) float64, optional
+        Per-bar returns of the benchmark [1]; by default buy and hold of the traded symbol.
+
+    Returns
+    -------
+    BacktestResult
+        With the bits that `simulate_batch` gives the trial.
+
+    Raises
+    ------
+    ValueError
+        If a target that the scored bars need is NaN or infinite, or lengths differ.
+    """
+    for name, given in (("target", target), ("atr", atr), ("benchmark", benchmark)):
+        if given is not None and np.shape(given) != (len(market.bars),):
+            raise ValueError(f"`{name}` must have one value a bar, ({len(market.bars)},), but got {np.shape(given)}.")
+    recording = Recording.of(market)
+    outcome = simulate_batch(
+        market, ArrayTargets.of(target, atr), EngineColumns.build(params), recording=recording, benchmark=benchmark
+    )
+    if outcome.status[0] == FAILED:
+        needed = np.arange(len(target)) >= max(market.first - (params.execution != "same_close"), 0)
+        place = int(np.flatnonzero(needed & ~np.isfinite(target))[0])
+        when = pd.Timestamp(market.bars.timestamp[place], tz="UTC")
+        raise ValueError(
+            f"`target` must be finite, but is {target[place]} at {when}; a strategy says 0 for no position."
+        )
+    return _result(market, recording, params, outcome.metrics[0], bool(outcome.status[0] == RUINED))
+
+
+def _result(
+    market: Market, recording: Recording, params: EngineParams, metrics: Float64Array1D, ruined: bool
+) -> BacktestResult:
+    times = pd.DatetimeIndex(market.bars.timestamp.astype("datetime64[ns]"), tz="UTC", name="timestamp")
+    index = times[market.first :]
+    equity, units = recording.curves[:, 0], recording.curves[:, 1]
+    before = np.r_[params.initial_capital, equity[:-1]]
+    alive = before > 0
+    returns = np.zeros(len(equity))
+    returns[alive] = equity[alive] / before[alive] - 1.0
+    allocation = np.zeros(len(equity))
+    allocation[equity > 0] = (units * market.bars.close[market.first :])[equity > 0] / equity[equity > 0]
+    fills = recording.fills[: int(metrics[METRICS.index("n_trades")])]
+    trades = pd.DataFrame(
+        {
+            "timestamp": times[fills[:, 0].astype(np.int64)],
+            "side": SIDES[(fills[:, 3] > 0).astype(np.int64)],
+            "reason": REASONS[fills[:, 1].astype(np.int64)],
+            "price": fills[:, 2],
+            "units": fills[:, 3],
+            "value": fills[:, 4],
+            "cost": fills[:, 5],
+            "equity": fills[:, 6],
+            "position": fills[:, 7],
+        }
+    )
+    return BacktestResult(
+        equity=pd.Series(equity, index, name="equity"),
+        returns=pd.Series(returns, index, name="returns"),
+        allocation=pd.Series(allocation, index, name="allocation"),
+        trades=trades,
+        metrics={name: float(value) for name, value in zip(METRICS, metrics, strict=True)},
+        ruined=ruined,
+    )
