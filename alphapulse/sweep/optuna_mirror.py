@@ -1,0 +1,256 @@
+"""A study in Optuna's own tables, so that optuna-dashboard and `optuna.load_study` open it like any other.
+
+The tables are made by Optuna itself in a schema of their own; rows come from `trial` by set-based SQL, where
+Optuna's API would write a few dozen trials a second.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.data_pipeline.database import OPTUNA_SCHEMA, Database
+from alphapulse.errors import StudyError
+from alphapulse.sweep.models import space_from_json
+
+SWEEP_ATTRIBUTE = "alphapulse:sweep_id"
+NOTE_ATTRIBUTE = "alphapulse:mirror"
+# What `Study.metric_names` reads.
+METRIC_NAMES_ATTRIBUTE = "study:metric_names"
+MIRROR_LOCK = 0x6F7074756E61
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """What Optuna's tables hold of a study.
+
+    Attributes
+    ----------
+    n_mirrored, n_trials : int
+        Trials there, and trials of the study.
+    note : str
+        The same in words; also an attribute of Optuna's study.
+    """
+
+    n_mirrored: int
+    n_trials: int
+    note: str
+
+
+def mirror(database: Database, study_id: int, limit: int = 10_000) -> Mirror:
+    """Bring Optuna's tables up to date with a study.
+
+    Up to `limit` trials all are mirrored; beyond it the best half of `limit` by the first objective and a random
+    sample that depends on the trials' numbers alone. A trial keeps its number. Running it again adds what is new,
+    and takes out what no longer belongs.
+
+    Parameters
+    ----------
+    database : Database
+    study_id : int
+        Of the row of `sweep`.
+    limit : int
+        Most trials to mirror; with 0 nothing is done.
+
+    Raises
+    ------
+    StudyError
+        If Optuna's tables hold a study of this name that is not of this making.
+    """
+    if limit <= 0:
+        return Mirror(0, 0, "no trials are mirrored")
+    with database.one_line_errors(), database.sync_engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIRROR_LOCK})
+        connection.commit()
+        try:
+            _ensure_tables(database, connection)
+            with connection.begin():
+                return _mirror(connection, study_id, limit)
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIRROR_LOCK})
+            connection.commit()
+
+
+def _ensure_tables(database: Database, connection: Connection) -> None:
+    is_there = connection.scalar(text(f"SELECT to_regclass('{OPTUNA_SCHEMA}.version_info') IS NOT NULL"))
+    connection.commit()
+    if is_there:
+        return
+    from optuna.storages import RDBStorage
+
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {OPTUNA_SCHEMA}"))
+    connection.commit()
+    storage = RDBStorage(database.optuna_url)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _mirror(connection: Connection, study_id: int, limit: int) -> Mirror:
+    sweep = connection.execute(
+        text("SELECT id, name, space, objectives, directions, n_done FROM sweep WHERE id = :id"), {"id": study_id}
+    ).one()
+    optuna_id = _ensure_study(connection, sweep)
+    _choose(connection, sweep, limit)
+    _remove_surplus(connection, optuna_id)
+    _insert_trials(connection, sweep, optuna_id)
+    n_mirrored = connection.scalar(text("SELECT count(*) FROM chosen"))
+    note = f"all {sweep.n_done} trials"
+    if n_mirrored < sweep.n_done:
+        note = (
+            f"{n_mirrored} of {sweep.n_done} trials: the best {limit // 2} and a random sample of "
+            f"{n_mirrored - limit // 2}; table `trial` has all"
+        )
+    _set_attribute(connection, optuna_id, "user", NOTE_ATTRIBUTE, note)
+    return Mirror(n_mirrored, sweep.n_done, note)
+
+
+def _ensure_study(connection: Connection, sweep: Row[Any]) -> int:
+    """Return the number of Optuna's study, made if need be."""
+    made = connection.scalar(
+        text(
+            f"INSERT INTO {OPTUNA_SCHEMA}.studies (study_name) VALUES (:name) "
+            "ON CONFLICT (study_name) DO NOTHING RETURNING study_id"
+        ),
+        {"name": sweep.name},
+    )
+    if made is not None:
+        connection.execute(
+            text(
+                f"INSERT INTO {OPTUNA_SCHEMA}.study_directions (study_id, direction, objective) "
+                f"SELECT :id, upper(d.name)::{OPTUNA_SCHEMA}.studydirection, d.place - 1 "
+                "FROM unnest(CAST(:directions AS text[])) WITH ORDINALITY AS d(name, place)"
+            ),
+            {"id": made, "directions": sweep.directions},
+        )
+        _set_attribute(connection, made, "user", SWEEP_ATTRIBUTE, sweep.id)
+        _set_attribute(connection, made, "system", METRIC_NAMES_ATTRIBUTE, sweep.objectives)
+        return int(made)
+    found = connection.execute(
+        text(
+            f"SELECT s.study_id, a.value_json FROM {OPTUNA_SCHEMA}.studies s "
+            f"LEFT JOIN {OPTUNA_SCHEMA}.study_user_attributes a ON a.study_id = s.study_id AND a.key = :key "
+            "WHERE s.study_name = :name"
+        ),
+        {"key": SWEEP_ATTRIBUTE, "name": sweep.name},
+    ).one()
+    if found.value_json != json.dumps(sweep.id):
+        raise StudyError(
+            f"Optuna's tables hold another study named {sweep.name!r}; delete it in the dashboard, or rename it, "
+            "and the next sweep of this name is mirrored."
+        )
+    return int(found.study_id)
+
+
+def _set_attribute(connection: Connection, optuna_id: int, kind: str, key: str, value: Any) -> None:
+    connection.execute(
+        text(
+            f"INSERT INTO {OPTUNA_SCHEMA}.study_{kind}_attributes (study_id, key, value_json) "
+            "VALUES (:id, :key, :value) ON CONFLICT (study_id, key) DO UPDATE SET value_json = excluded.value_json"
+        ),
+        {"id": optuna_id, "key": key, "value": json.dumps(value)},
+    )
+
+
+def _choose(connection: Connection, sweep: Row[Any], limit: int) -> None:
+    """Make the temporary table `chosen` of the numbers of the trials to mirror."""
+    connection.execute(text("CREATE TEMPORARY TABLE chosen (number int PRIMARY KEY) ON COMMIT DROP"))
+    values = {"id": sweep.id, "best": limit // 2, "limit": limit}
+    if sweep.n_done <= limit:
+        connection.execute(text("INSERT INTO chosen SELECT number FROM trial WHERE sweep_id = :id"), values)
+        return
+    order = "DESC" if sweep.directions[0] == "maximize" else "ASC"
+    connection.execute(
+        text(
+            "INSERT INTO chosen SELECT number FROM trial WHERE sweep_id = :id AND state = 'COMPLETE' "
+            f"ORDER BY value[1] {order}, number LIMIT :best"
+        ),
+        values,
+    )
+    # A hash of the number is as good as chance, and the same at the next call.
+    connection.execute(
+        text(
+            "INSERT INTO chosen SELECT number FROM "
+            "(SELECT number FROM trial WHERE sweep_id = :id ORDER BY hashint4extended(number, 0) LIMIT :limit) s "
+            "WHERE number NOT IN (SELECT number FROM chosen) ORDER BY hashint4extended(number, 0) "
+            "LIMIT :limit - (SELECT count(*) FROM chosen)"
+        ),
+        values,
+    )
+
+
+def _remove_surplus(connection: Connection, optuna_id: int) -> None:
+    connection.execute(
+        text(
+            "CREATE TEMPORARY TABLE surplus ON COMMIT DROP AS "
+            f"SELECT t.trial_id FROM {OPTUNA_SCHEMA}.trials t "
+            "WHERE t.study_id = :id AND t.number NOT IN (SELECT number FROM chosen)"
+        ),
+        {"id": optuna_id},
+    )
+    for table in ("trial_params", "trial_values", "trial_user_attributes", "trials"):
+        connection.execute(
+            text(f"DELETE FROM {OPTUNA_SCHEMA}.{table} WHERE trial_id IN (SELECT trial_id FROM surplus)")
+        )
+
+
+def _insert_trials(connection: Connection, sweep: Row[Any], optuna_id: int) -> None:
+    # Optuna takes half a second to import, which a run without a mirror need not wait for.
+    from optuna.distributions import distribution_to_json
+
+    from alphapulse.sweep.optuna_space import to_distributions
+
+    distributions = to_distributions(space_from_json(sweep.space))
+    values = {
+        "id": sweep.id,
+        "optuna_id": optuna_id,
+        "keys": list(distributions),
+        "distributions": [distribution_to_json(d) for d in distributions.values()],
+    }
+    metrics = ", ".join(f"('{name}', t.{name}::text)" for name in METRICS)
+    for statement in (
+        "CREATE TEMPORARY TABLE mirrored (trial_id int PRIMARY KEY, number int) ON COMMIT DROP",
+        # Optuna keeps naive UTC.
+        f"""
+        WITH added AS (
+            INSERT INTO {OPTUNA_SCHEMA}.trials (number, study_id, state, datetime_start, datetime_complete)
+            SELECT t.number, :optuna_id, t.state::{OPTUNA_SCHEMA}.trialstate,
+                (t.completed_at - t.seconds * interval '1 second') AT TIME ZONE 'UTC', t.completed_at AT TIME ZONE 'UTC'
+            FROM chosen c JOIN trial t ON t.number = c.number AND t.sweep_id = :id
+            WHERE NOT EXISTS (
+                SELECT FROM {OPTUNA_SCHEMA}.trials o WHERE o.study_id = :optuna_id AND o.number = c.number
+            )
+            ORDER BY t.number
+            RETURNING trial_id, number
+        )
+        INSERT INTO mirrored SELECT trial_id, number FROM added
+        """,
+        "ANALYZE mirrored",
+        f"""
+        INSERT INTO {OPTUNA_SCHEMA}.trial_params (trial_id, param_name, param_value, distribution_json)
+        SELECT m.trial_id, d.key, t.params[d.place], d.distribution
+        FROM mirrored m JOIN trial t ON t.number = m.number AND t.sweep_id = :id
+        CROSS JOIN unnest(CAST(:keys AS text[]), CAST(:distributions AS text[]))
+            WITH ORDINALITY AS d(key, distribution, place)
+        ORDER BY m.trial_id, d.place
+        """,
+        f"""
+        INSERT INTO {OPTUNA_SCHEMA}.trial_values (trial_id, objective, value, value_type)
+        SELECT m.trial_id, v.place - 1, v.value, 'FINITE'::{OPTUNA_SCHEMA}.trialvaluetype
+        FROM mirrored m JOIN trial t ON t.number = m.number AND t.sweep_id = :id AND t.state = 'COMPLETE'
+        CROSS JOIN LATERAL unnest(t.value) WITH ORDINALITY AS v(value, place)
+        """,
+        f"""
+        INSERT INTO {OPTUNA_SCHEMA}.trial_user_attributes (trial_id, key, value_json)
+        SELECT m.trial_id, a.key, a.value
+        FROM mirrored m JOIN trial t ON t.number = m.number AND t.sweep_id = :id
+        CROSS JOIN LATERAL (VALUES
+            {metrics},
+            ('ruined', CASE WHEN t.ruined THEN 'true' END),
+            ('error', to_json(t.error)::text)
+        ) AS a(key, value)
+        WHERE a.value IS NOT NULL
+        """,
+    ):
+        connection.execute(text(statement), values)
