@@ -60,23 +60,26 @@ class Cluster:
         Of a running cluster; None starts one on this machine.
     num_cpus : int, optional
         Worker processes of a cluster on this machine; None is one a processor.
+    dashboard : bool
+        Whether a cluster on this machine serves Ray's dashboard.
     """
 
-    def __init__(self, address: str | None = None, num_cpus: int | None = None) -> None:
+    def __init__(self, address: str | None = None, num_cpus: int | None = None, *, dashboard: bool = True) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._owned = False
         self._shipment: Any = None
         self._remote: Any = None
         self.dashboard = ""
         self.n_cpus = 0
-        self._started: Future[None] = self._thread.submit(self._start, address, num_cpus)
+        self._closing: Future[None] | None = None
+        self._started: Future[None] = self._thread.submit(self._start, address, num_cpus, dashboard)
 
-    def _start(self, address: str | None, num_cpus: int | None) -> None:
+    def _start(self, address: str | None, num_cpus: int | None, dashboard: bool) -> None:
         import ray
 
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
-            local = {} if address else {"num_cpus": num_cpus, "include_dashboard": True}
+            local = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
             context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
             self._owned = True
             self.dashboard = context.dashboard_url or ""
@@ -147,15 +150,21 @@ class Cluster:
             ) from error
         return result
 
+    def close_early(self) -> None:
+        """Begin to stop what was started here; `close` waits for it."""
+        if self._closing is None:
+            self._closing = self._thread.submit(self._stop)
+
     def close(self) -> None:
         """Stop what was started here."""
+        self.close_early()
+        self._thread.shutdown()
+
+    def _stop(self) -> None:
         import ray
 
-        if self._started.cancel() or self._started.exception() is not None or not self._owned:
-            self._thread.shutdown(wait=False)
-            return
-        self._thread.submit(ray.shutdown).result()
-        self._thread.shutdown()
+        if self._owned:
+            ray.shutdown()
 
 
 def _last_line(error: Exception) -> str:

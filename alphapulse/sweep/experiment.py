@@ -12,7 +12,6 @@ from alphapulse.sweep.space import Choice, Dimension, SearchSpace
 from alphapulse.typing import Float64Array2D
 from alphapulse.validation.spa import Bootstrap
 
-Direction = Literal["minimize", "maximize"]
 Robustness = Literal["plateau", "worst_fold"]
 
 STRATEGY = "strategy."
@@ -50,7 +49,7 @@ class Experiment:
     strategy: Mapping[str, Any] = field(default_factory=dict)
     engine: EngineParams = field(default_factory=EngineParams)
     objectives: tuple[str, ...] = ("sharpe_ratio",)
-    directions: tuple[Direction, ...] = ("maximize",)
+    directions: tuple[str, ...] = ("maximize",)
     robustness: Robustness | None = None
     n_folds: int = 5
     bootstrap: Bootstrap | None = None

@@ -10,9 +10,10 @@ import numpy as np
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.sweep.duplicates import Answers, Duplicates
+from alphapulse.sweep.models import Generation, Stored
 from alphapulse.sweep.streaming import Streaming, sampled
 from alphapulse.sweep.worker import BatchResult
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
 
 IN_FLIGHT = 2
 BATCH_SECONDS = 0.1
@@ -50,41 +51,6 @@ class Workers(Protocol):
 
 
 @dataclass
-class Committed:
-    """Trials that are ready to be stored: consecutive rows of one generation."""
-
-    number: int
-    first_trial: int
-    parameters: Float64Array2D
-    values: Float64Array2D
-    metrics: Float64Array2D
-    status: np.ndarray
-    errors: dict[int, str]
-    seconds: Float64Array1D
-    block_numbers: Int64Array1D
-    block_sums: Float64Array2D
-    block_squares: Float64Array2D
-    state: bytes
-
-
-@dataclass
-class Stored:
-    """Consecutive trials that an earlier run has committed; errors by row."""
-
-    parameters: Float64Array2D
-    values: Float64Array2D
-    metrics: Float64Array2D
-    status: np.ndarray
-    errors: dict[int, str]
-
-    def rows(self, start: int, stop: int) -> "Stored":
-        """Return rows [start, stop)."""
-        errors = {row - start: text for row, text in self.errors.items() if start <= row < stop}
-        part = slice(start, stop)
-        return Stored(self.parameters[part], self.values[part], self.metrics[part], self.status[part], errors)
-
-
-@dataclass
 class _Work:
     """A generation between proposal and commit; rows [offset, stop) are to be run."""
 
@@ -97,7 +63,7 @@ class _Work:
     threshold: float
     metrics: Float64Array2D
     values: Float64Array2D
-    status: np.ndarray
+    status: Int8Array1D
     seconds: Float64Array1D
     done: BoolArray1D
     errors: dict[int, str] = field(default_factory=dict)
@@ -125,7 +91,7 @@ class Generations:
     sampler : Sampler
     workers : Workers
     commit : callable
-        Takes a `Committed`; called in order, may block when the database is slower than the workers.
+        Takes a `Generation`; called in order, may block when the database is slower than the workers.
     streaming : Streaming
         State after the trials that are stored.
     duplicates : Duplicates
@@ -145,7 +111,7 @@ class Generations:
         self,
         sampler: Sampler,
         workers: Workers,
-        commit: Callable[[Committed], None],
+        commit: Callable[[Generation], None],
         streaming: Streaming,
         duplicates: Duplicates,
         *,
@@ -203,7 +169,7 @@ class Generations:
             last = min(first + chunk, n_past - 1)
             past = history(first * size, last * size)
             for number in range(last - first):
-                self._recall(first + number, past.rows(number * size, (number + 1) * size), needs_history)
+                self._recall(first + number, _rows(past, number * size, (number + 1) * size), needs_history)
         self._propose()
         self._recall(n_past - 1, history((n_past - 1) * size, n_past * size), needs_history)
 
@@ -353,7 +319,7 @@ class Generations:
         kept = [(work.first_trial + places[result.kept], result) for places, result in batches]
         errors = {row - work.offset: text for row, text in work.errors.items() if work.offset <= row < work.stop}
         self._commit(
-            Committed(
+            Generation(
                 number=work.number,
                 first_trial=work.first_trial + work.offset,
                 parameters=work.parameters[rows],
@@ -369,6 +335,12 @@ class Generations:
             )
         )
         self.n_done = work.first_trial + work.stop
+
+
+def _rows(stored: Stored, start: int, stop: int) -> Stored:
+    rows = slice(start, stop)
+    errors = {row - start: text for row, text in stored.errors.items() if start <= row < stop}
+    return Stored(stored.parameters[rows], stored.values[rows], stored.metrics[rows], stored.status[rows], errors)
 
 
 def _joined(parts: list[np.ndarray], nothing: np.ndarray) -> np.ndarray:

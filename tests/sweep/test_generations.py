@@ -5,7 +5,8 @@ import pytest
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.sweep.duplicates import Duplicates
-from alphapulse.sweep.generations import Generations, Stored
+from alphapulse.sweep.generations import Generations
+from alphapulse.sweep.models import Stored
 from alphapulse.sweep.space import Dimension, SearchSpace
 from alphapulse.sweep.streaming import Streaming
 from alphapulse.sweep.worker import BatchResult

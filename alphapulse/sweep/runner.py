@@ -1,0 +1,310 @@
+"""One study from configuration to verdict: `python -m alphapulse.sweep`."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.config.assembly import disassemble
+from alphapulse.config.command import run_directory
+from alphapulse.config.schema import SweepConfig
+from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.errors import AlphaPulseError
+from alphapulse.sweep.closing import all_trials, benchmark_metrics, weigh
+from alphapulse.sweep.cluster import Cluster
+from alphapulse.sweep.duplicates import Duplicates
+from alphapulse.sweep.generations import Generations
+from alphapulse.sweep.interruption import Interruption
+from alphapulse.sweep.models import Generation, Study
+from alphapulse.sweep.optuna_mirror import mirror
+from alphapulse.sweep.preparation import Preparation, code_version, compile_for, package_versions, prepare
+from alphapulse.sweep.progress import SweepProgress
+from alphapulse.sweep.search import Sampler, make_sampler
+from alphapulse.sweep.store import Store
+from alphapulse.sweep.streaming import Streaming
+from alphapulse.sweep.summary import N_BEST, StudySummary, describe_data, print_summary, summarise
+from alphapulse.sweep.tear_sheet import draw_tear_sheet
+from alphapulse.typing import Float64Array1D
+
+TEAR_SHEET = "tear_sheet.html"
+
+
+@dataclass
+class Clock:
+    """Seconds by phase, in the order in which they were first entered."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of a block to the phase `name`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def run_sweep(config: SweepConfig) -> None:
+    """Run a study up to `config.n_trials` trials, weigh it, and print its summary.
+
+    Ctrl-C ends it cleanly: what is done is stored, the summary says how to continue, and KeyboardInterrupt is raised.
+
+    Raises
+    ------
+    AlphaPulseError
+        Whatever a user can cause, in one line.
+    """
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    cluster = Cluster(config.cluster.address, config.cluster.num_cpus, dashboard=config.cluster.dashboard)
+    try:
+        summary = run_study(cluster, config, console, run_directory())
+    finally:
+        cluster.close()
+    print_summary(summary, config.output)
+    if summary.status == "INTERRUPTED":
+        raise KeyboardInterrupt
+
+
+def run_study(cluster: Cluster, config: SweepConfig, console: Console, directory: Path) -> StudySummary:
+    """Run a study on `cluster`, which may still be starting, and leave its files in `directory`.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    config : SweepConfig
+        With a name in `study`.
+    console : Console
+        For progress and warnings.
+    directory : Path
+
+    Returns
+    -------
+    StudySummary
+        Its status is INTERRUPTED after Ctrl-C.
+    """
+    clock = Clock()
+    with clock.phase("load"):
+        database = open_database(config.db)
+        preparation = prepare(config, database)
+        store = Store(database)
+    if not config.quiet:
+        for line in preparation.warnings:
+            console.print(f"warning: {line}")
+    with clock.phase("compile"):
+        compile_for(preparation)
+    with clock.phase("ray"):
+        cluster.wait_until_started()
+    study, sampler = _open(store, config, preparation)
+    run = _Run(config, database, store, study, preparation, console, directory, clock)
+    try:
+        interrupted = study.n_done < config.n_trials and run.search(cluster, sampler)
+        cluster.close_early()
+        summary = run.conclude(interrupted)
+        store.finish(study, "INTERRUPTED" if interrupted else "COMPLETE")
+    except BaseException:
+        with suppress(AlphaPulseError):
+            store.finish(study, "INTERRUPTED")
+        raise
+    return summary
+
+
+def _open(store: Store, config: SweepConfig, preparation: Preparation) -> tuple[Study, Sampler]:
+    """Return the study, new or continued, and its sampler; a continued one keeps what "auto" chose for it."""
+    name = config.search.sampler
+
+    def make(name: str) -> Sampler:
+        return make_sampler(
+            name,
+            config.space,
+            seed=config.seed,
+            n_objectives=len(config.objective),
+            directions=config.directions,
+            n_trials=config.n_trials,
+            options=config.search.options,
+        )
+
+    sampler = make(name)
+    assert config.study is not None
+    study = store.open_study(
+        config.study,
+        config=disassemble(config) | {"sampler": sampler.name},
+        seed=config.seed,
+        fingerprint=preparation.market.fingerprint,
+        code_version=code_version(preparation.experiment.definition),
+        packages=package_versions(),
+        space=config.space,
+        objectives=config.objective,
+        directions=config.directions,
+        n_trials=config.n_trials,
+    )
+    chosen = study.config.get("sampler", sampler.name)
+    return study, sampler if chosen == sampler.name else make(chosen)
+
+
+@dataclass
+class _Run:
+    """A study that is open, with all that its search and its end need."""
+
+    config: SweepConfig
+    database: Database
+    store: Store
+    study: Study
+    preparation: Preparation
+    console: Console
+    directory: Path
+    clock: Clock
+
+    def search(self, cluster: Cluster, sampler: Sampler) -> bool:
+        """Run the missing trials; return whether the user ended it early."""
+        config, study = self.config, self.study
+        experiment = self.preparation.experiment
+        cluster.ship(self.preparation.market, experiment)
+        if not config.quiet:
+            self._announce(cluster, sampler)
+        pending: deque[Future[None]] = deque()
+
+        def commit(generation: Generation) -> None:
+            while pending and pending[0].done():
+                pending.popleft().result()
+            pending.append(self.store.append(study, generation))
+            self.clock.seconds.setdefault("to_first_trial", seconds_since_start())
+
+        progress = SweepProgress(
+            self.console,
+            n_trials=config.n_trials,
+            n_done=study.n_done,
+            objective=config.objective[0],
+            quiet=config.quiet,
+        )
+        with Interruption() as interruption, progress, self.clock.phase("search"):
+            generations = Generations(
+                sampler,
+                cluster,
+                commit,
+                self._streaming(),
+                Duplicates(config.space, len(METRICS), len(config.objective)),
+                n_objectives=len(config.objective),
+                n_trials=config.n_trials,
+                keep_blocks=config.validation.keep_blocks,
+                maximize=config.directions[0] == "maximize",
+                watch=progress.update,
+                stop=lambda: interruption.requested,
+            )
+            generations.continue_from(
+                study.n_done,
+                lambda start, stop: self.store.history(study, start, stop),
+                needs_history=sampler.needs_history,
+            )
+            generations.run()
+            for future in pending:
+                future.result()
+        return interruption.requested and generations.n_done < config.n_trials
+
+    def _announce(self, cluster: Cluster, sampler: Sampler) -> None:
+        if sampler.reason:
+            self.console.print(sampler.reason)
+        if self.study.n_done:
+            self.console.print(f"continuing study {self.study.name} after {self.study.n_done:,} trials")
+        if cluster.dashboard:
+            self.console.print(
+                f"Ray dashboard: http://{cluster.dashboard} (if it asks for a token: `ray get-auth-token` prints it)"
+            )
+
+    def _streaming(self) -> Streaming:
+        state = self.store.state(self.study)
+        return Streaming.start(self.config.validation.n_bootstrap) if state is None else Streaming.from_bytes(state)
+
+    def conclude(self, interrupted: bool) -> StudySummary:
+        """Return the summary; unless `interrupted`, with verdict, copy in Optuna's tables and tear sheet."""
+        places = {
+            "database": self.database.url(),
+            "study": self.study.name,
+            "run directory": str(self.directory),
+        }
+        best = self.store.best(self.study, N_BEST)
+        verdict = None
+        if best and not interrupted:
+            places["tear sheet"] = str(self.directory / TEAR_SHEET)
+            with ThreadPoolExecutor(2, thread_name_prefix="closing") as pool:
+                copying = pool.submit(self._timed, "mirror", self._mirror)
+                drawing = pool.submit(self._timed, "tear_sheet", lambda: self._draw(best[0]["parameters"]))
+                with self.clock.phase("verdict"):
+                    verdict = self._verdict(best[0]["number"])
+                copying.result()
+                drawing.result()
+            places["optuna dashboard"] = "python -m alphapulse.dashboard"
+        places["report"] = f"python -m alphapulse.report study={self.study.name}"
+        self.clock.seconds["total"] = seconds_since_start()
+        return summarise(
+            self.store,
+            self.study,
+            n_wanted=self.config.n_trials,
+            status="INTERRUPTED" if interrupted else "COMPLETE",
+            data=self._data,
+            best=best,
+            benchmark=benchmark_metrics(self.preparation.experiment, self.preparation.market),
+            verdict=verdict,
+            places=places,
+            warnings=self.preparation.warnings,
+            seconds=self.clock.seconds,
+        )
+
+    @property
+    def _data(self) -> str:
+        return describe_data(self.preparation.market, self.preparation.holdout)
+
+    def _timed(self, name: str, work: Callable[[], None]) -> None:
+        with self.clock.phase(name):
+            work()
+
+    def _mirror(self) -> None:
+        mirror(self.database, self.study.id, limit=self.config.optuna.mirror_limit)
+
+    def _draw(self, parameters: Float64Array1D) -> None:
+        draw_tear_sheet(self.preparation.market, self.preparation.experiment, parameters, self.directory / TEAR_SHEET)
+
+    def _verdict(self, chosen: int) -> dict[str, Any]:
+        """Return the verdict as stored; the stored one if no trial came after it."""
+        store, study = self.store, self.study
+        n_done = store.n_trials_done(study)
+        if study.verdict is not None and study.verdict.get("n_trials") == n_done:
+            return study.verdict
+        preparation = self.preparation
+        n_openings = 0
+        if preparation.holdout is not None:
+            n_openings = store.record_opening(study.fingerprint, study, chosen)
+        verdict = weigh(
+            self.config,
+            preparation.experiment,
+            preparation.market,
+            preparation.holdout,
+            self._streaming(),
+            all_trials(store, study, n_done),
+            chosen=chosen,
+            n_trials_on_data=store.count_trials(study.fingerprint),
+            n_openings=n_openings,
+            gate=preparation.gate,
+        )
+        stored = verdict.to_dict() | {
+            "lines": verdict.lines(),
+            "chosen": chosen,
+            "benchmark": benchmark_metrics(preparation.experiment, preparation.market),
+            "data": self._data,
+            "warnings": preparation.warnings,
+        }
+        store.save_verdict(study, stored)
+        return stored
+
+
+def seconds_since_start() -> float:
+    """Return the age of this process [s]."""
+    return time.time() - float(psutil.Process().create_time())
