@@ -216,6 +216,14 @@ def resolve(target: str, search_path: str | None = None) -> StrategyDefinition:
     return _define(target, Path(search_path or ".").resolve(), fresh=False)
 
 
+def adapt(made: Any, values: Mapping[str, Any] | None = None) -> Strategy:
+    """Return an object with `target` as a `Strategy`; `values` are its parameters, by default its attributes."""
+    if isinstance(made, Strategy):
+        return made
+    values = getattr(made, "__dict__", {}) if values is None else values
+    return AdaptedStrategy(made.target, dict(values), made)
+
+
 def _rebuild(target: str, search_path: str, source_hash: str) -> StrategyDefinition:
     definition = resolve(target, search_path)
     if definition.source_hash != source_hash:
@@ -267,8 +275,7 @@ def _from_class(subject: type, path: str) -> tuple[dict[str, Parameter], Callabl
     parameters = signature_parameters(subject, path)
 
     def construct(values: Mapping[str, Any]) -> Strategy:
-        made = subject(**values)
-        return made if isinstance(made, Strategy) else AdaptedStrategy(made.target, dict(values), made)
+        return adapt(subject(**values), values)
 
     return parameters, construct
 

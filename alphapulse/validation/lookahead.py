@@ -199,7 +199,7 @@ class _Gate:
         """Return indicators, average true range and target by name, each from a strategy made for it."""
         definition = self.definition if definition is None else definition
         remembered = IndicatorCache().attach(bars)
-        found = {}
+        found: dict[str, Any] = {}
         if not target_only:
             found |= definition.build(point).indicators(remembered)
             found["stop atr" if "atr" in found else "atr"] = definition.build(point).atr(remembered)
