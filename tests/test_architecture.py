@@ -19,14 +19,15 @@ LAYERS = (
     ("words", "alphapulse.errors alphapulse.typing alphapulse.compiling alphapulse.numerics"),
     (
         "computation",
-        "alphapulse.strategies alphapulse.backtesting.models alphapulse.backtesting.market alphapulse.backtesting.kernel "
-        "alphapulse.backtesting.metrics alphapulse.backtesting.batch alphapulse.backtesting.calendar "
-        "alphapulse.backtesting.joining alphapulse.sweep.space",
+        "alphapulse.strategies alphapulse.backtesting.models alphapulse.backtesting.market "
+        "alphapulse.backtesting.trial alphapulse.backtesting.kernel alphapulse.backtesting.metrics "
+        "alphapulse.backtesting.batch alphapulse.backtesting.calendar alphapulse.backtesting.joining "
+        "alphapulse.sweep.space",
     ),
     ("faces", "alphapulse.backtesting.signal_processor alphapulse.backtesting.backtester"),
     ("services", "alphapulse.config alphapulse.data_pipeline alphapulse.backtesting alphapulse.validation"),
     ("sweep parts", "alphapulse.sweep"),
-    ("runs", "alphapulse.sweep.runner alphapulse.sweep.replay alphapulse.sweep.report alphapulse.sweep.single"),
+    ("runs", "alphapulse.sweep.runner"),
     (
         "entry points",
         "alphapulse.__main__ alphapulse.sweep.__main__ alphapulse.download alphapulse.backtest alphapulse.replay "

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from alphapulse.errors import ConfigError, did_you_mean
@@ -113,22 +113,29 @@ class SearchConfig:
         Random trials before a model is fitted; None is the sampler's own.
     population_size : int, optional
         Of the evolutionary samplers; None is the sampler's own.
+    n_ei_candidates : int, optional
+        Candidates that tpe weighs for each proposal; None is the sampler's own.
+    multivariate : bool, optional
+        Whether tpe models the keys together; None is the sampler's own.
     """
 
     sampler: SamplerName = "tpe"
     generation_size: int | None = None
     n_startup_trials: int | None = None
     population_size: int | None = None
+    n_ei_candidates: int | None = None
+    multivariate: bool | None = None
 
     def __post_init__(self) -> None:
         at_least("search.generation_size", self.generation_size, 1)
         at_least("search.n_startup_trials", self.n_startup_trials, 1)
         at_least("search.population_size", self.population_size, 2)
+        at_least("search.n_ei_candidates", self.n_ei_candidates, 1)
 
     @property
     def options(self) -> dict[str, Any]:
         """What was set beside the sampler's name."""
-        named = {name: getattr(self, name) for name in ("generation_size", "n_startup_trials", "population_size")}
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sampler"}
         return {name: value for name, value in named.items() if value is not None}
 
 

@@ -101,7 +101,7 @@ def test_from_distributions_inverts(text: str) -> None:
     ],
 )
 def test_read_space_refuses_in_one_line(text: str, expected: str) -> None:
-    with pytest.raises(ConfigError, match=".") as refusal:
+    with pytest.raises(ConfigError) as refusal:
         read_space({KEY: text})
     assert expected in str(refusal.value)
     assert KEY in str(refusal.value)
