@@ -120,7 +120,7 @@ def out_of_sample_reasons(
     year = math.sqrt(inputs.periods_per_year)
     if options.train_blocks + gap >= len(counts):
         reasons.append(
-            f"Walk-forward: none, as {options.train_blocks} blocks of training and {gap} of gap leave none of {len(counts)}."
+            f"Walk-forward: none, as {options.train_blocks} training blocks and a gap of {gap} fill all {len(counts)}."
         )
     else:
         for name in ("rolling", "anchored"):
