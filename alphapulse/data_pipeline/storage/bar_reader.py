@@ -1,12 +1,12 @@
 """Bars out of the database: binary COPY, decoded straight into arrays.
 
-Rows of one width are decoded by a view of the bytes, part by part as they come, into arrays of their final
-size, so that hardly more than the arrays is ever held. A long series is read over several connections that share
-one snapshot.
+Rows are counted first and decoded as they come into arrays of that size, so that hardly more than the arrays
+is ever held. A long series is read over several connections that share one snapshot.
 """
 
 import asyncio
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ import asyncpg
 import numpy as np
 import pandas as pd
 
-from alphapulse.data_pipeline.storage.db_writer import COPY_HEADER, POSTGRES_EPOCH, ROW, VALUES
+from alphapulse.data_pipeline.binary_copy import Kind, copy_out
+from alphapulse.data_pipeline.storage.db_writer import VALUES
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 # Below this a second connection costs more than it carries.
 PARALLEL_ROWS = 400_000
 N_CONNECTIONS = 4
-DECODE_BYTES = 1 << 20
+KINDS: Mapping[str, Kind] = {"timestamp": np.dtype("datetime64[us]")} | {name: np.dtype(np.float64) for name in VALUES}
 
 WHERE = "symbol = $1 AND timeframe = $2 AND timestamp >= $3 AND timestamp < $4"
-EXTENT = f"SELECT count(*), min(timestamp), max(timestamp) FROM ohlcv_data WHERE {WHERE}"
+COUNT = f"SELECT count(*) FROM ohlcv_data WHERE {WHERE}"
+COUNT_SHORT = f"SELECT count(*) FROM (SELECT FROM ohlcv_data WHERE {WHERE} LIMIT {PARALLEL_ROWS}) AS bars"
+EXTENT = f"SELECT min(timestamp), max(timestamp) FROM ohlcv_data WHERE {WHERE}"
 SELECT = f"""
     SELECT timestamp, open, high, low, close, coalesce(volume, 'NaN') FROM ohlcv_data
     WHERE {WHERE} ORDER BY timestamp"""
@@ -60,11 +63,6 @@ class BarColumns:
 
     def __len__(self) -> int:
         return len(self.timestamp)
-
-    @classmethod
-    def empty(cls, n_bars: int) -> "BarColumns":
-        """Return columns to be filled."""
-        return cls(np.empty(n_bars, dtype=np.int64), *(np.empty(n_bars) for _ in VALUES))
 
     def frame(self) -> pd.DataFrame:
         """Return the bars as a DataFrame over the same memory, timestamp (UTC) first."""
@@ -116,82 +114,47 @@ async def _read(
     connection = await database.connect()
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            n_bars, first, last = await connection.fetchrow(EXTENT, symbol, timeframe, start, stop)
-            columns = BarColumns.empty(n_bars)
-            if n_bars == 0:
-                return columns
+            count = COUNT if n_connections < 2 else COUNT_SHORT
+            n_bars = await connection.fetchval(count, symbol, timeframe, start, stop)
             if n_bars < PARALLEL_ROWS or n_connections < 2:
-                await _copy(connection, columns, 0, n_bars, symbol, timeframe, start, stop)
-                return columns
+                return _columns([await _copy(connection, n_bars, symbol, timeframe, start, stop)])
+            first, last = await connection.fetchrow(EXTENT, symbol, timeframe, start, stop)
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             edges = [start, *(first + (last - first) * part / n_connections for part in range(1, n_connections)), stop]
-            await _read_parts(database, snapshot, columns, symbol, timeframe, edges)
-            return columns
+            parts = (_read_part(database, snapshot, symbol, timeframe, *bounds) for bounds in itertools.pairwise(edges))
+            return _columns(list(await asyncio.gather(*parts)))
     finally:
         await connection.close()
 
 
-async def _read_parts(
-    database: "Database", snapshot: str, columns: BarColumns, symbol: str, timeframe: str, edges: list[pd.Timestamp]
-) -> None:
-    """Fill `columns` over one connection for each pair of `edges`, all of them in one snapshot."""
-    parts = list(itertools.pairwise(edges))
-    connections = await asyncio.gather(*(database.connect() for _ in parts))
+async def _read_part(
+    database: "Database", snapshot: str, symbol: str, timeframe: str, start: pd.Timestamp, stop: pd.Timestamp
+) -> dict[str, np.ndarray]:
+    """Read over a connection of its own what another connection's snapshot holds."""
+    connection = await database.connect()
     try:
-        transactions = [one.transaction(isolation="repeatable_read", readonly=True) for one in connections]
-        await asyncio.gather(*(one.start() for one in transactions))
-        # A snapshot's name is made by the server: hexadecimal digits and dashes.
-        await asyncio.gather(*(one.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'") for one in connections))
-        counts = await asyncio.gather(
-            *(one.fetchrow(EXTENT, symbol, timeframe, *part) for one, part in zip(connections, parts, strict=True))
-        )
-        ends = np.cumsum([count[0] for count in counts]).tolist()
-        await asyncio.gather(
-            *(
-                _copy(one, columns, place, end, symbol, timeframe, *part)
-                for one, place, end, part in zip(connections, [0, *ends[:-1]], ends, parts, strict=True)
-            )
-        )
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            # A snapshot's name is the server's own: hexadecimal digits and dashes.
+            await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            n_bars = await connection.fetchval(COUNT, symbol, timeframe, start, stop)
+            return await _copy(connection, n_bars, symbol, timeframe, start, stop)
     finally:
-        for one in connections:
-            one.terminate()
+        await connection.close()
 
 
 async def _copy(
-    connection: asyncpg.Connection,
-    columns: BarColumns,
-    place: int,
-    end: int,
-    symbol: str,
-    timeframe: str,
-    start: pd.Timestamp,
-    stop: pd.Timestamp,
-) -> None:
-    """Fill `columns[place:end]` with the bars of [start, stop)."""
-    held = bytearray()
-    n_skipped = len(COPY_HEADER)
+    connection: asyncpg.Connection, n_bars: int, symbol: str, timeframe: str, start: pd.Timestamp, stop: pd.Timestamp
+) -> dict[str, np.ndarray]:
+    return await copy_out(connection, SELECT, symbol, timeframe, start, stop, kinds=KINDS, n_rows=n_bars)
 
-    def decode() -> None:
-        nonlocal place, n_skipped
-        n_rows = min((len(held) - n_skipped) // ROW.itemsize, end - place)
-        if n_rows <= 0:
-            return
-        rows = np.frombuffer(held, dtype=ROW, count=n_rows, offset=n_skipped)
-        part = slice(place, place + n_rows)
-        np.multiply(rows["timestamp"] + POSTGRES_EPOCH, 1000, out=columns.timestamp[part])
-        for name in VALUES:
-            getattr(columns, name)[part] = rows[name]
-        place += n_rows
-        n_bytes = n_skipped + n_rows * ROW.itemsize
-        del rows
-        del held[:n_bytes]
-        n_skipped = 0
 
-    async def receive(data: bytes) -> None:
-        held.extend(data)
-        if len(held) >= DECODE_BYTES:
-            decode()
-
-    await connection.copy_from_query(SELECT, symbol, timeframe, start, stop, output=receive, format="binary")
-    decode()
-    assert place == end, (place, end)
+def _columns(parts: list[dict[str, np.ndarray]]) -> BarColumns:
+    """Put the parts together column by column, letting go of each as it is copied."""
+    columns = {}
+    for name in KINDS:
+        pieces = [part.pop(name) for part in parts]
+        columns[name] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    timestamp = columns.pop("timestamp").view(np.int64)
+    # Microseconds to nanoseconds.
+    timestamp *= 1000
+    return BarColumns(timestamp, **columns)

@@ -4,30 +4,20 @@ Row-by-row upserts run at some thousand rows a second; COPY and one set-based st
 thousand. Only rows that differ are updated, so that running a download again writes nothing.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
 import numpy as np
-import pandas as pd
 
+from alphapulse.data_pipeline.binary_copy import copy_in
 from alphapulse.data_pipeline.providers.base import Fetched
 
 if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database
 
 VALUES = ("open", "high", "low", "close", "volume")
-# Microseconds between the epoch and PostgreSQL's, 2000-01-01.
-POSTGRES_EPOCH = 946_684_800_000_000
-ROW = np.dtype(
-    [("n_fields", ">i2"), ("timestamp_size", ">i4"), ("timestamp", ">i8")]
-    + [field for name in VALUES for field in ((f"{name}_size", ">i4"), (name, ">f8"))]
-)
-COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-COPY_TRAILER = b"\xff\xff"
-CHUNK = 50_000
-
 # A writer of the same series waits here: its counts stay exact, and two writers cannot deadlock on rows.
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 STAGING = """
@@ -39,7 +29,7 @@ EXISTING = """
     ON stored.symbol = $1 AND stored.timeframe = $2 AND stored.timestamp = staging.timestamp"""
 UPSERT = """
     INSERT INTO ohlcv_data AS stored (timestamp, symbol, timeframe, open, high, low, close, volume)
-    SELECT timestamp, $1, $2, open, high, low, close, nullif(volume, 'NaN') FROM staging ORDER BY timestamp
+    SELECT timestamp, $1, $2, open, high, low, close, volume FROM staging ORDER BY timestamp
     ON CONFLICT (symbol, timeframe, timestamp) DO UPDATE
     SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume
     WHERE (stored.open, stored.high, stored.low, stored.close, stored.volume)
@@ -104,25 +94,11 @@ async def _write_one(connection: asyncpg.Connection, series: Fetched) -> Written
     await connection.execute(LOCK, f"ohlcv_data {series.symbol} {series.timeframe}")
     await connection.execute("DROP TABLE IF EXISTS pg_temp.staging")
     await connection.execute(STAGING)
-    await connection.copy_to_table("staging", source=_encode(series.bars), format="binary")
+    columns = {"timestamp": series.bars["timestamp"].dt.tz_localize(None).to_numpy()}
+    columns |= {name: series.bars[name].to_numpy(dtype=np.float64) for name in VALUES}
+    await copy_in(connection, "staging", columns, nan_is_null=("volume",))
     n_existing = await connection.fetchval(EXISTING, *key)
     status = await connection.execute(UPSERT, *key)
     n_new = n_rows - n_existing
     n_changed = int(status.rsplit(" ", 1)[1]) - n_new
     return Written(*key, n_new, n_changed, n_existing - n_changed, len(series.rejected))
-
-
-async def _encode(bars: pd.DataFrame) -> AsyncIterator[bytes]:
-    """Yield the bytes of a binary COPY of `bars`, part by part."""
-    yield COPY_HEADER
-    for start in range(0, len(bars), CHUNK):
-        part = bars.iloc[start : start + CHUNK]
-        rows = np.empty(len(part), dtype=ROW)
-        rows["n_fields"] = 1 + len(VALUES)
-        for name in ("timestamp", *VALUES):
-            rows[f"{name}_size"] = 8
-        rows["timestamp"] = part["timestamp"].dt.as_unit("us").astype("int64").to_numpy() - POSTGRES_EPOCH
-        for name in VALUES:
-            rows[name] = part[name].to_numpy(dtype=np.float64)
-        yield rows.tobytes()
-    yield COPY_TRAILER
