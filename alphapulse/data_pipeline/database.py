@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import URL, Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from alphapulse.config.settings import Settings, check_port, read_settings
+from alphapulse.config.settings import Settings, read_settings
 from alphapulse.data_pipeline import embedded, upgrading
 from alphapulse.errors import DatabaseError
 
@@ -38,6 +38,7 @@ class Database:
         Name or address of the server, or the directory of its unix socket.
     port : int
     name, user, password : str
+        An empty password is none: the embedded server trusts whoever may enter its socket's directory.
     embedded : bool
         Whether it is the embedded server.
     """
@@ -78,8 +79,7 @@ class Database:
         return URL.create(
             f"postgresql+{driver}",
             username=self.user,
-            # The embedded server trusts whoever may enter its socket's directory.
-            password=None if self.embedded else self.password,
+            password=self.password or None,
             host=None if is_socket else self.host,
             port=self.port,
             database=self.name,
@@ -110,7 +110,7 @@ class Database:
             "host": self.host,
             "port": self.port,
             "user": self.user,
-            "password": None if self.embedded else self.password,
+            "password": self.password or None,
             "database": self.name,
             "timeout": CONNECT_TIMEOUT,
         }
@@ -216,16 +216,22 @@ def open_database(db: "DatabaseConfig | None" = None, *, upgrade: bool = True) -
     return database
 
 
+def chosen_settings(db: "DatabaseConfig | None" = None) -> Settings:
+    """Return the settings of the environment, with what is not None in `db` in their place."""
+    settings = read_settings()
+    if db is None:
+        return settings
+    given = {name: getattr(db, name) for name in ("host", "port", "name", "user", "password")}
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
 def locate_database(db: "DatabaseConfig | None" = None) -> Database:
     """Return the database that the configuration and the environment name, the embedded server started."""
-    settings = read_settings()
-    given = {} if db is None else {name: getattr(db, name) for name in ("host", "port", "name", "user", "password")}
-    chosen = {name: getattr(settings, name) if value is None else value for name, value in given.items()}
-    merged = Settings(**chosen, home=settings.home) if chosen else settings
-    if merged.host is None:
-        socket = embedded.ensure_server(merged.home)
-        return Database(str(socket), embedded.PORT, merged.name, embedded.SUPERUSER, "", embedded=True)
-    return Database(merged.host, check_port("db.port", merged.port), merged.name, merged.user, merged.password)
+    settings = chosen_settings(db)
+    if settings.host is None:
+        socket = embedded.ensure_server(settings.home)
+        return Database(str(socket), embedded.PORT, settings.name, embedded.SUPERUSER, "", embedded=True)
+    return Database(settings.host, settings.port, settings.name, settings.user, settings.password)
 
 
 async def _probe(database: Database) -> tuple[int, str | None]:

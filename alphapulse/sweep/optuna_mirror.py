@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, text
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import OPTUNA_SCHEMA, Database
+from alphapulse.data_pipeline.optuna_tables import ensure_optuna_tables
 from alphapulse.errors import StudyError
 from alphapulse.sweep.models import space_from_json
 
@@ -19,7 +20,8 @@ SWEEP_ATTRIBUTE = "alphapulse:sweep_id"
 NOTE_ATTRIBUTE = "alphapulse:mirror"
 # What `Study.metric_names` reads.
 METRIC_NAMES_ATTRIBUTE = "study:metric_names"
-MIRROR_LOCK = 0x6F7074756E61
+# Any number; two commands that mirror one study take turns.
+MIRROR_LOCK = 0x6D6972726F72
 
 
 @dataclass(frozen=True)
@@ -61,30 +63,10 @@ def mirror(database: Database, study_id: int, limit: int = 10_000) -> Mirror:
     """
     if limit <= 0:
         return Mirror(0, 0, "no trials are mirrored")
-    with database.one_line_errors(), database.sync_engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIRROR_LOCK})
-        connection.commit()
-        try:
-            _ensure_tables(database, connection)
-            with connection.begin():
-                return _mirror(connection, study_id, limit)
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIRROR_LOCK})
-            connection.commit()
-
-
-def _ensure_tables(database: Database, connection: Connection) -> None:
-    is_there = connection.scalar(text(f"SELECT to_regclass('{OPTUNA_SCHEMA}.version_info') IS NOT NULL"))
-    connection.commit()
-    if is_there:
-        return
-    from optuna.storages import RDBStorage
-
-    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {OPTUNA_SCHEMA}"))
-    connection.commit()
-    storage = RDBStorage(database.optuna_url)
-    storage.remove_session()
-    storage.engine.dispose()
+    ensure_optuna_tables(database)
+    with database.one_line_errors(), database.sync_engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIRROR_LOCK})
+        return _mirror(connection, study_id, limit)
 
 
 def _mirror(connection: Connection, study_id: int, limit: int) -> Mirror:

@@ -1,0 +1,166 @@
+"""What `python -m alphapulse.db` does: make role and database, upgrade the tables, tell the address."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import asyncpg
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import text
+
+from alphapulse.config.settings import DEFAULT_PORT, check_port
+from alphapulse.data_pipeline import timescale, upgrading
+from alphapulse.data_pipeline.database import (
+    Database,
+    chosen_settings,
+    create_database,
+    locate_database,
+    open_database,
+)
+from alphapulse.errors import ConfigError, DatabaseError
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import DatabaseCommandConfig, DatabaseConfig
+
+
+def run_database_command(config: "DatabaseCommandConfig") -> None:
+    """Do what the command was told, and print the outcome in one line."""
+    match config.action:
+        case "init":
+            print(initialise(config.db, config.admin_url))
+        case "upgrade":
+            print(upgrade(config.db))
+        case _:
+            print(locate_database(config.db).url(config.show_password))
+
+
+def initialise(db: "DatabaseConfig | None" = None, admin_url: str | None = None) -> str:
+    """Make what is missing: role, database, extension, tables; return the outcome in one line.
+
+    Parameters
+    ----------
+    db : DatabaseConfig, optional
+    admin_url : str, optional
+        Address of a role that may create roles and databases; its server is the one that is set up. Without it
+        role and database must exist, or the embedded server is set up.
+
+    Raises
+    ------
+    ConfigError
+        If `admin_url` is no address.
+    DatabaseError
+        If the server cannot be reached or refuses.
+    """
+    if admin_url is None:
+        database = open_database(db)
+        return f"Ready: {database}; {_revision(database)}."
+    admin = _parse_admin_url(admin_url)
+    settings = chosen_settings(db)
+    database = Database(admin.host, admin.port, settings.name, settings.user, settings.password)
+    _check_admin(admin)
+    with admin.one_line_errors():
+        _make_role(admin, database)
+        _make_database(admin, database)
+        inside = replace(admin, name=database.name)
+        timescale.install_extension(inside.sync_engine)
+        inside.close()
+        admin.close()
+    upgrading.migrate(database)
+    here = "" if settings.host == database.host and settings.port == database.port else _use(database)
+    return f"Ready: {database}; {_revision(database)}.{here}"
+
+
+def upgrade(db: "DatabaseConfig | None" = None) -> str:
+    """Bring the tables up to date, turn them into hypertables where they can be; return the outcome in one line."""
+    database = open_database(db, upgrade=False)
+    upgrading.migrate(database)
+    return f"Up to date: {database}; {_revision(database)}."
+
+
+def _parse_admin_url(admin_url: str) -> Database:
+    scheme, separator, rest = admin_url.partition("://")
+    try:
+        parts = conninfo_to_dict(f"{scheme.partition('+')[0]}{separator}{rest}")
+    except psycopg.ProgrammingError:
+        # The parser's own words would show the password.
+        parts = {}
+    if not parts.get("host") or not parts.get("user"):
+        raise ConfigError(
+            "`admin_url` must be like postgresql://ADMIN:PASSWORD@HOST:PORT/postgres, with special characters of the "
+            "password as %XX, but got something else"
+        )
+    return Database(
+        host=str(parts["host"]),
+        port=check_port("port of admin_url", parts.get("port") or DEFAULT_PORT),
+        name=str(parts.get("dbname") or "postgres"),
+        user=str(parts["user"]),
+        password=str(parts.get("password") or ""),
+    )
+
+
+def _check_admin(admin: Database) -> None:
+    async def enter() -> None:
+        await (await admin.connect()).close()
+
+    try:
+        with admin.one_line_errors():
+            admin.submit(enter()).result()
+    except DatabaseError as error:
+        if isinstance(error.__cause__, asyncpg.InvalidAuthorizationSpecificationError):
+            raise DatabaseError(
+                f"The server at {admin.address} refused user {admin.user!r} or its password; correct the address "
+                "that was given to init."
+            ) from error
+        raise
+
+
+def _make_role(admin: Database, database: Database) -> None:
+    with admin.sync_engine.begin() as connection:
+        exists = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": database.user})
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)
+        role = sql.Identifier(database.user)
+        if not exists:
+            # Hashed here, so that no log of the server's shows it.
+            password = raw.pgconn.encrypt_password(database.password.encode(), database.user.encode())
+            raw.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password.decode()))
+        is_member = connection.scalar(text("SELECT pg_has_role(:name, 'USAGE')"), {"name": database.user})
+        if not is_member:
+            # Only a member may make a database for the role to own.
+            raw.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
+
+
+def _make_database(admin: Database, database: Database) -> None:
+    with admin.sync_engine.connect() as connection:
+        exists = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": database.name})
+    if not exists:
+        create_database(admin, database.name, owner=database.user)
+        return
+    inside = replace(admin, name=database.name)
+    with inside.sync_engine.begin() as connection:
+        quote = connection.dialect.identifier_preparer.quote
+        connection.execute(text(f"GRANT ALL ON DATABASE {quote(database.name)} TO {quote(database.user)}"))
+        connection.execute(text(f"GRANT ALL ON SCHEMA public TO {quote(database.user)}"))
+    inside.close()
+
+
+def _revision(database: Database) -> str:
+    with database.one_line_errors(), database.sync_engine.connect() as connection:
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        offered = connection.execute(
+            text("SELECT installed_version FROM pg_available_extensions WHERE name = 'timescaledb'")
+        ).one_or_none()
+    bars = "bars in a plain table, since the server has no TimescaleDB"
+    if offered is not None:
+        bars = "bars in a hypertable"
+        if offered.installed_version is None:
+            bars = (
+                "bars in a plain table, since this role may not create the extension timescaledb, which the server "
+                "offers; `python -m alphapulse.db init ADMIN_URL` does"
+            )
+    return f"revision {revision}, {bars}"
+
+
+def _use(database: Database) -> str:
+    return f" To use it, set DB_HOST={database.host} DB_PORT={database.port}, and DB_NAME, DB_USER, DB_PASS as now."
