@@ -1,5 +1,7 @@
 """The list of commands: `python -m alphapulse`."""
 
+from alphapulse.config.command import exit_code
+
 COMMANDS = {
     "sweep": "search a strategy's parameters, with a verdict: skill or luck",
     "backtest": "one backtest with its tear sheet",
@@ -20,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_code(main))

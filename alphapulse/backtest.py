@@ -1,11 +1,15 @@
 """One backtest with its tear sheet: `python -m alphapulse.backtest`."""
 
+from typing import TYPE_CHECKING
+
 from alphapulse.config.command import command
-from alphapulse.config.schema import BacktestConfig
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import BacktestConfig
 
 
-@command("backtest", BacktestConfig)
-def main(config: BacktestConfig) -> None:
+@command("backtest", "BacktestConfig")
+def main(config: "BacktestConfig") -> None:
     """Run the command."""
     from alphapulse.sweep.single import run_backtest
 

@@ -1,11 +1,15 @@
 """optuna-dashboard on this database: `python -m alphapulse.dashboard`."""
 
+from typing import TYPE_CHECKING
+
 from alphapulse.config.command import command
-from alphapulse.config.schema import DashboardConfig
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import DashboardConfig
 
 
-@command("dashboard", DashboardConfig)
-def main(config: DashboardConfig) -> None:
+@command("dashboard", "DashboardConfig")
+def main(config: "DashboardConfig") -> None:
     """Run the command."""
     from alphapulse.data_pipeline.dashboard import run_dashboard
 

@@ -1,11 +1,15 @@
 """Set the database up: `python -m alphapulse.db init ADMIN_URL | upgrade | url`."""
 
+from typing import TYPE_CHECKING
+
 from alphapulse.config.command import command
-from alphapulse.config.schema import DatabaseCommandConfig
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import DatabaseCommandConfig
 
 
-@command("db", DatabaseCommandConfig, words=("action", "admin_url"))
-def main(config: DatabaseCommandConfig) -> None:
+@command("db", "DatabaseCommandConfig", words=("action", "admin_url"))
+def main(config: "DatabaseCommandConfig") -> None:
     """Run the command."""
     from alphapulse.data_pipeline.setup import run_database_command
 

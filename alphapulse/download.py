@@ -1,11 +1,15 @@
 """Bring bars into the database: `python -m alphapulse.download`."""
 
+from typing import TYPE_CHECKING
+
 from alphapulse.config.command import command
-from alphapulse.config.schema import DownloadConfig
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import DownloadConfig
 
 
-@command("download", DownloadConfig)
-def main(config: DownloadConfig) -> None:
+@command("download", "DownloadConfig")
+def main(config: "DownloadConfig") -> None:
     """Run the command."""
     from alphapulse.data_pipeline.manager import run_download
 

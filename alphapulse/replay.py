@@ -1,11 +1,15 @@
 """A stored trial again, exactly: `python -m alphapulse.replay study=NAME trial=N`."""
 
+from typing import TYPE_CHECKING
+
 from alphapulse.config.command import command
-from alphapulse.config.schema import ReplayConfig
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import ReplayConfig
 
 
-@command("replay", ReplayConfig)
-def main(config: ReplayConfig) -> None:
+@command("replay", "ReplayConfig")
+def main(config: "ReplayConfig") -> None:
     """Run the command."""
     from alphapulse.sweep.replay import run_replay
 

@@ -1,11 +1,15 @@
 """The report of a stored sweep: `python -m alphapulse.report study=NAME`."""
 
+from typing import TYPE_CHECKING
+
 from alphapulse.config.command import command
-from alphapulse.config.schema import ReportConfig
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import ReportConfig
 
 
-@command("report", ReportConfig)
-def main(config: ReportConfig) -> None:
+@command("report", "ReportConfig")
+def main(config: "ReportConfig") -> None:
     """Run the command."""
     from alphapulse.sweep.report import run_report
 

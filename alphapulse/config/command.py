@@ -1,18 +1,15 @@
 """The way into every command: arguments, Hydra, a checked configuration, the body; and the way out.
 
 Whatever a user can cause ends in one line on stderr and exit code 1. Ctrl-C ends with 130. What is left is a
-fault of this program and keeps its traceback.
+fault of this program and keeps its traceback. What takes time to import is imported inside, where Ctrl-C ends well.
 """
 
 import argparse
 import contextlib
-import datetime
 import functools
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -26,16 +23,16 @@ CLOSED_PIPE = 141
 
 
 def command(
-    config_name: str, config_class: type[Config], *, words: tuple[str, ...] = ()
-) -> Callable[[Callable[[Config], None]], Callable[..., None]]:
+    config_name: str, config_class: str, *, words: tuple[str, ...] = ()
+) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
     """Make a function of a checked configuration the body of a command.
 
     Parameters
     ----------
     config_name : str
         Primary configuration in conf/.
-    config_class : type
-        Dataclass of `config.schema` that the body receives.
+    config_class : str
+        Name of the dataclass of `config.schema` that the body receives.
     words : tuple of str
         Keys that arguments without a `key=` stand for, in order.
 
@@ -45,11 +42,11 @@ def command(
         Takes arguments (default: the process's own) and raises SystemExit unless all went well.
     """
 
-    def decorate(body: Callable[[Config], None]) -> Callable[..., None]:
+    def decorate(body: Callable[[Any], None]) -> Callable[..., None]:
         @functools.wraps(body)
         def main(arguments: Sequence[str] | None = None) -> None:
             given = sys.argv[1:] if arguments is None else arguments
-            code = _exit_code(lambda: _run(body, config_name, config_class, words, list(given)))
+            code = exit_code(lambda: _run(body, config_name, config_class, words, list(given)))
             if code:
                 raise SystemExit(code)
 
@@ -65,7 +62,8 @@ def run_directory() -> Path:
     return Path(HydraConfig.get().runtime.output_dir) if HydraConfig.initialized() else Path.cwd()
 
 
-def _exit_code(run: Callable[[], None]) -> int:
+def exit_code(run: Callable[[], None]) -> int:
+    """Run a command and return its exit code, with at most one line on stderr for what a user can cause."""
     try:
         run()
         sys.stdout.flush()
@@ -92,15 +90,15 @@ def _one_line(error: BaseException) -> str:
 
 
 def _run(
-    body: Callable[[Any], None], config_name: str, config_class: type, words: tuple[str, ...], given: list[str]
+    body: Callable[[Any], None], config_name: str, config_class: str, words: tuple[str, ...], given: list[str]
 ) -> None:
-    # Hydra takes a third of a second to import; Ctrl-C in it must already end well.
+    from alphapulse.config import schema
     from alphapulse.config.overrides import Application
 
     if "--version" in given:
         print(f"alphapulse {__version__}")
         return
-    application = Application(config_class, config_name, words)
+    application = Application(getattr(schema, config_class), config_name, words)
     parsed, parser = _parse_flags(given)
     if not parsed.shell_completion:
         _prepare(application, parsed)
@@ -109,7 +107,7 @@ def _run(
     def task(composed: Any) -> None:
         # Hydra would add lines of its own to an exception that passes through it.
         try:
-            body(_typed(config_class, composed))
+            body(_typed(application.config_class, composed))
         except Exception as error:
             outcome.append(error)
 
@@ -181,6 +179,10 @@ def _typed(config_class: type[Config], composed: Any) -> Config:
 
 
 def _name_study(config: Any) -> Any:
+    import datetime
+    import secrets
+    from dataclasses import replace
+
     if not len(config.space):
         raise ConfigError(
             "the search space must hold a key, but nothing is swept; "

@@ -1,11 +1,15 @@
 """Search a strategy's parameters: `python -m alphapulse.sweep`."""
 
+from typing import TYPE_CHECKING
+
 from alphapulse.config.command import command
-from alphapulse.config.schema import SweepConfig
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import SweepConfig
 
 
-@command("config", SweepConfig)
-def main(config: SweepConfig) -> None:
+@command("config", "SweepConfig")
+def main(config: "SweepConfig") -> None:
     """Run the command."""
     from alphapulse.sweep.runner import run_sweep
 

@@ -4,17 +4,16 @@ from typing import Any
 
 import pytest
 
-from alphapulse.config import schema
 from alphapulse.config.command import command
 
 APPLICATIONS = {
-    "sweep": ("config", schema.SweepConfig, ()),
-    "backtest": ("backtest", schema.BacktestConfig, ()),
-    "download": ("download", schema.DownloadConfig, ()),
-    "replay": ("replay", schema.ReplayConfig, ()),
-    "report": ("report", schema.ReportConfig, ()),
-    "dashboard": ("dashboard", schema.DashboardConfig, ()),
-    "db": ("db", schema.DatabaseCommandConfig, ("action", "admin_url")),
+    "sweep": ("config", "SweepConfig", ()),
+    "backtest": ("backtest", "BacktestConfig", ()),
+    "download": ("download", "DownloadConfig", ()),
+    "replay": ("replay", "ReplayConfig", ()),
+    "report": ("report", "ReportConfig", ()),
+    "dashboard": ("dashboard", "DashboardConfig", ()),
+    "db": ("db", "DatabaseCommandConfig", ("action", "admin_url")),
 }
 
 

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from alphapulse.config.assembly import assemble, disassemble
 from alphapulse.config.command import command, run_directory
 from alphapulse.config.resources import resource_dir
-from alphapulse.config.schema import DownloadConfig, SweepConfig
+from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import DataError
 from alphapulse.sweep.optuna_space import to_distributions
 
@@ -276,7 +276,7 @@ def test_commands_without_files_leave_none(run: Run, tmp_path: Path) -> None:
 def test_run_directory_is_hydras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     seen: list[tuple[Path, Path]] = []
-    body = command("config", SweepConfig)(lambda config: seen.append((run_directory(), Path.cwd())))
+    body = command("config", "SweepConfig")(lambda config: seen.append((run_directory(), Path.cwd())))
     body([])
     body(["hydra.run.dir=here"])
     assert [folder.relative_to(tmp_path).parts[0] for folder, _ in seen] == ["outputs", "here"]
@@ -388,14 +388,14 @@ def _fail(error: BaseException) -> Callable[[Any], None]:
 
 def test_error_of_the_family_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
-        command("download", DownloadConfig)(_fail(DataError("No bars\nfor 'X'.")))([])
+        command("download", "DownloadConfig")(_fail(DataError("No bars\nfor 'X'.")))([])
     assert leaving.value.code == 1
     assert capsys.readouterr().err == "error: No bars for 'X'.\n"
 
 
 def test_interrupt_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
-        command("download", DownloadConfig)(_fail(KeyboardInterrupt()))([])
+        command("download", "DownloadConfig")(_fail(KeyboardInterrupt()))([])
     assert leaving.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -403,5 +403,5 @@ def test_interrupt_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("error", [ZeroDivisionError("a fault"), ValueError("a fault"), OSError("a fault")])
 def test_fault_keeps_its_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(type(error), match="a fault"):
-        command("download", DownloadConfig)(_fail(error))([])
+        command("download", "DownloadConfig")(_fail(error))([])
     assert capsys.readouterr().err == ""
