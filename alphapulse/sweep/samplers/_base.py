@@ -60,7 +60,7 @@ class Sampler(ABC):
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (m, p) of a generation; fewer than `generation_size` rows when exhausted."""
 
-    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:
+    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:  # noqa: B027
         """Give the results of (a further part of) a generation, generations in order.
 
         Parameters

@@ -1,6 +1,7 @@
 """Parameters as points of the unit cube, where every dimension is evenly spread, and back."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,17 +68,21 @@ class Encoding:
 
     def decode(self, unit: Float64Array2D) -> Float64Array2D:
         """Return the parameters (m, p) of points of the unit cube (m, p); what lies outside is moved to its edge."""
-        return _decode(
+        parameters: Float64Array2D = _decode(
             unit, self.kind, self.low, self.high, self.step, self.size, self.logarithmic, self.start, self.width
         )
+        return parameters
 
     def encode(self, parameters: Float64Array2D) -> Float64Array2D:
         """Return the points of the unit cube (m, p) in the middle of the cells of parameters (m, p)."""
-        return _encode(parameters, self.logarithmic, self.start, self.width)
+        unit: Float64Array2D = _encode(parameters, self.logarithmic, self.start, self.width)
+        return unit
 
 
 @jit
-def _decode(unit, kind, low, high, step, size, logarithmic, start, width):  # type: ignore[no-untyped-def]
+def _decode(
+    unit: Any, kind: Any, low: Any, high: Any, step: Any, size: Any, logarithmic: Any, start: Any, width: Any
+) -> Any:
     m, p = unit.shape
     out = np.empty((m, p))
     for j in range(p):
@@ -97,7 +102,7 @@ def _decode(unit, kind, low, high, step, size, logarithmic, start, width):  # ty
 
 
 @jit
-def _encode(parameters, logarithmic, start, width):  # type: ignore[no-untyped-def]
+def _encode(parameters: Any, logarithmic: Any, start: Any, width: Any) -> Any:
     m, p = parameters.shape
     out = np.empty((m, p))
     for j in range(p):

@@ -1,7 +1,7 @@
 """Every point of a finite space once, in an order shuffled by the seed."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,14 +57,15 @@ class GridSampler(Sampler):
         first = generation * self.generation_size
         last = min(first + self.generation_size, self.n_points)
         encoding = self.encoding
-        return _points(
+        points: Float64Array2D = _points(
             first, max(last, first), self.n_points, self._half_bits, self._round_keys, encoding.low, encoding.high,
             encoding.step, encoding.size,
         )  # fmt: skip
+        return points
 
 
 @jit
-def _permute(place, n_points, half_bits, round_keys):  # type: ignore[no-untyped-def]
+def _permute(place: Any, n_points: Any, half_bits: Any, round_keys: Any) -> Any:
     """Return the place that `place` is shuffled to: a Feistel network, walked until it falls below n_points."""
     mask = (np.uint64(1) << np.uint64(half_bits)) - np.uint64(1)
     x = np.uint64(place)
@@ -82,7 +83,9 @@ def _permute(place, n_points, half_bits, round_keys):  # type: ignore[no-untyped
 
 
 @jit
-def _points(first, last, n_points, half_bits, round_keys, low, high, step, size):  # type: ignore[no-untyped-def]
+def _points(
+    first: Any, last: Any, n_points: Any, half_bits: Any, round_keys: Any, low: Any, high: Any, step: Any, size: Any
+) -> Any:
     p = low.size
     out = np.empty((last - first, p))
     for i in range(last - first):
