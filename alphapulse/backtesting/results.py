@@ -155,19 +155,44 @@ def _draw(daily: pd.Series, benchmark: pd.Series | None, path: Path, title: str,
 
         if benchmark is not None and benchmark.max() - benchmark.min() <= NO_VARIANCE:
             benchmark = None
-        quantstats.reports.html(
-            daily,
-            benchmark=benchmark,
-            output=str(path),
-            title=title,
-            strategy_title="Strategy",
-            benchmark_title=benchmark_title,
-            periods_per_year=_days_per_year(pd.DatetimeIndex(daily.index)),
-            match_dates=False,
-        )
+        with _bars_by_year():
+            quantstats.reports.html(
+                daily,
+                benchmark=benchmark,
+                output=str(path),
+                title=title,
+                strategy_title="Strategy",
+                benchmark_title=benchmark_title,
+                periods_per_year=_days_per_year(pd.DatetimeIndex(daily.index)),
+                match_dates=False,
+            )
     sheet = path.read_text(encoding="utf-8")
     # The sheet is read offline too, and tells nobody that it is.
     path.write_text(sheet.replace(FAVICON, ""), encoding="utf-8")
+
+
+@contextmanager
+def _bars_by_year() -> Iterator[None]:
+    """Draw the bars of years above their labels.
+
+    pandas 3.1 draws bars of dated rows at their dates, QuantStats writes the labels at 0, 1, 2 and so on.
+    Rows that are numbered by year are drawn there too.
+    """
+    from quantstats._plotting import core
+
+    plain = core.plot_returns_bars
+
+    def by_year(returns: pd.Series, benchmark: pd.Series | None, **options: Any) -> Any:
+        numbered = [
+            None if one is None else one.set_axis(pd.DatetimeIndex(one.index).year) for one in (returns, benchmark)
+        ]
+        return plain(*numbered, **options | {"resample": None})
+
+    core.plot_returns_bars = by_year
+    try:
+        yield
+    finally:
+        core.plot_returns_bars = plain
 
 
 @contextmanager
