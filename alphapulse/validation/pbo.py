@@ -69,8 +69,8 @@ def probability_of_backtest_overfitting(returns: ArrayLike, n_blocks: int = 16) 
     Parameters
     ----------
     returns : array_like (n_bars, n_trials)
-        Simple returns per bar [1]. Give every trial that was run. A trial with a NaN is left out; one without
-        variance ranks last; of identical trials one is kept.
+        Simple returns per bar [1]. Give every trial that was run. A trial with a NaN or an infinity is left out;
+        one without variance ranks last; of identical trials one is kept.
     n_blocks : int
         S, even, from 2 to 24: 16 make 12,870 splits.
 
@@ -154,9 +154,9 @@ def _check_blocks(n_blocks: int) -> None:
 
 
 def _distinct(sums: Float64Array2D, squares: Float64Array2D) -> Int64Array1D:
-    """Return the trials without NaN, the first of each set of identical ones, in order."""
+    """Return the trials whose moments are finite, the first of each set of identical ones, in order."""
     moments = np.hstack([sums, squares])
-    known = np.flatnonzero(~np.isnan(moments).any(axis=1))
+    known = np.flatnonzero(np.isfinite(moments).all(axis=1))
     # +0.0 makes one zero of two, so that equal rows have equal bytes.
     rows = np.ascontiguousarray(moments[known] + 0.0)
     _, first = np.unique(rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel(), return_index=True)

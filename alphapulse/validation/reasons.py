@@ -64,14 +64,15 @@ def survivors_reasons(
     inputs: VerdictInputs, rows: Int64Array1D, options: VerdictOptions, numbers: dict[str, Any], reasons: list[str]
 ) -> None:
     """Which trials survive the search, and the chosen one's p-value adjusted for it."""
-    partial = len(rows) < len(inputs.sharpes)
+    # Up to MAX_SURVIVORS every step is exact; beyond, the streamed maxima save resampling everything again.
+    others = len(rows) < len(inputs.sharpes) or len(rows) > MAX_SURVIVORS
     alpha = options.thresholds.survive_p
     found = step_down(
         inputs.bootstrap,
         inputs.block_sums,  # type: ignore[arg-type]
         n_best=MAX_SURVIVORS,
         alpha=alpha,
-        maxima=inputs.maxima if partial else None,
+        maxima=inputs.maxima if others else None,
     )
     place = np.flatnonzero(rows[found.trials] == inputs.chosen)
     numbers |= {

@@ -64,8 +64,8 @@ def step_down(
     alpha : float
         In (0, 1).
     maxima : ndarray (n_bootstrap,), optional
-        Of the draws over all trials of the study, if `sums` holds only some: stands for those not given, which
-        makes every step after the first conservative.
+        Of the draws over all trials of the study: stands for the trials behind the best, given or not. The first
+        step is exact; later ones are conservative, since the trials already found stay in the maxima.
 
     Returns
     -------
@@ -92,9 +92,7 @@ def step_down(
     counted = np.flatnonzero(~np.isnan(statistics))
     order = counted[np.argsort(-statistics[counted], kind="stable")]
     best, rest = order[:n_best], order[n_best:]
-    _, behind = bootstrap.batch_maximum(table[rest])
-    if maxima is not None:
-        behind = np.maximum(behind, maxima)
+    behind = bootstrap.batch_maximum(table[rest])[1] if maxima is None else np.asarray(maxima)
     exceeding = np.empty(len(best), dtype=np.int64)
     _count_exceeding(bootstrap.draws(table[best]), statistics[best], behind.astype(np.float32), exceeding)
     p_values = np.maximum.accumulate((1 + exceeding) / (1 + bootstrap.n_bootstrap))

@@ -53,9 +53,10 @@ def test_pbo_drops_identical_trials_and_those_with_nan():
     returns = noise(n_trials=6)
     spoilt = np.column_stack([returns, returns[:, [0, 3]], np.full(len(returns), np.nan)])
     spoilt[5, 8] = 1.0
+    spoilt = np.column_stack([spoilt, np.where(np.arange(len(returns)) == 7, np.inf, 0.01)])
     plain, result = (probability_of_backtest_overfitting(r, 8) for r in (returns, spoilt))
     np.testing.assert_array_equal(result.logits, plain.logits)
-    assert (result.n_trials, result.n_distinct) == (9, 6)
+    assert (result.n_trials, result.n_distinct) == (10, 6)
 
 
 def test_pbo_is_high_where_choosing_hurts_and_low_where_it_pays():
