@@ -116,7 +116,7 @@ def _count_periods(returns: pd.Series) -> float:
 
 
 def _days_per_year(dates: pd.DatetimeIndex) -> int:
-    return DAYS if np.mean(dates.dayofweek >= 5) > 0.2 else TRADING_DAYS
+    return DAYS if np.mean(dates.day_of_week >= 5) > 0.2 else TRADING_DAYS
 
 
 def _daily(returns: pd.Series) -> pd.Series:
