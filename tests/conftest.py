@@ -42,6 +42,16 @@ def session_database(environment: dict[str, str]) -> Iterator[Database]:
     database.close()
 
 
+@pytest.fixture(scope="session")
+def ray_cluster(environment: dict[str, str]) -> Iterator[None]:
+    """A Ray cluster of two CPUs for the whole session; sweeps run in this process use it as it is."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
 def database(session_database: Database) -> Iterator[Database]:
     """The session's database; what a test leaves in its tables is removed."""

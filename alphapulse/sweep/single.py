@@ -1,5 +1,6 @@
 """One backtest with its files: `python -m alphapulse.backtest`."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def run_backtest(config: BacktestConfig) -> None:
     result, benchmark = backtest_trial(market, experiment, np.empty(0))
     places = {"trades": str(directory / TRADES), "tear sheet": str(directory / TEAR_SHEET)}
     result.trades.to_csv(directory / TRADES, index=False)
-    analyze_results(result, benchmark, output=directory / TEAR_SHEET)
+    write_tear_sheet(result, benchmark, experiment, market, directory / TEAR_SHEET)
     bought = benchmark_metrics(experiment, market)
     data = describe_data(market, holdout)
     if config.output == "json":
@@ -104,3 +105,17 @@ def backtest_trial(
         raise StrategyError(f"{experiment.definition.name} failed: {error}") from error
     bought = benchmark_returns(bars, market.first)[market.first :]
     return result, pd.Series(bought, result.returns.index, name=bars.symbol)
+
+
+def write_tear_sheet(
+    result: BacktestResult, benchmark: pd.Series, experiment: Experiment, market: Market, path: Path
+) -> None:
+    """Write the QuantStats tear sheet of a trial to `path`."""
+    analyze_results(
+        result,
+        benchmark,
+        path,
+        title=f"{experiment.definition.name} on {market.bars.symbol} {market.bars.timeframe}",
+        benchmark_title=f"Buy and hold {market.bars.symbol}",
+        periods_per_year=experiment.engine.periods_per_year or market.bars.periods_per_year,
+    )

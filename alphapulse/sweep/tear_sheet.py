@@ -26,8 +26,7 @@ def draw_tear_sheet(market: Market, experiment: Experiment, parameters: Float64A
 
 
 def _draw(market: Market, experiment: Experiment, parameters: Float64Array1D, path: Path) -> None:
-    from alphapulse.backtesting.results import analyze_results
-    from alphapulse.sweep.single import backtest_trial
+    from alphapulse.sweep.single import backtest_trial, write_tear_sheet
 
     result, benchmark = backtest_trial(market, experiment, parameters)
-    analyze_results(result, benchmark, output=path)
+    write_tear_sheet(result, benchmark, experiment, market, path)

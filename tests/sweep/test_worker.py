@@ -1,0 +1,180 @@
+"""Batches of trials without Ray and without a database."""
+
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alphapulse.backtesting.calendar import calendar_blocks, starts_period
+from alphapulse.backtesting.market import Market
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.strategies.base import Bars
+from alphapulse.strategies.resolve import resolve
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.space import Dimension, SearchSpace
+from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.validation import make_bootstrap, worst_fold_sharpe
+
+SPACE = SearchSpace(
+    (
+        Dimension("strategy.ma_window", "int", 5, 60),
+        Dimension("strategy.reversion_weight", "float", 0.0, 1.0),
+        Dimension("engine.stop.kind", "categorical", choices=("none", "percent", "atr")),
+        Dimension("engine.commission", "float", 1e-5, 1e-2, log=True),
+    )
+)
+FIXED = {"volatility_source": "realized"}
+
+MODULE = """
+import numpy as np
+
+def picky(close, window: int = 5, kind: str = "good"):
+    if kind == "raise":
+        raise RuntimeError("no luck\\nwith this")
+    if kind == "nan":
+        return np.full(len(close), np.nan)
+    if kind == "flat":
+        return np.zeros(len(close))
+    return np.where(np.arange(len(close)) % window == 0, 1.0, 0.0)
+"""
+
+
+@pytest.fixture(scope="module")
+def market():
+    rng = np.random.default_rng(5)
+    n, first = 1200, 80
+    close = 100 * np.cumprod(1 + rng.normal(0.0003, 0.01, n))
+    open_ = close * (1 + rng.normal(0, 0.003, n))
+    timestamp = np.datetime64("2001-01-01", "ns").astype(np.int64) + np.arange(n) * 86_400 * 10**9
+    bars = Bars(
+        "X", "1d", timestamp, open_, np.maximum(open_, close) * 1.004, np.minimum(open_, close) * 0.996, close,
+        np.ones(n), np.full(n, np.nan),
+    )  # fmt: skip
+    block_end, unit = calendar_blocks(timestamp, first=first)
+    week, month = (starts_period(timestamp, period, first=first) for period in ("week", "month"))
+    return Market(bars, first, block_end, unit, week, month, "x")
+
+
+@pytest.fixture(scope="module")
+def experiment(market):
+    sizes = np.diff(market.block_end, prepend=market.first)
+    bootstrap = make_bootstrap(sizes, n_bootstrap=20, seed=1)
+    return Experiment(SPACE, resolve("long_short"), FIXED, bootstrap=bootstrap)
+
+
+def parameters_of(n_trials, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.column_stack(
+        [
+            rng.integers(5, 61, n_trials),
+            rng.random(n_trials),
+            rng.integers(0, 3, n_trials),
+            10 ** rng.uniform(-5, -2, n_trials),
+        ]
+    ).astype(float)
+
+
+def test_evaluate_batch_does_not_depend_on_its_size(market, experiment):
+    parameters = parameters_of(700)
+    whole = evaluate_batch(market, experiment, parameters)
+    for size in (1, 7, 256):
+        rows = range(0, 60 if size == 1 else 700, size)
+        parts = [evaluate_batch(market, experiment, parameters[row : row + size]) for row in rows]
+        n = sum(len(part.values) for part in parts)
+        for name in ("metrics", "values", "status", "block_sums", "block_squares"):
+            got = np.concatenate([getattr(part, name) for part in parts])
+            np.testing.assert_array_equal(got, getattr(whole, name)[:n], err_msg=name)
+        if n == len(parameters):
+            assert max(part.observed for part in parts) == whole.observed
+            np.testing.assert_array_equal(np.max([part.maxima for part in parts], axis=0), whole.maxima)
+
+
+def test_values_are_the_metrics_of_the_configuration(market, experiment):
+    row = np.array([20.0, 0.25, 1.0, 0.001])
+    strategy, engine = experiment.values(row)
+    assert strategy == {"volatility_source": "realized", "ma_window": 20, "reversion_weight": 0.25}
+    assert (engine.stop.kind, engine.commission) == ("percent", 0.001)
+    fixed = Experiment(SearchSpace(()), experiment.definition, strategy, engine)
+    np.testing.assert_array_equal(
+        evaluate_batch(market, fixed, np.empty((1, 0))).metrics,
+        evaluate_batch(market, experiment, row[None, :]).metrics,
+    )
+
+
+def test_failures_are_outcomes_with_a_reason(market, tmp_path):
+    (tmp_path / "picky_module.py").write_text(MODULE)
+    kinds = ("good", "raise", "nan", "flat")
+    space = SearchSpace(
+        (
+            Dimension("strategy.kind", "categorical", choices=kinds),
+            Dimension("engine.commission", "categorical", choices=(0.001, 0.7)),
+        )
+    )
+    experiment = Experiment(space, resolve("picky_module.picky", str(tmp_path)))
+    parameters = np.array([[0, 0], [1, 0], [2, 0], [3, 0], [0, 1], [0, 0]], dtype=float)
+    result = evaluate_batch(market, experiment, parameters)
+    assert set(result.errors) == {1, 2, 3, 4}
+    assert "no luck with this" in result.errors[1]
+    assert "NaN" in result.errors[2] or "nan" in result.errors[2]
+    assert "`sharpe_ratio` is undefined" in result.errors[3]
+    assert "engine.commission" in result.errors[4]
+    assert not any("\n" in text for text in result.errors.values())
+    assert np.isnan(result.values[1:5]).all()
+    np.testing.assert_array_equal(result.status, [0, 2, 2, 0, 2, 0])
+    np.testing.assert_array_equal(result.metrics[0], result.metrics[5])
+    np.testing.assert_array_equal(result.kept, [0, 5])
+
+
+def test_block_moments_are_returned_where_asked(market, experiment):
+    parameters = parameters_of(50)
+    whole = evaluate_batch(market, experiment, parameters)
+    limit = np.sort(whole.values[:, 0])[-5]
+    asked = np.zeros(50, dtype=bool)
+    asked[[2, 30]] = True
+    result = evaluate_batch(market, experiment, parameters, keep=asked, threshold=limit)
+    expected = np.flatnonzero(asked | (whole.values[:, 0] >= limit))
+    np.testing.assert_array_equal(result.kept, expected)
+    np.testing.assert_array_equal(result.block_sums, whole.block_sums[expected])
+
+
+def test_worst_fold_is_the_search_value(market, experiment):
+    parameters = parameters_of(20)
+    plain = evaluate_batch(market, experiment, parameters)
+    robust = evaluate_batch(market, replace(experiment, robustness="worst_fold"), parameters)
+    sizes = np.diff(market.block_end, prepend=market.first)
+    worst = worst_fold_sharpe(plain.block_sums, plain.block_squares, sizes, 5) * np.sqrt(market.bars.periods_per_year)
+    np.testing.assert_array_equal(robust.values[:, 0], worst)
+    assert (robust.values < plain.values).all()
+    np.testing.assert_array_equal(robust.metrics, plain.metrics)
+
+
+def test_plateau_is_the_median_of_a_trial_and_its_neighbours(market, experiment):
+    space = SearchSpace((Dimension("strategy.ma_window", "int", 10, 30, step=5.0),))
+    one = replace(experiment, space=space)
+    windows = np.arange(10.0, 31.0, 5.0)[:, None]
+    plain = evaluate_batch(market, one, windows).values[:, 0]
+    robust = evaluate_batch(market, replace(one, robustness="plateau"), windows).values[:, 0]
+    expected = [np.sort(plain[[max(i - 1, 0), i, min(i + 1, 4)]])[1] for i in range(5)]
+    np.testing.assert_array_equal(robust, expected)
+
+
+def test_several_objectives_fail_together(market, experiment):
+    both = replace(experiment, objectives=("sharpe_ratio", "max_drawdown"), directions=("maximize", "maximize"))
+    result = evaluate_batch(market, both, parameters_of(10))
+    places = [METRICS.index("sharpe_ratio"), METRICS.index("max_drawdown")]
+    np.testing.assert_array_equal(result.values, result.metrics[:, places])
+
+
+def test_worker_imports_nothing_heavy():
+    code = (
+        "import sys, alphapulse.sweep.cluster; "
+        "print([m for m in ('pandas', 'sqlalchemy', 'optuna', 'hydra') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_experiment_pickles_small(experiment):
+    assert len(pickle.dumps(experiment)) < 20_000
