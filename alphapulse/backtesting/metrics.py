@@ -4,8 +4,9 @@ Returns are simple returns of each bar; the equity just before the first bar is 
 (no variance, no loss, no trade) is NaN, never 0 and never infinite. Where QuantStats 0.0.86 has the metric the
 two agree on the same returns, apart from these differences:
 
-- a return series whose largest and smallest value differ by at most 1e-12 has no variance: every ratio over its
-  deviation is NaN (QuantStats divides by rounding noise), and so are skewness and kurtosis (pandas says 0);
+- a return series whose largest and smallest value differ by at most 1e-12, or whose deviation is at most a millionth
+  of its mean, has no variance: every ratio over its deviation is NaN (QuantStats divides by rounding noise), and so
+  are skewness and kurtosis (pandas says 0); its volatility is 0;
 - `kurtosis` is not excess: pandas' value plus 3;
 - `win_rate` without a return other than 0 and `profit_factor` without a loss are NaN (QuantStats: 0 and inf);
 - `exposure` counts bars with a position, unrounded (QuantStats: bars with a return, rounded up to a percent);
@@ -55,7 +56,10 @@ DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
 """Which way each metric is better. `max_drawdown` and `value_at_risk_95` are negative, so more is better."""
 
 NO_VARIANCE = 1e-12
-"""Returns that differ by no more than this have no variance [1]."""
+"""Returns that differ by no more than this have no variance, a drawdown or a loss within it is none [1]."""
+
+NO_SPREAD = 1e-12
+"""A variance that is no more than this part of the squared mean is what rounding leaves of none [1]."""
 
 NORMAL_5_PERCENT = -1.6448536269514722
 """The 5 % quantile of the standard normal distribution."""
@@ -90,7 +94,7 @@ def finalise(sums: Float64Array1D, risk_free: float, periods_per_year: float, me
     mean = sums[MEAN]
     m2 = sums[M2]
     root = math.sqrt(periods_per_year)
-    varies = n > 1.0 and sums[HIGHEST] - sums[LOWEST] > NO_VARIANCE and m2 > 0.0
+    varies = n > 1.0 and sums[HIGHEST] - sums[LOWEST] > NO_VARIANCE and m2 > n * mean * mean * NO_SPREAD
     deviation = math.sqrt(max(m2, 0.0) / (n - 1.0)) if n > 1.0 else nan
     downside = math.sqrt(sums[DOWNSIDE] / n) if n > 0.0 else nan
     drawdown = sums[DRAWDOWN] if n > 0.0 else nan
@@ -98,7 +102,7 @@ def finalise(sums: Float64Array1D, risk_free: float, periods_per_year: float, me
 
     metrics[0] = (mean - risk_free) / deviation * root if varies else nan
     metrics[1] = (mean - risk_free) / downside * root if downside > NO_VARIANCE else nan
-    metrics[2] = growth / abs(drawdown) if drawdown < 0.0 else nan
+    metrics[2] = growth / abs(drawdown) if drawdown < -NO_VARIANCE else nan
     metrics[3] = growth
     metrics[4] = sums[GROWTH] - 1.0 if n > 0.0 else nan
     metrics[5] = (deviation * root if varies else 0.0) if n > 1.0 else nan
@@ -116,16 +120,19 @@ def finalise(sums: Float64Array1D, risk_free: float, periods_per_year: float, me
     metrics[10] = sums[N_FILLS]
     n_moves = sums[N_GAINS] + sums[N_LOSSES]
     metrics[11] = sums[N_GAINS] / n_moves if n_moves > 0.0 else nan
-    metrics[12] = sums[GAINS] / -sums[LOSSES] if sums[LOSSES] < 0.0 else nan
+    metrics[12] = sums[GAINS] / -sums[LOSSES] if sums[LOSSES] < -NO_VARIANCE else nan
     metrics[13] = sums[N_EXPOSED] / n if n > 0.0 else nan
     metrics[14] = sums[TRADED] * periods_per_year / n if n > 0.0 else nan
     metrics[15] = sums[COSTS]
-    moves = n > 1.0 and sums[BENCHMARK_M2] > n * NO_VARIANCE * NO_VARIANCE
+    benchmark_square = sums[BENCHMARK_MEAN] * sums[BENCHMARK_MEAN]
+    moves = n > 1.0 and sums[BENCHMARK_M2] > n * max(NO_VARIANCE * NO_VARIANCE, benchmark_square * NO_SPREAD)
     beta = sums[CROSS] / sums[BENCHMARK_M2] if moves else nan
     metrics[16] = (mean - beta * sums[BENCHMARK_MEAN]) * periods_per_year
     metrics[17] = beta
     active = math.sqrt(max(sums[ACTIVE_M2], 0.0) / (n - 1.0)) if n > 1.0 else nan
-    metrics[18] = (mean - sums[BENCHMARK_MEAN]) / active if active > NO_VARIANCE else nan
+    ahead = mean - sums[BENCHMARK_MEAN]
+    parts = active > NO_VARIANCE and active * active > ahead * ahead * NO_SPREAD
+    metrics[18] = ahead / active if parts else nan
     for i in range(metrics.shape[0]):
         if math.isinf(metrics[i]):
             metrics[i] = nan

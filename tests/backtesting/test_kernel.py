@@ -19,6 +19,9 @@ from alphapulse.strategies.base import Bars
 DAY = 86_400 * 10**9
 FRIDAY = np.datetime64("2021-01-29", "ns").astype(np.int64)
 N_TRIALS = 12
+OF_MOMENTS = {
+    "sharpe_ratio", "volatility", "skewness", "kurtosis", "value_at_risk_95", "information_ratio", "alpha", "beta",
+}  # fmt: skip
 
 
 def make_market(open_, high, low, close, first=0, spacing=DAY, periods_per_year=252.0, block=7):
@@ -119,6 +122,11 @@ def reference_run(market, target, atr, engine):
     )
 
 
+def varies(returns):
+    """Whether sums of powers keep the variance: their error grows with the square of mean over deviation."""
+    return np.std(returns) > 0.01 * abs(np.mean(returns))
+
+
 def assert_agrees(market, outcome, place, result, expected, engine):
     """`result` (BacktestResult) and row `place` of `outcome` say what the plain engine says."""
     close = market.bars.close[market.first :]
@@ -148,13 +156,15 @@ def assert_agrees(market, outcome, place, result, expected, engine):
         np.array(expected.returns), benchmark, risk_free_rate=engine.risk_free_rate, periods_per_year=periods
     )
     for name, value in plain.items():
+        if name in OF_MOMENTS and not (varies(expected.returns) and varies(np.subtract(expected.returns, benchmark))):
+            continue
         assert metrics[name] == pytest.approx(value, rel=1e-7, abs=1e-9, nan_ok=True), name
     begin = np.r_[market.first, market.block_end[:-1]] - market.first
     sums = [math.fsum(expected.returns[a:b]) for a, b in zip(begin, market.block_end - market.first, strict=True)]
     np.testing.assert_allclose(outcome.block_sums[place], sums, rtol=1e-9, atol=1e-14)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=170, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 60),
@@ -174,3 +184,216 @@ def test_simulate_batch_matches_reference(seed, n, first, kind):
         result = run_trial(market, targets[place], atr[rows[place]], engine)
         expected = reference_run(market, targets[place], atr[rows[place]], engine)
         assert_agrees(market, outcome, place, result, expected, engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(200))
+def test_simulate_batch_matches_reference_over_long_markets(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(60, 400))
+    market = make_market(*draw_prices(rng, n, rng.choice(["calm", "wild", "gaps", "halts", "crash", "squeeze"])))
+    engines = [draw_engine(rng) for _ in range(N_TRIALS)]
+    targets = [draw_target(rng, n) for _ in engines]
+    atr = np.abs(rng.normal(2.0, 1.0, (1, n)))
+    outcome = simulate_batch(market, block_of(targets, atr, np.zeros(N_TRIALS)), columns_of(engines))
+    for place, engine in enumerate(engines):
+        result = run_trial(market, targets[place], atr[0], engine)
+        assert_agrees(market, outcome, place, result, reference_run(market, targets[place], atr[0], engine), engine)
+
+
+def run(prices, target, atr=None, first=0, **engine):
+    market = make_market(*prices, first=first)
+    return run_trial(market, np.asarray(target, dtype=float), atr, EngineParams(**engine))
+
+
+def test_run_trial_four_bars_by_hand():
+    open_ = [100.0, 100.0, 105.0, 95.0]
+    high = [100.0, 112.0, 106.0, 96.0]
+    low = [100.0, 95.0, 88.0, 94.0]
+    close = [100.0, 110.0, 92.0, 95.0]
+    result = run(
+        (open_, high, low, close), [1, 1, 1, -1], initial_capital=1000.0, commission=0.01, slippage=0.0,
+        stop={"kind": "percent", "percent": 0.10},
+    )  # fmt: skip
+    # Bought 1000/1.01 at 100; stopped at 90 with 1 % costs; the same direction is ignored at the next open.
+    bought = 1000 / 1.01
+    assert result.equity.tolist() == pytest.approx([1000.0, bought * 1.1, bought * 0.9 * 0.99, bought * 0.9 * 0.99])
+    assert result.trades["reason"].tolist() == ["order", "stop"]
+    assert result.trades["side"].tolist() == ["buy", "sell"]
+    assert result.trades["price"].tolist() == [100.0, 90.0]
+    assert result.trades["cost"].tolist() == pytest.approx([bought * 0.01, bought * 0.009])
+    assert result.metrics["costs_paid"] == pytest.approx(bought * 0.019)
+    assert result.metrics["exposure"] == 0.5
+    assert result.metrics["turnover"] == pytest.approx((bought / 1000 + 1.0) * 252 / 4)
+
+
+def test_next_close_opens_the_other_way_in_the_bar_of_the_stop():
+    prices = [100.0, 100.0, 80.0, 80.0]
+    result = run((prices, prices, prices, prices), [1, -1, -1, 0], execution="next_close", stop={"kind": "percent"})
+    assert result.trades["reason"].tolist() == ["order", "stop", "order"]
+    assert result.trades["timestamp"].diff().dt.days.tolist()[1:] == [1.0, 0.0]
+
+
+def test_gap_over_the_stop_fills_at_the_open():
+    open_, high, low, close = [100.0, 100, 70], [100.0, 101, 75], [100.0, 99, 69], [100.0, 100, 74]
+    result = run((open_, high, low, close), [1, 1, 1], stop={"kind": "percent"})
+    assert result.trades["price"].tolist() == [100.0, 70.0]
+
+
+def test_position_opened_at_this_open_is_hit_at_its_stop():
+    open_, high, low, close = [100.0, 100], [100.0, 101], [100.0, 90], [100.0, 99]
+    result = run((open_, high, low, close), [1, 1], stop={"kind": "percent"})
+    assert result.trades["price"].tolist() == [100.0, 95.0]
+    assert result.metrics["exposure"] == 0.5
+
+
+def test_undefined_atr_sets_no_stop():
+    close = np.array([100.0, 100.0, 10.0, 10.0])
+    result = run((close, close, close, close), [1, 1, 1, 1], atr=np.array([math.nan, 1.0, 1.0, 1.0]))
+    assert result.trades["reason"].tolist() == ["order"]
+
+
+def test_leveraged_crash_is_ruin_and_stays_so():
+    close = np.array([100.0, 100.0, 50.0, 100.0, 200.0])
+    result = run((close,) * 4, [3] * 5, max_leverage=3.0, commission=0, slippage=0, stop={"kind": "none"})
+    assert result.ruined
+    assert result.equity.tolist()[2:] == [0.0, 0.0, 0.0]
+    assert result.returns.tolist()[2:] == [-1.0, 0.0, 0.0]
+    assert result.trades["reason"].tolist() == ["order", "ruin"]
+    assert result.metrics["total_return"] == result.metrics["max_drawdown"] == result.metrics["cagr"] == -1.0
+
+
+def test_free_full_target_is_buy_and_hold():
+    rng = np.random.default_rng(5)
+    prices = draw_prices(rng, 80, "gaps")
+    result = run(prices, np.ones(80), execution="same_close", commission=0, slippage=0, stop={"kind": "none"})
+    np.testing.assert_allclose(result.equity, 100_000 * prices[3] / prices[3][0], rtol=1e-13)
+    assert result.metrics["beta"] == pytest.approx(1.0, abs=1e-12)
+    assert result.metrics["alpha"] == pytest.approx(0.0, abs=1e-12)
+    assert math.isnan(result.metrics["information_ratio"])
+
+
+@pytest.mark.parametrize("execution", ["next_open", "next_close", "same_close"])
+@pytest.mark.parametrize("trailing", [False, True])
+def test_mirrored_prices_turn_a_long_into_a_short(execution, trailing):
+    # Reflected about the fill price, with a band that no drift leaves and without costs (they are a share of a value that
+    # is not mirrored), one position gains what the other does.
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        open_, high, low, close = draw_prices(rng, 40, "calm")
+        decided = 0 if execution == "same_close" else 1
+        fill = open_[1] if execution == "next_open" else close[decided]
+        mirrored = (2 * fill - open_, 2 * fill - low, 2 * fill - high, 2 * fill - close)
+        atr = np.full(40, 1.0)
+        settings = {"execution": execution, "rebalance_band": 0.9, "stop": {"multiplier": 2.0, "trailing": trailing}}
+        settings |= {"commission": 0.0, "slippage": 0.0}
+        long = run((open_, high, low, close), np.ones(40), atr, **settings)
+        short = run(mirrored, -np.ones(40), atr, **settings)
+        np.testing.assert_allclose(short.equity, long.equity, rtol=1e-12)
+        assert short.trades["reason"].tolist() == long.trades["reason"].tolist()
+
+
+@pytest.mark.parametrize("scale", [2.0**-7, 2.0**9, 0.37, 1234.5])
+def test_scaled_prices_change_nothing(scale):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        prices, target, engine = draw_prices(rng, 60, "gaps"), draw_target(rng, 60), draw_engine(rng)
+        atr = np.abs(rng.normal(2, 1, 60))
+        plain = run_trial(make_market(*prices), target, atr, engine)
+        scaled = run_trial(make_market(*(p * scale for p in prices)), target, atr * scale, engine)
+        if math.log2(scale).is_integer():
+            np.testing.assert_array_equal(scaled.equity, plain.equity)
+            assert scaled.metrics == pytest.approx(plain.metrics, abs=0, rel=0, nan_ok=True)
+        elif len(scaled.trades) == len(plain.trades):
+            # Rounding may decide a comparison that was a tie; then other orders are sent.
+            np.testing.assert_allclose(scaled.equity, plain.equity, rtol=1e-9)
+
+
+@pytest.mark.parametrize("cost", ["commission", "slippage", "stop_slippage"])
+def test_costs_never_help(cost):
+    # Sizing is net of costs, so the allocation after a fill, and with it every later order and stop, is the same at
+    # any cost: equity is only ever multiplied by a factor below 1. Interest is a share of equity, too.
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        prices, target = draw_prices(rng, 60, "gaps"), draw_target(rng, 60)
+        base = draw_engine(rng).values
+        stop = {"kind": "percent", "percent": 0.03, "trailing": base["stop.trailing"]}
+        shared = {
+            name: base[name] for name in ("execution", "rebalance_frequency", "reentry", "cash_rate", "max_leverage")
+        } | {"rebalance_band": 0.051, "stop": stop, "commission": 0.0, "slippage": 0.0}
+        free = run_trial(make_market(*prices), target, None, EngineParams(**shared))
+        paid = run_trial(make_market(*prices), target, None, EngineParams(**(shared | {cost: 0.01})))
+        assert (paid.equity <= free.equity * (1 + 1e-12)).all()
+        assert paid.metrics["costs_paid"] >= 0.0 == free.metrics["costs_paid"]
+
+
+def test_target_inside_the_band_is_not_entered_but_flips_and_closes():
+    close = np.full(8, 100.0)
+    result = run((close,) * 4, [0.05, 0.06, -0.01, 0.0, 0.04, 0, 0, 0], commission=0, slippage=0, stop={"kind": "none"})
+    assert result.trades["position"].tolist() == pytest.approx([60.0, -10.0, 0.0])
+
+
+@pytest.mark.parametrize(("frequency", "days"), [("week", [3, 10]), ("month", [3, 31])])
+def test_orders_fill_on_the_first_bar_of_a_period(frequency, days):
+    # Bars run from Friday 29 January: Monday 1 February is bar 3, and so is the first bar of February.
+    close = np.full(32, 100.0)
+    target = np.where(np.arange(32) < 5, 1.0, -1.0)
+    result = run((close,) * 4, target, rebalance_frequency=frequency, stop={"kind": "none"})
+    start = result.equity.index[0]
+    assert [(t - start).days for t in result.trades["timestamp"]] == days
+
+
+def test_block_is_lifted_by_a_due_target_on_a_bar_without_an_order():
+    # Stopped on Monday (bar 3); the 0 due on Wednesday lifts the block, though orders wait until Monday (bar 10).
+    open_ = np.full(12, 100.0)
+    low = np.where(np.arange(12) == 3, 90.0, 100.0)
+    target = np.ones(12)
+    settings = {"rebalance_frequency": "week", "stop": {"kind": "percent"}}
+    assert run((open_, open_, low, open_), target, **settings).trades["reason"].tolist() == ["order", "stop"]
+    target[4] = 0.0
+    lifted = run((open_, open_, low, open_), target, **settings)
+    assert lifted.trades["reason"].tolist() == ["order", "stop", "order"]
+
+
+def test_decision_at_the_last_warm_up_bar_is_due_at_the_first():
+    close = np.array([100.0, 100.0, 110.0, 121.0])
+    result = run((close,) * 4, [0, 1, 1, 1], first=2, commission=0, slippage=0, stop={"kind": "none"})
+    assert result.trades["price"].tolist() == [110.0]
+    assert len(result.equity) == 2
+
+
+@pytest.mark.parametrize("size", [1, 5, 64, 512])
+def test_bits_do_not_depend_on_tile_lane_or_batch(monkeypatch, size):
+    rng = np.random.default_rng(7)
+    n, k = 150, 150
+    market = make_market(*draw_prices(rng, n, "wild"))
+    engines = [draw_engine(rng) for _ in range(k)]
+    targets = np.column_stack([draw_target(rng, n) for _ in engines])
+    atr, rows = np.abs(rng.normal(2, 1, (3, n))), rng.integers(0, 3, k)
+    whole = simulate_batch(market, ArrayTargets(targets, atr, rows), columns_of(engines))
+    monkeypatch.setattr(batch, "TILE_BARS", size)
+    order = rng.permutation(k)
+    for part in np.array_split(order, 4):
+        some = simulate_batch(
+            market, ArrayTargets(targets[:, part], atr, rows[part]), columns_of([engines[i] for i in part])
+        )
+        for name in ("metrics", "status", "block_sums", "block_squares"):
+            np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[part])
+
+
+def test_recording_has_room_for_every_fill():
+    # Each bar opens the position and is stopped out of it.
+    n = 50
+    open_, low = np.full(n, 100.0), np.full(n, 50.0)
+    result = run((open_, open_, low, open_), np.ones(n), stop={"kind": "percent"}, reentry="immediate")
+    assert len(result.trades) == 2 * (n - 1) == result.metrics["n_trades"]
+
+
+def test_recording_matches_batch_without_it():
+    rng = np.random.default_rng(3)
+    market = make_market(*draw_prices(rng, 50, "wild"))
+    targets = ArrayTargets.of(draw_target(rng, 50), np.ones(50))
+    columns = EngineColumns.build(EngineParams())
+    recording = Recording.of(market)
+    with_it = simulate_batch(market, targets, columns, recording=recording)
+    np.testing.assert_array_equal(with_it.metrics, simulate_batch(market, targets, columns).metrics)
