@@ -102,7 +102,7 @@ def checked_target(strategy: Strategy, bars: Bars) -> Float64Array1D:
     wrong = np.flatnonzero(~np.isfinite(target))
     if len(wrong):
         when = timestamp_text(bars, int(wrong[0]))
-        hint = f"NaN is flat in the first {lookback} bars (`lookback`) only"
+        hint = f"NaN is flat in the first {lookback} bars only (`lookback`: the longest `*_window`)"
         raise ValueError(f"`target` must be finite, but got {target[wrong[0]]} at {when}; {hint}.")
     return target
 

@@ -107,8 +107,9 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
         _forget_stale(module, sources)
         for name in kept:
             sys.modules.pop(name, None)
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
         written = sys.dont_write_bytecode
         # A .pyc is trusted by size and second, so one written now could hide an edit made now.

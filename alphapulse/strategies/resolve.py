@@ -316,6 +316,9 @@ def _is_column(value: Any, n_trials: int) -> bool:
 
 
 def _repeat(value: Any, n_trials: int) -> np.ndarray:
-    column: np.ndarray = np.empty(n_trials, dtype=type(value) if isinstance(value, (bool, int, float)) else object)
-    column[:] = value
+    if isinstance(value, (bool, int, float)):
+        return np.full(n_trials, value)
+    column = np.empty(n_trials, dtype=object)
+    for trial in range(n_trials):
+        column[trial] = value
     return column
