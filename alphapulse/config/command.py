@@ -100,14 +100,13 @@ def _run(
         return
     application = Application(getattr(schema, config_class), config_name, words)
     parsed, parser = _parse_flags(given)
-    if not parsed.shell_completion:
-        _prepare(application, parsed)
+    password = _prepare(application, parsed)
     outcome: list[BaseException] = []
 
     def task(composed: Any) -> None:
         # Hydra would add lines of its own to an exception that passes through it.
         try:
-            body(_typed(application.config_class, composed))
+            body(_typed(application.config_class, composed, password))
         except Exception as error:
             outcome.append(error)
 
@@ -134,8 +133,14 @@ def _parse_flags(given: list[str]) -> tuple[argparse.Namespace, argparse.Argumen
     return parsed, parser
 
 
-def _prepare(application: Any, parsed: argparse.Namespace) -> None:
-    """Replace the overrides by those for Hydra, and store every key with its default where conf/ finds it."""
+def _prepare(application: Any, parsed: argparse.Namespace) -> str | None:
+    """Replace the overrides by those for Hydra, and store every key with its default where conf/ finds it.
+
+    Returns
+    -------
+    str, optional
+        The database's password, where it was given. Hydra does not see it: it would write it to the run directory.
+    """
     from hydra.core.config_store import ConfigStore
 
     from alphapulse.config.building import defaults
@@ -143,10 +148,11 @@ def _prepare(application: Any, parsed: argparse.Namespace) -> None:
     from alphapulse.config.schema import TARGET
 
     conf = Conf(parsed.config_dir, parsed.config_name or application.config_name)
-    arguments = Arguments() if parsed.help else read_arguments(application, conf, parsed.overrides)
+    only_shown = parsed.help or parsed.shell_completion
+    arguments = Arguments() if only_shown else read_arguments(application, conf, parsed.overrides)
     node = defaults(application.config_class)
     parameters = None
-    if application.has_strategy and not parsed.help:
+    if application.has_strategy and not only_shown:
         target = find_target(conf, arguments.overrides)
         if target is not None:
             from alphapulse.strategies.resolve import resolve
@@ -158,10 +164,12 @@ def _prepare(application: Any, parsed: argparse.Namespace) -> None:
     if application.sweeps:
         node |= {"sweeps": arguments.experiment, "space": dict(sorted(arguments.space.items()))}
     ConfigStore.instance().store(name="defaults", node=node, provider="alphapulse")
-    parsed.overrides = list(arguments.overrides)
+    if not parsed.shell_completion:
+        parsed.overrides = list(arguments.overrides)
+    return arguments.password
 
 
-def _typed(config_class: type[Config], composed: Any) -> Config:
+def _typed(config_class: type[Config], composed: Any, password: str | None) -> Config:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -173,6 +181,8 @@ def _typed(config_class: type[Config], composed: Any) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(values, dict)
+    if password is not None:
+        values["db"] = {**values["db"], "password": password}
     config: Any = assemble(config_class, {str(key): value for key, value in values.items()}, os.getcwd())
     named: Config = _name_study(config) if isinstance(config, SweepConfig) else config
     return named

@@ -19,6 +19,7 @@ from alphapulse.config.resources import resource_dir
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.sweep.space import SearchSpace
 
+PASSWORD = "db.password"
 LISTS = frozenset({"data.symbols", "objective", "direction", "validation.priors"})
 _KEY_VALUE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@:-]*=")
 
@@ -73,11 +74,14 @@ class Arguments:
         Swept keys and their texts.
     experiment : str, optional
         Name of the file of `sweeps/`.
+    password : str, optional
+        Of the database; not among `overrides`.
     """
 
     overrides: tuple[str, ...] = ()
     space: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 class Conf:
@@ -172,7 +176,7 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
                 key, text = override.key_or_group, override.get_value_string()
                 hint = f"a list is {key}=[{text}]" if key in LISTS else "`python -m alphapulse.sweep` searches"
                 raise ConfigError(f"`{key}` must have one value here, but got {text!r}; {hint}")
-        return Arguments(tuple(str(override.input_line) for override in own))
+        return Arguments(_lines(own, PASSWORD), password=_last(own, PASSWORD))
     experiment = _choose_experiment(conf, own)
     theirs = [parse(line) for line in experiment.overrides]
     for override in theirs:
@@ -188,17 +192,20 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
 def _merge(experiment: Experiment, theirs: list[Override], own: list[Override]) -> Arguments:
     space = dict(experiment.space)
     given = {override.key_or_group for override in own}
-    kept = [str(override.input_line) for override in theirs if override.key_or_group not in given]
+    kept = [override for override in theirs if override.key_or_group not in given]
     for override in own:
-        if override.key_or_group == "sweeps":
-            continue
         if override.is_sweep_override():
             check_swept(override)
             space[override.key_or_group] = override.get_value_string()
             continue
         space.pop(override.key_or_group, None)
-        kept.append(str(override.input_line))
-    return Arguments(tuple(kept), space, experiment.name)
+        kept.append(override)
+    # A directory sweeps/ of the user's own would make `sweeps` a group to Hydra.
+    return Arguments(_lines(kept, PASSWORD, "sweeps"), space, experiment.name, _last(own, PASSWORD))
+
+
+def _lines(overrides: list[Override], *without: str) -> tuple[str, ...]:
+    return tuple(str(override.input_line) for override in overrides if override.key_or_group not in without)
 
 
 def _choose_experiment(conf: Conf, own: list[Override]) -> Experiment:

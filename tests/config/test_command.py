@@ -223,6 +223,8 @@ BAD = [
     ("backtest", "strategy.ma_window=10,20", "`python -m alphapulse.sweep` searches"),
     ("backtest", "strategy.ma_windw=10", "did you mean 'strategy.ma_window'?"),
     ("backtest", "strategy.ma_window=ten", "`strategy.ma_window` must be an integer"),
+    ("backtest", "sweeps=long_short_daily", "Unknown key 'sweeps'"),
+    ("sweep", "sweeps=a,b", "`sweeps` must have one value"),
     ("backtest", "n_trials=10", "Unknown key 'n_trials'"),
     ("download", "provider=yahoo", "`provider` must be one of its options, but got 'yahoo'"),
     ("download", "provider=csv", "provider.path=FILE"),
@@ -284,6 +286,24 @@ def test_run_directory_is_hydras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     saved = yaml.safe_load((tmp_path / "here" / ".hydra" / "config.yaml").read_text())
     assert saved["space"]["strategy.ma_window"] == "int(interval(10,250))"
     assert not list((tmp_path / "here").glob("*.log"))
+
+
+def test_password_is_used_but_not_written(run: Run, tmp_path: Path) -> None:
+    config = run("sweep", "db.password='s3cret, word'", "hydra.run.dir=here")
+    assert config.db.password == "s3cret, word"
+    written = [path.read_text() for path in (tmp_path / "here").rglob("*") if path.is_file()]
+    assert written
+    assert not any("s3cret" in text for text in written)
+    assert "s3cret" not in repr(config)
+
+
+def test_shell_completion_knows_the_groups(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMP_LINE", "python sweep.py search=n")
+    monkeypatch.setenv("_ARG", "x")
+    run("sweep", "-sc", "query=bash")
+    assert capsys.readouterr().out.split() == ["search=nsga2", "search=nsga3"]
 
 
 def test_config_dir_adds_groups_and_experiments(run: Run, tmp_path: Path) -> None:
