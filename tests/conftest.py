@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import ProgrammingError
 
-from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.data_pipeline.database import Database, create_database, locate_database, open_database
 from alphapulse.data_pipeline.embedded import stop_server
 
 TABLES = ("ohlcv_data", "sweep", "trial", "trial_blocks", "holdout_opening")
@@ -31,7 +32,30 @@ def environment(home: Path) -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHAPULSE_HOME", str(home))
         patch.setenv("OMP_NUM_THREADS", "1")
+        if os.environ.get("DB_HOST"):
+            patch.setenv("DB_NAME", make_test_database(locate_database()))
         yield dict(os.environ)
+
+
+def make_test_database(database: Database) -> str:
+    """Return the name of a database on a server of the user's that the tests may empty."""
+    name = f"{database.name}_test"
+    with database.sync_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        quoted = connection.dialect.identifier_preparer.quote(name)
+        try:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)"))
+            create_database(database, name)
+        except ProgrammingError:
+            # Without the right to make one, the named database will do if there is nothing to lose in it.
+            present = set(TABLES) & set(inspect(connection).get_table_names())
+            if any(connection.scalar(text(f"SELECT EXISTS (SELECT FROM {table})")) for table in present):
+                pytest.exit(
+                    f"The tests empty the tables of {database}, which hold rows; set DB_NAME to an empty database, "
+                    "or let the role create databases.",
+                    returncode=1,
+                )
+            return database.name
+        return name
 
 
 @pytest.fixture(scope="session")

@@ -177,7 +177,7 @@ class Database:
 
     @property
     def _init_command(self) -> str:
-        return f"`python -m alphapulse.db init admin_url=postgresql://ADMIN:PASSWORD@{self.host}:{self.port}/postgres`"
+        return f"`python -m alphapulse.db init postgresql://ADMIN:PASSWORD@{self.host}:{self.port}/postgres`"
 
     def close(self) -> None:
         """Close idle connections."""

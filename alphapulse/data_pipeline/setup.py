@@ -156,8 +156,8 @@ def _revision(database: Database) -> str:
         bars = "bars in a hypertable"
         if offered.installed_version is None:
             bars = (
-                "bars in a plain table, since this role may not create the extension timescaledb, which the server "
-                "offers; `python -m alphapulse.db init ADMIN_URL` does"
+                "bars in a plain table, since the server offers TimescaleDB but has not preloaded it, or this role may "
+                "not create the extension (`python -m alphapulse.db init ADMIN_URL` does)"
             )
     return f"revision {revision}, {bars}"
 

@@ -1,0 +1,76 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.upgrading import bring_up_to_date, migrate, revisions
+from alphapulse.sweep.models import metadata
+
+pytestmark = pytest.mark.postgres
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def relations(database: Database) -> set[str]:
+    inspector = inspect(database.sync_engine)
+    return {*inspector.get_table_names(), *inspector.get_view_names()} - {"alembic_version"}
+
+
+def differences(database: Database) -> list:
+    with database.sync_engine.connect() as connection:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+
+def test_migrations_go_down_to_blank_and_up_again(database):
+    everything = {"ohlcv_data", "sweep", "trial", "trial_blocks", "holdout_opening", "trial_params", "trial_named"}
+    assert relations(database) == everything
+    migrate(database, "base")
+    assert relations(database) == set()
+    migrate(database, "0001")
+    assert relations(database) == {"ohlcv_data"}
+    migrate(database)
+    assert relations(database) == everything
+    migrate(database, "0001")
+    with database.sync_engine.begin() as connection:
+        connection.execute(text("INSERT INTO ohlcv_data VALUES ('2020-01-01Z', 'A', '1d', 1, 2, 0.5, 1, 10)"))
+    bring_up_to_date(database, "0001")
+    assert relations(database) == everything
+    with database.sync_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM ohlcv_data")) == 1
+
+
+def test_migrations_make_what_the_models_say(database):
+    assert differences(database) == []
+    columns = [column["name"] for column in inspect(database.sync_engine).get_columns("trial")]
+    assert [name for name in columns if name in METRICS] == list(METRICS)
+    assert revisions()[-1] == "0002"
+
+
+@pytest.mark.skipif(not (CHECKOUT / "alembic.ini").exists(), reason="needs the checkout")
+def test_alembic_command_works_from_the_checkout(database, environment):
+    for arguments in (["upgrade", "head"], ["upgrade", "head", "--sql"]):
+        completed = subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            cwd=CHECKOUT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert completed.returncode == 0, completed.stderr
+    assert "CREATE VIEW trial_named" in completed.stdout
+
+
+@pytest.mark.timescaledb
+def test_bars_are_a_hypertable(database):
+    with database.sync_engine.connect() as connection:
+        if connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")) is None:
+            pytest.skip("the server has no TimescaleDB")
+        names = connection.scalars(text("SELECT hypertable_name FROM timescaledb_information.hypertables")).all()
+    assert names == ["ohlcv_data"]
