@@ -276,8 +276,8 @@ def test_free_full_target_is_buy_and_hold():
 @pytest.mark.parametrize("execution", ["next_open", "next_close", "same_close"])
 @pytest.mark.parametrize("trailing", [False, True])
 def test_mirrored_prices_turn_a_long_into_a_short(execution, trailing):
-    # Reflected about the fill price, with a band that no drift leaves and without costs (they are a share of a value that
-    # is not mirrored), one position gains what the other does.
+    # Reflected about the fill price, with a band that no drift leaves and without costs (they are a share of a value
+    # that is not mirrored), one position gains what the other does.
     for seed in range(20):
         rng = np.random.default_rng(seed)
         open_, high, low, close = draw_prices(rng, 40, "calm")
