@@ -177,6 +177,9 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
                 hint = f"a list is {key}=[{text}]" if key in LISTS else "`python -m alphapulse.sweep` searches"
                 raise ConfigError(f"`{key}` must have one value here, but got {text!r}; {hint}")
         return Arguments(_lines(own, PASSWORD), password=_last(own, PASSWORD))
+    for override in own:
+        if override.is_sweep_override():
+            check_swept(override)
     experiment = _choose_experiment(conf, own)
     theirs = [parse(line) for line in experiment.overrides]
     for override in theirs:
@@ -195,7 +198,6 @@ def _merge(experiment: Experiment, theirs: list[Override], own: list[Override]) 
     kept = [override for override in theirs if override.key_or_group not in given]
     for override in own:
         if override.is_sweep_override():
-            check_swept(override)
             space[override.key_or_group] = override.get_value_string()
             continue
         space.pop(override.key_or_group, None)
