@@ -125,8 +125,8 @@ def _daily(returns: pd.Series) -> pd.Series:
     growth = (1.0 + utc).groupby(_dates(utc).tz_localize(None)).prod()
     daily = growth - 1.0
     if daily.min() >= 0.0 and daily.max() > 1.0:
-        # Too small to see, and enough for QuantStats not to take the series for prices.
-        daily.iloc[int(np.argmin(daily))] -= NO_VARIANCE
+        # One day without a gain, the least of them, and QuantStats does not take the series for prices.
+        daily.iloc[int(np.argmin(daily))] = -NO_VARIANCE
     return daily
 
 

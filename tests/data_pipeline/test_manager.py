@@ -1,0 +1,74 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig
+from alphapulse.data_pipeline.manager import download, make_provider, run_download
+from alphapulse.data_pipeline.storage.bar_reader import read_bars
+from alphapulse.errors import ConfigError, DataError
+
+pytestmark = pytest.mark.postgres
+
+HEADER = "timestamp,symbol,timeframe,open,high,low,close,volume\n"
+
+
+def config(name, path=None, output="json", **data):
+    return DownloadConfig(ProviderConfig(name, path), DownloadDataConfig(**data), output=output)
+
+
+def test_download_of_the_sample_twice(database, capsys):
+    for expected in ((5031, 0, 0), (0, 0, 5031)):
+        run_download(config("sample", symbols=("SAMPLE_SP500",)))
+        (written,) = json.loads(capsys.readouterr().out)["written"]
+        assert (written["n_new"], written["n_changed"], written["n_unchanged"]) == expected
+    assert len(read_bars(database, "SAMPLE_SP500", "1d")) == 5031
+
+
+def test_download_prints_a_table(database, capsys):
+    run_download(config("sample", output="table", symbols=("SAMPLE_SP500",), start="2010-01-04", end="2010-01-08"))
+    printed = capsys.readouterr().out
+    for word in ("SAMPLE_SP500", "new", "changed", "unchanged", "rejected", "5"):
+        assert word in printed
+
+
+def test_download_of_a_file_with_bad_rows_stores_the_good_and_fails(database, tmp_path, capsys):
+    path = tmp_path / "bars.csv"
+    path.write_text(
+        HEADER + "2020-01-02,A,1d,1,2,0.5,1.5,10\n2020-01-03,B,1d,0,2,0.5,1.5,10\n2020-01-06,A,1d,1,2,,1,1\n"
+    )
+    with pytest.raises(DataError, match="2 rows were rejected, the first at line 3: open is not positive") as caught:
+        run_download(config("csv", str(path)))
+    assert "\n" not in str(caught.value)
+    result = json.loads(capsys.readouterr().out)
+    assert [row["line"] for row in result["rejected"]] == [3, 4]
+    assert len(read_bars(database, "A", "1d")) == 1
+
+
+def test_download_of_one_unknown_symbol_keeps_the_other(database, capsys):
+    with pytest.raises(DataError, match="but got 'NOPE'"):
+        run_download(config("sample", symbols=("NOPE", "SAMPLE_SP500")))
+    assert len(read_bars(database, "SAMPLE_SP500", "1d")) == 5031
+
+
+def test_download_refuses_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(DataError, match=r"`provider\.path` must be a file"):
+        run_download(config("csv", str(tmp_path / "none.csv")))
+
+
+def test_download_refuses_a_time_without_zone(database):
+    with pytest.raises(ConfigError, match=r"`data\.start` must carry a time zone"):
+        run_download(config("sample", start="2010-01-04T09:30"))
+
+
+@pytest.mark.usefixtures("yahoo")
+def test_download_from_yahoo(database):
+    wanted = DownloadDataConfig(symbols=("^GSPC", "^VIX", "NOPE"), start="2019-01-02", end="2019-03-29")
+    provider = make_provider(ProviderConfig("yfinance"))
+    result = download(database, provider, wanted)
+    stored = {(one.symbol, one.timeframe): one.n_new for one in result.written}
+    assert set(stored) == {(symbol, timeframe) for symbol in ("^GSPC", "^VIX") for timeframe in ("1d", "1h")}
+    assert stored["^GSPC", "1d"] == 61
+    assert len(result.failures) == 2
+    again = download(database, provider, replace(wanted, symbols=("^GSPC",)))
+    assert all(one.n_new == one.n_changed == 0 for one in again.written)
