@@ -19,8 +19,10 @@ from alphapulse.validation.blocks import as_moments, as_returns, block_moments
 
 Studentise = Literal["resampled", "fixed"]
 LEVELS = (0.10, 0.05, 0.01)
-# Largest multiple by which a draw may shrink a trial's standard error: without a floor, a draw that misses the few
-# blocks in which a trial moved would divide by nearly nothing.
+# A draw's squared standard error is at least this share of the data's. Without a floor, a draw that misses the few
+# blocks in which a trial moved divides by nearly nothing, and such trials hide the edge of another. Measured, 120
+# blocks: from .5 to .25 the size on noise of skewness -2 falls from .09 to .05, and the power beside trials that move
+# in a tenth of the blocks from .69 to .49.
 FLOOR = np.float32(0.5)
 
 
@@ -163,7 +165,7 @@ def make_bootstrap(
         Not negative.
     studentise : {"resampled", "fixed"}
         The divisor of a draw: the standard error of its own blocks, or the one of the data, as in [1]_.
-        With 120 blocks the fixed one rejects about twice as often as it should; see `reality_check`.
+        See `reality_check` for what they do to the size.
 
     Raises
     ------
@@ -225,8 +227,9 @@ def reality_check(
     seed : int
         The same seed gives the same bits.
     studentise : {"resampled", "fixed"}
-        w*_k measured in each draw, not under 1/sqrt(2) of w_k (bootstrap-t), or w*_k = w_k. Resampling costs a
-        second product and holds the size with few blocks and skewed returns, where the fixed one does not.
+        w*_k measured in each draw, not under 1/sqrt(2) of w_k (bootstrap-t), or w*_k = w_k. Measured on noise, 200
+        independent trials in 120 blocks, at 5 %: fixed rejects .08 of normal noise, .30 with skewness -1 and .63
+        with -2 (skewness of the block sums); resampled .05, .05 and .08, at 1.7 times the cost.
 
     Returns
     -------
