@@ -104,8 +104,8 @@ def _read_bars(
     volatility = _column(symbol, own, "volatility") if "volatility" in own.columns else unknown
     volatility_symbol = settings.get("volatility_symbol")
     if volatility_symbol is not None and volatility_symbol not in joined:
-        hint = did_you_mean(str(volatility_symbol), joined) or f"; it has {', '.join(map(str, tables))}"
-        raise ValueError(f"`volatility_symbol` must be in `data`, but {volatility_symbol!r} is not{hint}.")
+        hint = did_you_mean(str(volatility_symbol), joined) or f"; it has {', '.join(map(str, tables))}."
+        raise ValueError(f"`volatility_symbol` must be in `data`, but {volatility_symbol!r} is not{hint}")
     volatility = joined.pop(volatility_symbol or VOLATILITY_INDEX, volatility)
     bars = Bars(
         symbol=str(symbol),

@@ -79,7 +79,8 @@ class Bars:
             return column
         if name not in self.others:
             known = [*COLUMNS, *self.others]
-            raise ValueError(f"Unknown column {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}.")
+            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}."
+            raise ValueError(f"Unknown column {name!r}{hint}")
         return self.others[name]
 
     def indicator(self, function: Callable[..., Any], *arguments: str | float) -> Any:

@@ -154,9 +154,9 @@ def _import_installed(module: str, folder: Path) -> tuple[ModuleType, str]:
             raise _import_failure(module, folder, error) from error
         beside = [p.stem for p in sorted(folder.glob("*.py"))] + [p.parent.name for p in folder.glob("*/__init__.py")]
         hint = did_you_mean(top, beside)
-        hint = hint or "; run from the folder of your file"
+        hint = hint or "; run from the folder of your file."
         looked = f"looked in {folder} and in the installed packages"
-        raise StrategyError(f"No module {error.name!r}: {looked}{hint}.") from None
+        raise StrategyError(f"No module {error.name!r}: {looked}{hint}") from None
     except Exception as error:
         raise _import_failure(module, folder, error) from error
     file = getattr(loaded, "__file__", None)

@@ -53,8 +53,8 @@ class Parameter:
                 if value == choice and isinstance(value, bool) == isinstance(choice, bool):
                     return choice
             known = ", ".join(str(c) for c in self.choices)
-            hint = did_you_mean(str(value), [str(c) for c in self.choices])
-            raise StrategyError(f"`strategy.{self.name}` must be one of {known}, but got {value!r}{hint}.")
+            hint = did_you_mean(str(value), [str(c) for c in self.choices]) or "."
+            raise StrategyError(f"`strategy.{self.name}` must be one of {known}, but got {value!r}{hint}")
         if self.type is object or self.type is type(value):
             return value
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
@@ -166,5 +166,5 @@ def reject_unknown(names: Mapping[str, Any], known: Mapping[str, Any], origin: s
     for name in names:
         if name not in known:
             there = ", ".join(known) if known else "none"
-            hint = did_you_mean(name, known)
-            raise StrategyError(f"Unknown parameter `strategy.{name}` of {origin}{hint}; it has {there}.")
+            hint = did_you_mean(name, known) or f"; it has {there}."
+            raise StrategyError(f"Unknown parameter `strategy.{name}` of {origin}{hint}")

@@ -236,18 +236,17 @@ def _rebuild(target: str, search_path: str, source_hash: str) -> StrategyDefinit
 def _define(target: str, folder: Path, *, fresh: bool) -> StrategyDefinition:
     path = BUILT_IN.get(target, target)
     if not isinstance(path, str) or "." not in path or not all(part.isidentifier() for part in path.split(".")):
-        hint = (
-            did_you_mean(str(target), BUILT_IN)
-            or f"; name {', '.join(BUILT_IN)} or a path such as my_module.MyStrategy"
-        )
-        raise StrategyError(f"Unknown strategy {target!r}{hint}.")
+        known = f"; it is {', '.join(BUILT_IN)} or a path such as my_module.MyStrategy."
+        raise StrategyError(f"Unknown strategy {target!r}{did_you_mean(str(target), BUILT_IN) or known}")
     subject, source_hash = _import_subject(path, folder, fresh)
     if inspect.isclass(subject):
         parameters, construct = _from_class(subject, path)
     elif callable(subject):
         parameters, construct = _from_function(subject, path)
     else:
-        raise StrategyError(f"{path} is a {type(subject).__name__}; a strategy is a class with `target` or a function.")
+        raise StrategyError(
+            f"{path} is of type {type(subject).__name__}; a strategy is a class with `target` or a function."
+        )
     return StrategyDefinition(path, str(folder), parameters, source_hash, subject, construct)
 
 
@@ -261,7 +260,8 @@ def _import_subject(path: str, folder: Path, fresh: bool) -> tuple[Any, str]:
         if not hasattr(subject, part):
             owner = ".".join(parts[:place])
             known = [n for n, v in vars(subject).items() if callable(v) and not n.startswith("_")]
-            raise StrategyError(f"{owner} has no {part!r}{did_you_mean(part, known)}; it was read from {folder}.")
+            hint = did_you_mean(part, known) or f"; it was read from {getattr(module, '__file__', folder)}."
+            raise StrategyError(f"{owner} has no {part!r}{hint}")
         subject = getattr(subject, part)
     return subject, source_hash
 

@@ -278,7 +278,7 @@ def test_nan_before_the_lookback_is_flat(bars, write_module):
         ("forms.plian", "forms has no 'plian'; did you mean 'plain'?"),
         ("form.plain", "did you mean 'forms'?"),
         ("nowhere.Strategy", "looked in {folder} and in the installed packages"),
-        ("forms.number", "forms.number is a int; a strategy is a class with `target` or a function."),
+        ("forms.number", "forms.number is of type int; a strategy is a class with `target` or a function."),
         ("forms.NoTarget", "forms.NoTarget has no method `target(self, bars)`"),
         ("forms.Bare", "forms.Bare has fields but is no dataclass; put `@dataclass(frozen=True)` above it."),
         ("forms.needs", "Parameter `window` of forms.needs has no default"),
