@@ -4,7 +4,7 @@ It says whether choosing generalises, not whether there is an edge: it is about 
 all trials are equally good. Read it beside its null band and never gate on .5.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -50,10 +50,10 @@ class BacktestOverfitting:
     probability_of_loss: float
     degradation_slope: float
     degradation_intercept: float
-    logits: Float64Array1D
-    in_sample_sharpe: Float64Array1D
-    out_of_sample_sharpe: Float64Array1D
-    chosen: Int64Array1D
+    logits: Float64Array1D = field(repr=False)
+    in_sample_sharpe: Float64Array1D = field(repr=False)
+    out_of_sample_sharpe: Float64Array1D = field(repr=False)
+    chosen: Int64Array1D = field(repr=False)
     n_trials: int
     n_distinct: int
     n_blocks: int

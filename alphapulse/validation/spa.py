@@ -6,7 +6,7 @@ enters with its block sums alone, and the maximum over trials streams batch by b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -52,7 +52,7 @@ class RealityCheck:
     statistic: float
     best_trial: int
     critical_values: Mapping[float, float]
-    maxima: Float64Array1D
+    maxima: Float64Array1D = field(repr=False)
     n_trials: int
     n_excluded: int
     n_blocks: int
