@@ -289,6 +289,8 @@ class Store:
         async def copy() -> dict[str, np.ndarray]:
             connection = await self._database.connect()
             try:
+                # By the key, in whose order rows were written: the planner would rather sort them all on disk.
+                await connection.execute("SET enable_sort = off; SET enable_seqscan = off")
                 return await copy_out(connection, query, *arguments, kinds=kinds, n_rows=n_rows)
             finally:
                 await connection.close()
