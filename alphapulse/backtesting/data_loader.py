@@ -14,7 +14,7 @@ from alphapulse.backtesting.market import Market
 from alphapulse.data_pipeline.availability import ensure_bars, no_bars
 from alphapulse.data_pipeline.database import Database, open_database
 from alphapulse.data_pipeline.models import PRICES
-from alphapulse.data_pipeline.quality import data_warnings, series_warnings
+from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
 from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up, read_bars
 from alphapulse.errors import ConfigError, DataError
@@ -85,12 +85,11 @@ class History:
         search = self._market(self.bars[:cut], self.first)
         return search, self._market(self.bars, cut) if n_holdout else None
 
-    def warnings(self, execution: str) -> list[str]:
-        """Return one line for each fault of the bars, and of the volatility index's before the join."""
-        lines = data_warnings(self.bars, execution)
-        if self.volatility is not None and self.volatility_name is not None:
-            lines += series_warnings(*self.volatility_name, self.volatility.frame())
-        return lines
+    def volatility_warnings(self) -> list[str]:
+        """Return one line for each fault of the volatility index's own bars; `data_warnings` judges the traded ones."""
+        if self.volatility is None or self.volatility_name is None:
+            return []
+        return series_warnings(*self.volatility_name, self.volatility.frame())
 
     def _market(self, bars: Bars, first: int) -> Market:
         block_end, block_unit = calendar_blocks(bars.timestamp, first=first)

@@ -72,7 +72,8 @@ def load(config: SweepConfig, database: Database) -> Preparation:
     """Load what a study needs without the look-ahead gate, which is "off" in what is returned."""
     definition, fixed = define_strategy(config.strategy)
     lookback = definition.longest_lookback(fixed, swept_values(config.space))
-    market, holdout = load_history(database, config.data, lookback).split(config.validation.holdout)
+    history = load_history(database, config.data, lookback)
+    market, holdout = history.split(config.validation.holdout)
     sizes = np.diff(market.block_end, prepend=market.first)
     experiment = Experiment(
         space=config.space,
@@ -85,7 +86,7 @@ def load(config: SweepConfig, database: Database) -> Preparation:
         bootstrap=make_bootstrap(sizes, n_bootstrap=config.validation.n_bootstrap, seed=config.seed),
     )
     warnings = warn(market.bars if holdout is None else holdout.bars, config.engine, config.space)
-    return Preparation(experiment, market, holdout, warnings, "off")
+    return Preparation(experiment, market, holdout, (*warnings, *history.volatility_warnings()), "off")
 
 
 def compile_for(preparation: Preparation) -> None:

@@ -42,7 +42,7 @@ def run_backtest(config: BacktestConfig) -> None:
     definition, values = define_strategy(config.strategy)
     history = load_history(database, config.data, definition.lookback(values))
     market, holdout = history.split(config.validation.holdout)
-    warnings = warn(market.bars, config.engine)
+    warnings = (*warn(market.bars, config.engine), *history.volatility_warnings())
     if not config.quiet:
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         for line in warnings:
