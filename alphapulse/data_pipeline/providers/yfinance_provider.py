@@ -110,7 +110,7 @@ class YFinanceProvider:
                 raise DataError(_nothing(symbol, timeframe, wanted, "unknown symbol")) from error
             raise UnreachableError(
                 f"Yahoo cannot be reached for {symbol!r} {timeframe} ({_one_line(error)}); "
-                "check the network and run the same command again, or use provider=sample."
+                "check the network and run the same command again, or use the sample: data=sample or provider=sample."
             ) from error
         except (exceptions.YFException, ValueError, LookupError, TypeError, AttributeError) as error:
             raise DataError(
