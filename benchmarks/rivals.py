@@ -7,15 +7,71 @@ differs is their bookkeeping; vectorbt and backtesting.py do the whole backtest 
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.config.assembly import assemble
+from alphapulse.config.resources import resource_dir
+from alphapulse.config.schema import DEFAULT_STRATEGY, SweepConfig
+from alphapulse.data_pipeline.database import open_database
 from alphapulse.strategies.base import Bars
+from alphapulse.sweep.preparation import load
+from alphapulse.sweep.space import SearchSpace
+from alphapulse.sweep.worker import evaluate_batch
 
 Settings = dict[str, Any]
 Objective = Callable[[Settings], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every tool is asked to do.
+
+    Attributes
+    ----------
+    bars : Bars
+    space : SearchSpace
+        Of the default sweep.
+    make_objective : callable
+        Returns our own backtest of one trial.
+    optuna_url : str
+        Of Optuna's tables in our PostgreSQL.
+    """
+
+    bars: Bars
+    space: SearchSpace
+    make_objective: Callable[[], Objective]
+    optuna_url: str
+
+    def draw(self, rng: np.random.Generator) -> Settings:
+        """Return a random setting by short name."""
+        row = np.array([rng.uniform(d.low, d.high) for d in self.space.dimensions])
+        return {key.rpartition(".")[2]: value for key, value in self.space.values(row).items()}
+
+
+def default_work() -> Work:
+    """Return the default sweep's work, its bars loaded from the database."""
+    experiment = yaml.safe_load((resource_dir("sweeps") / "long_short_daily.yaml").read_text())
+    strategy = {"_target_": DEFAULT_STRATEGY, "volatility_source": "realized"}
+    config = assemble(SweepConfig, {"study": "rival", "strategy": strategy, "space": experiment["space"]})
+    database = open_database(config.db)
+    prepared = load(config, database)
+    plain = replace(prepared.experiment, bootstrap=None)
+
+    def make_objective() -> Objective:
+        def objective(settings: Settings) -> dict[str, float]:
+            row = np.array([[float(settings[key.rpartition(".")[2]]) for key in config.space.keys]])
+            metrics = evaluate_batch(prepared.market, plain, row).metrics[0]
+            return dict(zip(METRICS, metrics.tolist(), strict=True))
+
+        return objective
+
+    return Work(prepared.market.bars, config.space, make_objective, database.optuna_url)
 
 
 def _targets(bars: Bars, settings: Settings) -> pd.Series:
@@ -96,7 +152,7 @@ def _suggest(trial: Any, space: dict[str, Any]) -> Settings:
     import optuna
 
     return {
-        key: trial.suggest_int(key, d.low, d.high)
+        key.rpartition(".")[2]: trial.suggest_int(key, d.low, d.high)
         if isinstance(d, optuna.distributions.IntDistribution)
         else trial.suggest_float(key, d.low, d.high)
         for key, d in space.items()
@@ -152,7 +208,7 @@ def ray_tune(space: dict[str, Any], make_objective: Callable[[], Objective], *, 
         return make_objective()(settings)
 
     spaces = {
-        key: tune.randint(d.low, d.high + 1)
+        key.rpartition(".")[2]: tune.randint(d.low, d.high + 1)
         if isinstance(d, optuna.distributions.IntDistribution)
         else tune.uniform(d.low, d.high)
         for key, d in space.items()

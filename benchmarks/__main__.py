@@ -1,0 +1,139 @@
+"""All figures of the README: `python -m benchmarks`, or some of them: `python -m benchmarks --only sweeps rivals`.
+
+Ratios are between things measured in the same run; absolute times are this machine's. The whole takes about 25 minutes
+on two cores with --sizes up to 1000000, about eight with the default.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import kernel, loading, rivals, storing, sweeps
+
+SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading")
+PHASES = ("ray", "load", "compile", "search", "verdict", "mirror", "tear_sheet", "total")
+SEARCHES = ("random", "tpe", "grid")
+TPE_LIMIT = 10_000
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right")
+    return table
+
+
+def _sweep_table(title: str, rows: list[tuple[str, sweeps.SweepRun]]) -> Table:
+    table = _table(title, "trials", "trials/s", *PHASES, "evaluate", "store", "driver MB", "worker MB")
+    for name, run in rows:
+        table.add_row(
+            name,
+            f"{run.rate:,.0f}",
+            *(f"{run.seconds.get(phase, 0.0):.1f}" for phase in PHASES),
+            *(f"{run.seconds.get(phase, float('nan')):.1f}" for phase in ("evaluate", "store")),
+            f"{run.driver_memory / 2**20:,.0f}",
+            f"{run.worker_memory / 2**20:,.0f}",
+        )
+    return table
+
+
+def run_sweeps(console: Console, sizes: list[int]) -> None:
+    """Whole sweeps: random, TPE and grid, everything stored."""
+    sweeps.run_sweep("search=random", "n_trials=100")
+    rows = []
+    for search in SEARCHES:
+        rows += sweeps.table_rows([n for n in sizes if search != "tpe" or n <= TPE_LIMIT], [search])
+    console.print(_sweep_table("Sweeps, everything stored: seconds by phase", rows))
+
+
+def run_scaling(console: Console, sizes: list[int]) -> None:
+    """The same random sweep on one and on two CPUs."""
+    n_trials = min(100_000, max(sizes))
+    rows = [
+        (f"{cpus} CPU", sweeps.run_sweep("search=random", f"n_trials={n_trials}", f"cluster.num_cpus={cpus}"))
+        for cpus in (1, 2)
+    ]
+    console.print(_sweep_table(f"Scaling: {n_trials:,} random trials", rows))
+
+
+def run_rivals(console: Console, sizes: list[int]) -> None:
+    """The same work in other tools, and in a sweep of ours, one after the other."""
+    from alphapulse.sweep.optuna_space import to_distributions
+
+    work = rivals.default_work()
+    distributions = to_distributions(work.space)
+    rng = np.random.default_rng(0)
+    trials = [work.draw(rng) for _ in range(256)]
+    ours = sweeps.run_sweep("search=random", "n_trials=100000").rate
+    measured: dict[str, Callable[[], float]] = {
+        "Optuna, RDBStorage on PostgreSQL, 2 processes": lambda: rivals.optuna_rdb(
+            work.optuna_url, distributions, work.make_objective, n_trials=200
+        ),
+        "Ray Tune, OptunaSearch": lambda: rivals.ray_tune(
+            distributions, work.make_objective, n_trials=40, folder=tempfile.mkdtemp()
+        ),
+        "vectorbt, one by one": lambda: rivals.vectorbt(work.bars, trials[:30], n_columns=1),
+        "vectorbt, 256 columns": lambda: rivals.vectorbt(work.bars, trials, n_columns=256),
+        "backtesting.py": lambda: rivals.backtesting_py(work.bars, trials[:8]),
+    }
+    table = _table("The same backtests elsewhere", "tool", "trials/s", "alphapulse is faster by")
+    for name, measure in measured.items():
+        rate = measure()
+        table.add_row(name, f"{rate:,.1f}", f"{ours / rate:,.0f} x")
+    table.add_row("alphapulse, random search, everything stored", f"{ours:,.0f}", "")
+    console.print(table)
+
+
+def run_storing(console: Console, sizes: list[int]) -> None:
+    """Rows a second into our tables and into Optuna's."""
+    result = storing.run()
+    table = _table("Storing", "way", "rows/s")
+    table.add_row("binary COPY of whole generations", f"{result.stored:,.0f}")
+    table.add_row("copy in Optuna's tables, set-based SQL", f"{result.mirrored:,.0f}")
+    table.add_row("Optuna's study.add_trials", f"{result.add_trials:,.0f}")
+    console.print(table)
+
+
+def run_loading(console: Console, sizes: list[int]) -> None:
+    """Bars out of the database beside pandas."""
+    result = loading.run()
+    table = _table(f"Loading {result.n_rows:,} bars", "way", "rows/s", "peak memory / arrays")
+    table.add_row("binary COPY into arrays", f"{result.n_rows / result.copy_seconds:,.0f}", f"{result.copy_memory:.2f}")
+    table.add_row("pandas.read_sql", f"{result.n_rows / result.read_sql_seconds:,.0f}", f"{result.read_sql_memory:.2f}")
+    table.add_row("ratio", f"{result.ratio:.1f} x", "")
+    console.print(table)
+
+
+def run_kernel(console: Console, sizes: list[int]) -> None:
+    """Nanoseconds a bar and trial of the compiled engine."""
+    kernel.main([])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--sizes", nargs="+", type=int, default=[1_000, 10_000, 100_000])
+    options = parser.parse_args(arguments)
+    console = Console(width=None if Console().is_terminal else 200)
+    runs: dict[str, Callable[[Console, list[int]], Any]] = {
+        "kernel": run_kernel,
+        "sweeps": run_sweeps,
+        "scaling": run_scaling,
+        "rivals": run_rivals,
+        "storing": run_storing,
+        "loading": run_loading,
+    }
+    for name in options.only:
+        start = time.perf_counter()
+        runs[name](console, options.sizes)
+        console.print(f"({name}: {time.perf_counter() - start:.0f} s)\n")
+
+
+if __name__ == "__main__":
+    main()
