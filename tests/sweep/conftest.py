@@ -87,7 +87,7 @@ class InProcess:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database) -> Callable[..., Any]:
     """Return a runner of studies, on Ray unless workers are given; drawing tear sheets is left out."""
     monkeypatch.setattr(runner, "draw_tear_sheet", lambda *arguments: None)
 
@@ -120,7 +120,11 @@ def stored_table(database: Database, name: str) -> dict[str, list[Any]]:
         rows = connection.execute(text(query), {"name": name}).all()
         kept = connection.execute(text(blocks), {"name": name}).all()
         state = connection.scalar(text("SELECT state FROM sweep WHERE name = :name"), {"name": name})
-    return {"trials": [_bits(row) for row in rows], "blocks": [tuple(map(_bits, row)) for row in kept], "state": _state(state)}
+    return {
+        "trials": [_bits(row) for row in rows],
+        "blocks": [tuple(map(_bits, row)) for row in kept],
+        "state": _state(state),
+    }
 
 
 def _state(state: bytes | None) -> Any:
