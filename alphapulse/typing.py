@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Float64Array1D: TypeAlias = NDArray[np.float64]
 Float64Array2D: TypeAlias = NDArray[np.float64]
+Float64Array3D: TypeAlias = NDArray[np.float64]
 Int64Array1D: TypeAlias = NDArray[np.int64]
 Int64Array2D: TypeAlias = NDArray[np.int64]
 Int32Array1D: TypeAlias = NDArray[np.int32]

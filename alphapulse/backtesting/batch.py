@@ -23,7 +23,15 @@ from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import N_METRICS
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.strategies.base import Bars, TargetBlock
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D, Int64Array2D
+from alphapulse.typing import (
+    BoolArray1D,
+    Float64Array1D,
+    Float64Array2D,
+    Float64Array3D,
+    Int8Array1D,
+    Int64Array1D,
+    Int64Array2D,
+)
 
 OK, RUINED, FAILED = 0, 1, 2
 """Status of a trial: scored, scored but without equity before the end, without finite targets."""
@@ -207,8 +215,8 @@ def simulate_batch(
     n = len(bars)
     metrics = np.full((k, N_METRICS), math.nan)
     status = np.zeros(k, dtype=np.int8)
-    block_sums = np.zeros((k, market.n_blocks))
-    block_squares = np.zeros((k, market.n_blocks))
+    block_sums = np.empty((k, market.n_blocks))
+    block_squares = np.empty((k, market.n_blocks))
     values = engine.values
     periods = np.where(np.isnan(values["periods_per_year"]), bars.periods_per_year, values["periods_per_year"])
 
@@ -243,10 +251,11 @@ def simulate_batch(
             run_tile(
                 start, part, first, prices, benchmark, group.may_trade, block_of, atr, group.trials, group.n_lanes,
                 group.execution, group.carry, group.trailing, group.states, due, equity,
-                block_sums, block_squares, curves, fills,
+                group.blocks, curves, fills,
             )  # fmt: skip
     benchmark_sums = sum_benchmark(benchmark, first)
     for group in groups:
+        group.scatter_blocks(block_sums, block_squares)
         collect(
             group.states, group.trials, group.n_lanes, n - first, n, benchmark_sums, periods, values["initial_capital"],
             metrics, status,
@@ -283,6 +292,7 @@ class _Group:
     carry, trailing : bool
         Whether any trial has a rate other than 0, or a trailing stop.
     states : (n_blocks_of_lanes, N_ROWS * LANES) float64
+    blocks : (n_blocks_of_lanes, n_calendar_blocks, 2 * LANES) float64
     """
 
     execution: int
@@ -292,6 +302,13 @@ class _Group:
     carry: bool
     trailing: bool
     states: Float64Array2D
+    blocks: Float64Array3D
+
+    def scatter_blocks(self, sums: Float64Array2D, squares: Float64Array2D) -> None:
+        """Write the block moments of the lanes in use to the rows of their trials."""
+        for trials, n, lanes in zip(self.trials, self.n_lanes, self.blocks, strict=True):
+            sums[trials[:n]] = lanes[:, :n].T
+            squares[trials[:n]] = lanes[:, LANES : LANES + n].T
 
 
 def _group(
@@ -322,6 +339,7 @@ def _group(
                 carry=any(bool(values[rate][members].any()) for rate in ("cash_rate", "short_borrow_rate")),
                 trailing=bool(values["stop.trailing"][members].any()),
                 states=states,
+                blocks=np.empty((n_rows, market.n_blocks, 2 * LANES)),
             )
         )
     return groups

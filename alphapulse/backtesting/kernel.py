@@ -54,7 +54,7 @@ from alphapulse.backtesting.kernel_state import (
     WATCH_BAND,
 )
 from alphapulse.compiling import jit_borrowing
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D, Int64Array2D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Float64Array3D, Int64Array1D, Int64Array2D
 
 NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE = 0, 1, 2
 NO_STOP, PERCENT_STOP, ATR_STOP = 0.0, 1.0, 2.0
@@ -88,8 +88,9 @@ def _clip_targets(targets: Float64Array2D, first: int, state: Float64Array1D, du
     while t + 4 <= n:
         for lane in range(LANES):
             limit = state[LEVERAGE * LANES + lane]
-            a0, a1 = targets[t, first + lane], targets[t + 1, first + lane]
-            a2, a3 = targets[t + 2, first + lane], targets[t + 3, first + lane]
+            # Unsigned, or numba looks at each index for a negative one and the loop stays scalar.
+            column = np.uint64(first) + np.uint64(lane)
+            a0, a1, a2, a3 = targets[t, column], targets[t + 1, column], targets[t + 2, column], targets[t + 3, column]
             state[BAD * LANES + lane] += a0 * 0.0 + a1 * 0.0 + a2 * 0.0 + a3 * 0.0
             due[t + 1, lane] = _clip(a0, limit)
             due[t + 2, lane] = _clip(a1, limit)
@@ -98,7 +99,7 @@ def _clip_targets(targets: Float64Array2D, first: int, state: Float64Array1D, du
         t += 4
     while t < n:
         for lane in range(LANES):
-            a = targets[t, first + lane]
+            a = targets[t, np.uint64(first) + np.uint64(lane)]
             state[BAD * LANES + lane] += a * 0.0
             due[t + 1, lane] = _clip(a, state[LEVERAGE * LANES + lane])
         t += 1
@@ -324,8 +325,7 @@ def run_tile(
     states: Float64Array2D,
     due: Float64Array2D,
     equity: Float64Array2D,
-    block_sums: Float64Array2D,
-    block_squares: Float64Array2D,
+    blocks: Float64Array3D,
     curves: Float64Array2D,
     fills: Float64Array2D,
 ) -> None:
@@ -350,7 +350,7 @@ def run_tile(
     atr : (n_windows, n_bars) float64
         Average true ranges [quote]; NaN where undefined.
     trials : (n_groups, LANES) int64
-        Column of `targets`, and row of the outputs, of each lane.
+        Column of `targets` of each lane.
     n_lanes : (n_groups,) int64
         Lanes in use in each group.
     execution : {NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE}
@@ -360,8 +360,8 @@ def run_tile(
         Carried state; changed.
     due, equity : (n_tile + 1, LANES) float64
         Scratch.
-    block_sums, block_squares : (n_trials, n_blocks) float64
-        Outputs: sum of returns and of their squares in each calendar block.
+    blocks : (n_groups, n_blocks, 2 * LANES) float64
+        Output: the lanes' sums of returns in each calendar block, then those of their squares.
     curves : (n_bars - first, 3) float64
         Output for the first lane: equity, units, cash at each close. Nothing is written if it has no rows.
     fills : (n, 8) float64
@@ -412,6 +412,6 @@ def run_tile(
                 add_returns(done, i + 1, start, benchmark, equity, state)
                 done = i + 1
             if block_of[t] >= 0:
-                close_block(block_of[t], trials[group], n_lanes[group], state, block_sums, block_squares)
+                close_block(state, blocks[group, block_of[t]])
         for lane in range(LANES):
             state[BEFORE * LANES + lane] = equity[n, lane]

@@ -26,7 +26,7 @@ from alphapulse.backtesting.kernel_state import (
     SUM,
 )
 from alphapulse.compiling import jit_borrowing
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 _Sums: TypeAlias = tuple[
     float, float, float, float, float, float, float, float, float, float, float, float, float
@@ -145,20 +145,14 @@ def add_returns(
 
 
 @jit_borrowing
-def close_block(
-    block: int,
-    trials: Int64Array1D,
-    n_lanes: int,
-    state: Float64Array1D,
-    block_sums: Float64Array2D,
-    block_squares: Float64Array2D,
-) -> None:
-    """Write the sums of the running block out, add them to the totals and start the next block."""
-    for lane in range(n_lanes):
-        block_sums[trials[lane], block] = state[BLOCK_SUM * LANES + lane]
-        block_squares[trials[lane], block] = state[BLOCK_SQUARE * LANES + lane]
+def close_block(state: Float64Array1D, block: Float64Array1D) -> None:
+    """Write the running block out to `block` (2 * LANES,), sums then squares, add it to the totals, start the next."""
     for lane in range(LANES):
-        state[SUM * LANES + lane] += state[BLOCK_SUM * LANES + lane]
-        state[SQUARE * LANES + lane] += state[BLOCK_SQUARE * LANES + lane]
+        total = state[BLOCK_SUM * LANES + lane]
+        square = state[BLOCK_SQUARE * LANES + lane]
+        block[lane] = total
+        block[LANES + lane] = square
+        state[SUM * LANES + lane] += total
+        state[SQUARE * LANES + lane] += square
         state[BLOCK_SUM * LANES + lane] = 0.0
         state[BLOCK_SQUARE * LANES + lane] = 0.0
