@@ -9,7 +9,7 @@ import numpy as np
 from alphapulse.strategies.base import Bars
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
-FIRST_CAPACITY = 16
+FIRST_CAPACITY = 4
 
 
 class Shelf:

@@ -71,7 +71,7 @@ def check_lookahead(
     seed : int
         Of the cuts and the futures.
     strict : bool
-        Give every point all cuts, and cut the first point at every bar.
+        Use all bars, give every point all cuts, and cut the first point at every bar.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def _check(
                 continue
             gate.check_repeats(point, reference)
             gate.check_inputs()
-            gate.check_point(point, reference, brief=place > 0 and not strict, every_bar=strict and place == 0)
+            gate.check_point(point, reference, first=place == 0, strict=strict)
         if len(failures) == len(points):
             raise StrategyError(f"{definition.name} fails on these bars: {describe(failures[0])}") from failures[0]
         gate.check_block(points)
@@ -235,26 +235,27 @@ class _Gate:
         for series, where in self._moved(clean, poisoned, len(self.bars)):
             raise LookAheadError(f"`{series}` at bar {where} {remembers.format(name=name)}")
 
-    def check_point(self, point: Mapping[str, Any], reference: Series, *, brief: bool, every_bar: bool) -> None:
+    def check_point(self, point: Mapping[str, Any], reference: Series, *, first: bool, strict: bool) -> None:
         """Raise if what was known before a cut changes with what comes after it."""
         rng = np.random.default_rng(self.seed)
         n_bars = len(self.bars)
         if n_bars < 2:
             return
         lookback = self.definition.lookback(point)
-        cuts = spread_cuts(n_bars, lookback, max(4, self.n_cuts // 3) if brief else self.n_cuts, rng)
-        plan = [(cut, future) for cut in cuts for future in (BRIEF if brief else FUTURES)]
-        if not brief:
+        thorough = first or strict
+        cuts = spread_cuts(n_bars, lookback, self.n_cuts if thorough else max(4, self.n_cuts // 3), rng)
+        plan = [(cut, future) for cut in cuts for future in (FUTURES if thorough else BRIEF)]
+        if first:
             turns = {
                 *calendar_cuts(self.bars, rng),
                 *telling_cuts(self.bars, reference[TARGET].reshape(n_bars, -1)[:, 0]),
             }
             plan += [(cut, future) for cut in sorted(turns - set(cuts)) for future in BRIEF]
         self._raise_earliest(self._movements(point, reference, plan, lookback, rng))
-        if not brief:
+        if first:
             decided = {TARGET: reference[TARGET]}
-            chosen = range(1, n_bars) if every_bar else rng.integers(1, n_bars, N_GLANCES).tolist()
-            plan = [(cut, future) for cut in chosen for future in (GLANCES if every_bar else (GLANCES[cut % 2],))]
+            chosen = range(1, n_bars) if strict else rng.integers(1, n_bars, N_GLANCES).tolist()
+            plan = [(cut, future) for cut in chosen for future in (GLANCES if strict else (GLANCES[cut % 2],))]
             self._raise_earliest(itertools.islice(self._movements(point, decided, plan, lookback, rng), 1))
 
     def check_block(self, points: Sequence[Mapping[str, Any]]) -> None:
