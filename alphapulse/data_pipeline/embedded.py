@@ -100,7 +100,7 @@ def ensure_server(home: Path) -> Path:
     except OSError as error:
         raise DatabaseError(
             f"The embedded database cannot use {error.filename or home}: {error.strerror or error}; "
-            "free or unlock it, set ALPHAPULSE_HOME to another directory, or set DB_HOST to a server."
+            "make room or unlock it, set ALPHAPULSE_HOME to another directory, or set DB_HOST to a server."
         ) from error
 
 
@@ -228,17 +228,28 @@ def _binaries(root: Path, account: _Account) -> Path:
     status = (binaries / "postgres").stat()
     copy = root / f"binaries-{status.st_size:x}-{int(status.st_mtime):x}"
     if not copy.exists():
-        scratch = Path(tempfile.mkdtemp(prefix="binaries-", dir=root))
+        for left_over in root.glob("copying-*"):
+            shutil.rmtree(left_over)
+        scratch = Path(tempfile.mkdtemp(prefix="copying-", dir=root))
         # The programs find their libraries by the path from one folder to the other.
-        target = scratch / package.name / "pginstall18"
-        shutil.copytree(package / "pginstall18", target, symlinks=True, copy_function=_link_or_copy)
+        _copy_tree(package / "pginstall18", scratch / package.name / "pginstall18")
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.exists():
-            shutil.copytree(libraries, scratch / libraries.name, copy_function=_link_or_copy)
+            _copy_tree(libraries, scratch / libraries.name)
         for folder in (scratch, scratch / package.name):
             folder.chmod(0o755)
         scratch.rename(copy)
     return copy / package.name / "pginstall18" / "bin"
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    not_to_run = shutil.ignore_patterns("include", "pkgconfig", "*.a")
+    try:
+        shutil.copytree(source, target, symlinks=True, ignore=not_to_run, copy_function=_link_or_copy)
+    except shutil.Error as error:
+        # It lists every file that failed.
+        _, path, reason = error.args[0][0]
+        raise OSError(0, reason.partition(": ")[0], path) from error
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -293,10 +304,20 @@ def _settle(place: _Place) -> bool:
             return False
         if _answers(place.folder.parent, place.socket):
             return True
+        if _is_ready(place) and not (place.socket / f".s.PGSQL.{PORT}").exists():
+            # Its socket was swept away, from /tmp say: nobody can reach it any more.
+            _run(place, "pg_ctl", "-D", str(place.data), "-m", "fast", "-w", "stop")
         time.sleep(0.1)
     raise DatabaseError(
         f"The embedded database in {place.data} neither answers nor ends within {START_TIMEOUT} s; see {place.log}."
     )
+
+
+def _is_ready(place: _Place) -> bool:
+    """Whether the server says of itself that it takes connections."""
+    with contextlib.suppress(OSError):
+        return (place.data / "postmaster.pid").read_text().splitlines()[-1].strip() == "ready"
+    return False
 
 
 def _server_processes(place: _Place) -> list[int]:
@@ -333,16 +354,20 @@ def _run(place: _Place, program: str, *arguments: str) -> None:
         text = output.read().decode(errors="replace")
     if completed.returncode != 0:
         raise DatabaseError(
-            f"The embedded database in {place.data} did not start, {program} said: {_last_words(text, place.log)} "
-            "Free or unlock the directory, set ALPHAPULSE_HOME to another one, or set DB_HOST to a server."
+            f"The embedded database in {place.data} did not start, {program} said: {_telling_line(text, place.log)} "
+            "Make room for it or unlock its directory, set ALPHAPULSE_HOME to another one, or set DB_HOST to a server."
         )
 
 
-def _last_words(output: str, log: Path) -> str:
-    """Return the line of the output, or else of the server's log, that tells most."""
+def _telling_line(output: str, log: Path) -> str:
+    """Return the line of the output, or else of the end of the server's log, that tells most."""
     lines = output.splitlines()
+    logged: list[str] = []
     with contextlib.suppress(OSError):
-        lines = log.read_text(errors="replace").splitlines()[-20:] + lines
-    telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "error:" in line]
-    line = (telling or [line for line in lines if line.strip()] or ["nothing"])[-1].strip()
-    return line if line.endswith(".") else f"{line}."
+        logged = log.read_text(errors="replace").splitlines()[-20:]
+    # In the output the first complaint is the cause; the log begins with those of earlier starts.
+    for candidates in (lines, logged[::-1]):
+        for line in candidates:
+            if any(word in line for word in ("FATAL", "PANIC", "error:")):
+                return f"{line.strip().rstrip('.')}."
+    return f"{lines[-1].strip().rstrip('.') if lines else 'nothing'}."

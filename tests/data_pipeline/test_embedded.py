@@ -90,7 +90,14 @@ def test_stale_files_of_another_process_do_not_stop_a_start(server):
     assert query(socket, "SELECT 1") == [(1,)]
 
 
-def test_half_made_data_directory_is_made_again(tmp_path_factory):
+def test_server_without_its_socket_is_started_again(server):
+    socket = ensure_server(server)
+    (socket / f".s.PGSQL.{embedded.PORT}").unlink()
+    assert ensure_server(server) == socket
+    assert query(socket, "SELECT 1") == [(1,)]
+
+
+def test_half_made_data_directory_is_made_again():
     home = Path(tempfile.mkdtemp(prefix="alphapulse-test-"))
     home.chmod(0o755)
     try:
@@ -121,12 +128,10 @@ def test_unusable_directory_is_one_line(tmp_path):
         ensure_server(tmp_path / "file" / "home")
 
 
-def test_broken_data_directory_is_one_line(monkeypatch):
-    monkeypatch.setattr(embedded, "SERVER_OPTIONS", {"no_such_option": "1"})
-    home = Path(tempfile.mkdtemp(prefix="alphapulse-test-"))
-    home.chmod(0o755)
-    try:
+def test_server_that_cannot_start_is_one_line(server, monkeypatch):
+    stop_server(server, mode="immediate")
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "SERVER_OPTIONS", {"no_such_option": "1"})
         with pytest.raises(DatabaseError, match=r"did not start, pg_ctl said: [^\n]*alphapulse.conf[^\n]*$"):
-            ensure_server(home)
-    finally:
-        shutil.rmtree(home)
+            ensure_server(server)
+    assert query(ensure_server(server), "SELECT 1") == [(1,)]
