@@ -5,7 +5,7 @@ rows, one entry a lane. Each bar is two passes over the lanes, without branches,
 instructions, and a scalar step for the few lanes in which something may be filled:
 
 1. `_watch` finds the lanes where an order may be due or a stop may be hit. It errs on the side of looking closer.
-2. `_trade` runs the orders and stops of one such lane in the order of the definition, and decides to the letter.
+2. `_order` and `_check_stop` run such a lane, in the order of the definition, and decide to the letter.
 3. `_mark` books interest and writes the equity at the close, from which `kernel_moments` takes its sums.
 
 Nothing here depends on the other lanes of a group, on the size of a tile or on the width of a vector, so neither do the

@@ -85,7 +85,7 @@ def initial_states(
         STOP_COST: cost + values["stop_slippage"],
         BAND: band,
         # The watch multiplies where the definition divides; what rounding could hide is looked at closely.
-        WATCH_BAND: band * (1.0 - 1e-9) - 1e-15,
+        WATCH_BAND: band * (1.0 - 1e-9) - 1e-13,
         LEVERAGE: values["max_leverage"],
         INTEREST: values["cash_rate"] / periods,
         BORROW: values["short_borrow_rate"] / periods,
