@@ -6,13 +6,15 @@ from alphapulse.strategies.base import Bars
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 DAY = 86_400 * 10**9
+FEWEST_EARLY = 30
 
 
 def spread_cuts(n_bars: int, lookback: int, n_cuts: int, rng: np.random.Generator) -> list[int]:
     """Return cuts (numbers of bars that stay), a third of them inside the warm-up, rising."""
-    warm_up = min(lookback + 1, n_bars - 1)
+    # A strategy that does not tell its lookback has a warm-up all the same.
+    warm_up = min(max(lookback + 1, FEWEST_EARLY), n_bars - 1)
     n_early = max(1, n_cuts // 3)
-    early = {1, min(2, n_bars - 1), warm_up, max(1, warm_up - 1)}
+    early = {1, min(2, n_bars - 1), min(max(lookback, 1), n_bars - 1), warm_up}
     early |= set(rng.integers(1, warm_up + 1, max(0, n_early - len(early))).tolist())
     late = {n_bars - 1, *rng.integers(warm_up, n_bars, max(0, n_cuts - len(early) - 1)).tolist()}
     return sorted(early | late)
@@ -28,6 +30,16 @@ def calendar_cuts(bars: Bars, rng: np.random.Generator, n_each: int = 3) -> list
         turns = np.flatnonzero(np.diff(unit)) + 1
         if 0 < len(turns) < len(bars) - 1:
             cuts |= set(rng.choice(turns, min(n_each, len(turns)), replace=False).tolist())
+    return sorted(cuts)
+
+
+def hole_cuts(bars: Bars, rng: np.random.Generator, n_each: int = 4) -> list[int]:
+    """Return cuts right after bars on which a series is unknown, where filling backwards would show."""
+    cuts: set[int] = set()
+    for column in (bars.volume, bars.volatility, *bars.others.values()):
+        holes = np.flatnonzero(np.isnan(column[:-1])) + 1
+        if 0 < len(holes) < len(bars) - 1:
+            cuts |= {int(holes[-1]), *rng.choice(holes, min(n_each, len(holes)), replace=False).tolist()}
     return sorted(cuts)
 
 

@@ -19,7 +19,7 @@ from alphapulse.strategies.cache import IndicatorCache
 from alphapulse.strategies.columns import checked_target, describe, timestamp_text
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.typing import BoolArray1D
-from alphapulse.validation.cuts import calendar_cuts, spread_cuts, telling_cuts
+from alphapulse.validation.cuts import calendar_cuts, hole_cuts, spread_cuts, telling_cuts
 from alphapulse.validation.futures import FUTURES, foreign, sealed
 
 TARGET = "target"
@@ -30,6 +30,8 @@ BRIEF = ("removed", "collapsing", "soaring")
 # Decisions alone, at many cuts: finds what peeks at one bar in a hundred.
 GLANCES = ("collapsing", "soaring")
 N_GLANCES = 200
+# How far the first offending bar is searched for, cut by cut [bars].
+MOST_STEPS = 2_000
 # Numpy may add the same numbers in another order in an array of another length.
 ROUNDING = 1e-12
 
@@ -62,7 +64,7 @@ def check_lookahead(
     ----------
     definition : StrategyDefinition
     bars : Bars
-        Of more than 10,000 bars the first and the last 5,000 are used, unless `strict`.
+        Of more than 10,000 bars the first and the last 5,000 get most of the cuts, unless `strict`.
     values : mapping or sequence of mappings
         Parameters to check, see `gate_points`; the first gets all cuts, the others fewer. Points that the
         strategy refuses are skipped.
@@ -142,6 +144,7 @@ def _check(
     seed: int,
     strict: bool,
 ) -> None:
+    usable: Mapping[str, Any] | None = None
     for part in _stretches(bars, _lookback(definition, points), strict):
         gate = _Gate(definition, part, n_cuts, seed)
         failures = []
@@ -154,6 +157,7 @@ def _check(
             except Exception as error:
                 failures.append(error)
                 continue
+            usable = point if usable is None else usable
             gate.check_repeats(point, reference)
             gate.check_inputs()
             gate.check_point(point, reference, first=place == 0, strict=strict)
@@ -161,6 +165,9 @@ def _check(
             raise StrategyError(f"{definition.name} fails on these bars: {describe(failures[0])}") from failures[0]
         gate.check_block(points)
         gate.check_inputs()
+    if usable is not None and len(part) < len(bars):
+        whole = _Gate(definition, sealed(bars), n_cuts, seed)
+        whole.check_point(usable, whole.series(usable, whole.bars), first=False, strict=False)
 
 
 def _lookback(definition: StrategyDefinition, points: Iterable[Mapping[str, Any]]) -> int:
@@ -246,17 +253,17 @@ class _Gate:
         cuts = spread_cuts(n_bars, lookback, self.n_cuts if thorough else max(4, self.n_cuts // 3), rng)
         plan = [(cut, future) for cut in cuts for future in (FUTURES if thorough else BRIEF)]
         if first:
-            turns = {
-                *calendar_cuts(self.bars, rng),
-                *telling_cuts(self.bars, reference[TARGET].reshape(n_bars, -1)[:, 0]),
-            }
+            target = reference[TARGET].reshape(n_bars, -1)[:, 0]
+            turns = {*calendar_cuts(self.bars, rng), *hole_cuts(self.bars, rng), *telling_cuts(self.bars, target)}
             plan += [(cut, future) for cut in sorted(turns - set(cuts)) for future in BRIEF]
-        self._raise_earliest(self._movements(point, reference, plan, lookback, rng))
+        self._raise_earliest(
+            point, reference, min(self._movements(point, reference, plan, lookback, rng), default=None)
+        )
         if first:
             decided = {TARGET: reference[TARGET]}
             chosen = range(1, n_bars) if strict else rng.integers(1, n_bars, N_GLANCES).tolist()
             plan = [(cut, future) for cut in chosen for future in (GLANCES if strict else (GLANCES[cut % 2],))]
-            self._raise_earliest(itertools.islice(self._movements(point, decided, plan, lookback, rng), 1))
+            self._raise_earliest(point, decided, next(iter(self._movements(point, decided, plan, lookback, rng)), None))
 
     def check_block(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Raise if the batch path of a sweep decides anything else than `target` does."""
@@ -292,7 +299,7 @@ class _Gate:
         for cut, future in plan:
             other = FUTURES[future](self.bars, cut, rng)
             try:
-                answer = self.series(point, other, target_only=len(reference) == 1)
+                answer = self.series(point, other, target_only=list(reference) == [TARGET])
             except Exception as error:
                 # Too few bars for any answer is no peek.
                 if len(other) <= max(lookback + 1, SHORT):
@@ -310,10 +317,14 @@ class _Gate:
                 if moved.any():
                     yield Movement(int(np.argmax(moved)), order, name, cut, future)
 
-    def _raise_earliest(self, movements: Iterable[Movement]) -> None:
-        found = min(movements, default=None)
+    def _raise_earliest(self, point: Mapping[str, Any], reference: Series, found: Movement | None) -> None:
         if found is None:
             return
+        # It may have moved at an earlier bar too, between the cuts.
+        rng = np.random.default_rng(self.seed)
+        plan = [(cut, found.future) for cut in range(1, min(found.bar, MOST_STEPS) + 1)]
+        named = {found.name: reference[found.name]}
+        found = min([found, *itertools.islice(self._movements(point, named, plan, SHORT, rng), 1)])
         where = timestamp_text(self.bars, found.bar)
         last = timestamp_text(self.bars, found.cut - 1)
         change = "removed" if found.future == "removed" else f"replaced ({found.future})"

@@ -282,3 +282,22 @@ def forces_writes(bars):
     close.flags.writeable = True
     close[-1] = 1.0
     return np.ones(len(close))
+
+
+def fills_backwards(bars):
+    """Sees the future of a hole in the data only."""
+    known = pd.Series(bars.volatility).bfill().to_numpy()
+    return np.where(known > 25, 0.0, 1.0)
+
+
+def once_a_month(bars):
+    """Knows tomorrow on every twentieth bar."""
+    target = np.where(bars.close > mean(bars.close, 100), 1.0, 0.0)
+    ahead = np.append(bars.close[1:] < bars.close[:-1], False)
+    rare = np.arange(len(bars)) % 20 == 7
+    target[rare & ahead] = 0.0
+    return target
+
+
+def in_long_histories(close):
+    return close / close.max() if len(close) > 1_200 else np.ones(len(close))
