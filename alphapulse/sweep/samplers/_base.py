@@ -132,6 +132,11 @@ class HistorySampler(Sampler):
         """Return the parameters of a generation from what was absorbed; changes nothing."""
 
 
+def given(option: int | None, own: int) -> int:
+    """Return the option, or the sampler's own where it is None."""
+    return own if option is None else option
+
+
 def require_numeric(name: str, space: SearchSpace) -> None:
     """Refuse a space with a categorical dimension.
 

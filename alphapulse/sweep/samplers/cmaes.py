@@ -7,7 +7,7 @@ import numpy as np
 
 from alphapulse.compiling import jit
 from alphapulse.numerics import exp, log, normal_quantile
-from alphapulse.sweep.samplers._base import LAG, HistorySampler, require_numeric, require_single_objective
+from alphapulse.sweep.samplers._base import LAG, HistorySampler, given, require_numeric, require_single_objective
 from alphapulse.sweep.space import SearchSpace
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
@@ -53,7 +53,7 @@ class CmaEsSampler(HistorySampler):
     ) -> None:
         require_numeric(self.name, space)
         require_single_objective(self.name, directions)
-        size = generation_size or population_size or default_population_size(len(space))
+        size = given(generation_size, given(population_size, default_population_size(len(space))))
         super().__init__(space, seed=seed, directions=directions, generation_size=size)
         p = len(space)
         self._margin = np.array([0.2 / n if n else 0.0 for n in self.encoding.size])

@@ -7,7 +7,7 @@ import numpy as np
 
 from alphapulse.compiling import jit
 from alphapulse.errors import ConfigError
-from alphapulse.sweep.samplers._base import Sampler
+from alphapulse.sweep.samplers._base import Sampler, given
 from alphapulse.sweep.samplers._encoding import CONTINUOUS
 from alphapulse.sweep.space import SearchSpace
 from alphapulse.typing import Float64Array2D
@@ -33,7 +33,7 @@ class GridSampler(Sampler):
     def __init__(
         self, space: SearchSpace, *, seed: int, directions: Sequence[str], generation_size: int | None = None
     ) -> None:
-        super().__init__(space, seed=seed, directions=directions, generation_size=generation_size or 4096)
+        super().__init__(space, seed=seed, directions=directions, generation_size=given(generation_size, 4096))
         for d, kind in zip(space.dimensions, self.encoding.kind, strict=True):
             if kind == CONTINUOUS:
                 raise ConfigError(

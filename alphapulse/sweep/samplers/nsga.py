@@ -8,7 +8,7 @@ import numpy as np
 
 from alphapulse.compiling import jit
 from alphapulse.errors import ConfigError
-from alphapulse.sweep.samplers._base import HistorySampler
+from alphapulse.sweep.samplers._base import HistorySampler, given
 from alphapulse.sweep.samplers._pareto import crowding_distance, non_domination_rank
 from alphapulse.sweep.space import SearchSpace
 from alphapulse.typing import Float64Array2D, Int64Array1D
@@ -45,11 +45,11 @@ class NSGAIISampler(HistorySampler):
         generation_size: int | None = None,
         population_size: int | None = None,
     ) -> None:
-        self.population_size = population_size or 50
+        self.population_size = given(population_size, 50)
         if self.population_size < 2:
             raise ConfigError(f"`search.population_size >= 2` must hold, but got {population_size}.")
         super().__init__(
-            space, seed=seed, directions=directions, generation_size=generation_size or self.population_size
+            space, seed=seed, directions=directions, generation_size=given(generation_size, self.population_size)
         )
         self._parameters = np.empty((0, len(space)))
         self._losses = np.empty((0, self.n_objectives))

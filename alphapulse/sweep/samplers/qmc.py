@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from alphapulse.errors import ConfigError
-from alphapulse.sweep.samplers._base import Sampler
+from alphapulse.sweep.samplers._base import Sampler, given
 from alphapulse.sweep.space import SearchSpace
 from alphapulse.typing import Float64Array2D
 
@@ -27,7 +27,7 @@ class QMCSampler(Sampler):
     def __init__(
         self, space: SearchSpace, *, seed: int, directions: Sequence[str], generation_size: int | None = None
     ) -> None:
-        super().__init__(space, seed=seed, directions=directions, generation_size=generation_size or 4096)
+        super().__init__(space, seed=seed, directions=directions, generation_size=given(generation_size, 4096))
         # Half a second to import, which only this sampler should pay.
         from scipy.stats import qmc
 

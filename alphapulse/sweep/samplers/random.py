@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from alphapulse.sweep.samplers._base import Sampler
+from alphapulse.sweep.samplers._base import Sampler, given
 from alphapulse.sweep.space import SearchSpace
 from alphapulse.typing import Float64Array2D
 
@@ -16,7 +16,7 @@ class RandomSampler(Sampler):
     def __init__(
         self, space: SearchSpace, *, seed: int, directions: Sequence[str], generation_size: int | None = None
     ) -> None:
-        super().__init__(space, seed=seed, directions=directions, generation_size=generation_size or 4096)
+        super().__init__(space, seed=seed, directions=directions, generation_size=given(generation_size, 4096))
 
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (generation_size, p) of a generation."""

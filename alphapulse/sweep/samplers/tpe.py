@@ -7,11 +7,11 @@ import numpy as np
 
 from alphapulse.compiling import jit
 from alphapulse.numerics import exp, log, normal_cdf, normal_quantile
-from alphapulse.sweep.samplers._base import HistorySampler
+from alphapulse.sweep.samplers._base import HistorySampler, given
 from alphapulse.sweep.samplers._encoding import CATEGORICAL, STEPPED, Encoding
 from alphapulse.sweep.samplers._pareto import crowding_distance, non_domination_rank
 from alphapulse.sweep.space import SearchSpace
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
 
 N_BELOW = 25
 """Most trials that count as good, as Optuna's `default_gamma`."""
@@ -25,14 +25,15 @@ N_KEPT = 512
 TABLE_SIZE = 64
 """Stepped dimensions up to this size have the exact mass of each value in each kernel."""
 
-FINE_SHARE_PERCENT = 25
-"""Of the proposals of a generation, those drawn from kernels as narrow as the good trials lie together.
+N_BEFORE_REFINING = 500
+REFINING_SHARE = 4
+"""After so many trials one proposal in four refines: its kernels have a width from a ladder of widths.
 
-Optuna's magic clip keeps kernels wider than 1/27 of the range. It refines in the many fits that a generation does
-without; these proposals (its `consider_magic_clip=False`) make up for them.
+Optuna's magic clip keeps kernels wider than 1/27 of the range, and its precision comes from many fits; with one fit
+a generation the ladder, from that width down to a thousandth, takes their place.
 """
 
-FINEST_BANDWIDTH = 1e-3
+WIDEST_RUNG, NARROWEST_RUNG = 0.03, 0.001
 
 TINY = 1e-300
 
@@ -73,9 +74,9 @@ class TPESampler(HistorySampler):
         n_ei_candidates: int | None = None,
         multivariate: bool | None = None,
     ) -> None:
-        super().__init__(space, seed=seed, directions=directions, generation_size=generation_size or 32)
-        self.n_startup_trials = n_startup_trials or 10
-        self.n_ei_candidates = n_ei_candidates or 24
+        super().__init__(space, seed=seed, directions=directions, generation_size=given(generation_size, 32))
+        self.n_startup_trials = given(n_startup_trials, 10)
+        self.n_ei_candidates = given(n_ei_candidates, 24)
         self.multivariate = self.n_objectives == 1 if multivariate is None else multivariate
         p = len(space)
         self._n_seen = 0
@@ -106,25 +107,33 @@ class TPESampler(HistorySampler):
         if self._n_seen < self.n_startup_trials:
             return self.encoding.decode(self.uniforms(generation, m, p))
         n_below = min(-(-self._n_seen // 10), self._n_elite)
-        below = self._elite.take(np.sort(np.arange(min(n_below, len(self._elite.number)))))
+        below = self._elite.take(np.arange(min(n_below, len(self._elite.number))))
         above = _Rows.join(self._others, self._elite.take(np.arange(len(below.number), len(self._elite.number))))
         below = below.take(np.argsort(below.number, kind="stable"))
         above = above.take(np.argsort(above.number, kind="stable"))
         weights_below = _weights(len(below.number)) if self.n_objectives == 1 else np.ones(len(below.number))
         weights_above = _weights(len(above.number))
         groups = [np.arange(p)] if self.multivariate else [np.array([j]) for j in range(p)]
-        n_fine = m * FINE_SHARE_PERCENT // 100
+        n_refining = m // REFINING_SHARE if self._n_seen >= N_BEFORE_REFINING else 0
+        n_plain = m - n_refining
+        rungs = [(slice(0, n_plain), 0.0)]
+        rungs += [(slice(n_plain + i, n_plain + i + 1), _rung(i, n_refining)) for i in range(n_refining)]
         unit = np.empty((m, p))
         for group in groups:
             draws = self.uniforms(generation, m, self.n_ei_candidates, 1 + len(group), stream=2 + int(group[0]))
             layout = _Layout.of(self.encoding, group)
-            good = np.ascontiguousarray(below.unit[:, group]), weights_below
-            bad = np.ascontiguousarray(above.unit[:, group]), weights_above
-            for part, least in ((slice(0, m - n_fine), 0.0), (slice(m - n_fine, m), FINEST_BANDWIDTH)):
-                unit[part, group[0] : group[-1] + 1] = _best_candidates(
-                    *good, *bad, layout.kind, layout.size, layout.edges, layout.offsets, draws[part], least
-                )
+            shape = layout.kind, layout.size, layout.edges, layout.offsets
+            bad = _fit(np.ascontiguousarray(above.unit[:, group]), weights_above, *shape, np.zeros(len(group)))
+            for part, width in rungs:
+                widths = np.maximum(width, layout.narrowest) if width else np.zeros(len(group))
+                good = _fit(np.ascontiguousarray(below.unit[:, group]), weights_below, *shape, widths)
+                unit[part, group[0] : group[-1] + 1] = _best_candidates(good, bad, *shape, draws[part])
         return self.encoding.decode(unit)
+
+
+def _rung(i: int, n: int) -> float:
+    """Return the width of kernel i of n of the ladder, evenly spaced in the logarithm."""
+    return exp(log(WIDEST_RUNG) + (log(NARROWEST_RUNG) - log(WIDEST_RUNG)) * i / max(n - 1, 1))
 
 
 class _Rows:
@@ -152,15 +161,24 @@ class _Layout:
     """Where the exact masses of a group of dimensions lie.
 
     kind (q,) and size (q,) as in `Encoding`, size 0 where the density is used; edges (cells + q,) of the tabled
-    cells in the unit interval, offsets (q,) of the first of each dimension, among edges.
+    cells in the unit interval, offsets (q,) of the first of each dimension, among edges; narrowest (q,), half a cell:
+    below it a kernel would only propose its own centre again.
     """
 
-    def __init__(self, kind: np.ndarray, size: Int64Array1D, edges: Float64Array1D, offsets: Int64Array1D) -> None:
-        self.kind, self.size, self.edges, self.offsets = kind, size, edges, offsets
+    def __init__(
+        self,
+        kind: Int8Array1D,
+        size: Int64Array1D,
+        edges: Float64Array1D,
+        offsets: Int64Array1D,
+        narrowest: Float64Array1D,
+    ) -> None:
+        self.kind, self.size, self.edges, self.offsets, self.narrowest = kind, size, edges, offsets, narrowest
 
     @classmethod
     def of(cls, encoding: Encoding, group: Int64Array1D) -> "_Layout":
         size = encoding.size[group].copy()
+        narrowest = np.array([min(0.5 / n, 1.0) if n else 0.0 for n in size])
         edges: list[Float64Array1D] = []
         offsets = np.zeros(len(group), np.int64)
         for i, j in enumerate(group):
@@ -174,7 +192,7 @@ class _Layout:
             if encoding.logarithmic[j]:
                 at = np.array([log(float(x)) for x in at])
             edges.append((at - encoding.start[j]) / encoding.width[j])
-        return cls(encoding.kind[group], size, np.concatenate(edges), offsets)
+        return cls(encoding.kind[group], size, np.concatenate(edges), offsets, narrowest)
 
 
 def _order(losses: Float64Array2D) -> Int64Array1D:
@@ -194,15 +212,16 @@ def _weights(n: int) -> Float64Array1D:
 
 
 @jit
-def _bandwidths(unit: Any, least: Any) -> Any:
-    """Return sigma (n + 1, q): the farther neighbour's distance, within [least, 1]; the prior's is 1.
+def _bandwidths(unit: Any, widths: Any) -> Any:
+    """Return sigma (n + 1, q): the farther neighbour's distance; the prior's is 1.
 
-    A `least` of 0 is the magic clip, 1 / min(100, n + 2).
+    Within [1 / min(100, n + 2), 1], the magic clip, where widths (q,) is 0, else within [width, 3 width].
     """
     n, q = unit.shape
     sigma = np.ones((n + 1, q))
-    smallest = least if least > 0.0 else 1.0 / min(100.0, n + 2.0)
     for j in range(q):
+        least = widths[j] if widths[j] > 0.0 else 1.0 / min(100.0, n + 2.0)
+        most = min(3.0 * widths[j], 1.0) if widths[j] > 0.0 else 1.0
         order = np.argsort(unit[:, j], kind="mergesort")
         for i in range(n):
             x = unit[order[i], j]
@@ -212,19 +231,19 @@ def _bandwidths(unit: Any, least: Any) -> Any:
             if n >= 2:
                 left = right if i == 0 else left
                 right = left if i == n - 1 else right
-            sigma[order[i], j] = min(max(max(left, right), smallest), 1.0)
+            sigma[order[i], j] = min(max(left, right, least), most)
     return sigma
 
 
 @jit
-def _fit(unit: Any, weights: Any, kind: Any, size: Any, edges: Any, offsets: Any, least: Any) -> Any:
+def _fit(unit: Any, weights: Any, kind: Any, size: Any, edges: Any, offsets: Any, widths: Any) -> Any:
     """Return the mixture over n trials and the prior.
 
     Centres (n+1, q), sigma of the draws, inverse sigma of the density, log weight with the normalisation (n+1,),
-    log masses of the tabled cells (n+1, n_edges), probability of each kernel (n+1,).
+    log masses of the tabled cells (n_edges, n+1), probability of each kernel (n+1,).
     """
     n, q = unit.shape
-    sigma = _bandwidths(unit, least)
+    sigma = _bandwidths(unit, widths)
     centre = np.full((n + 1, q), 0.5)
     centre[:n] = unit
     inverse = np.zeros((n + 1, q))
@@ -258,7 +277,8 @@ def _fit(unit: Any, weights: Any, kind: Any, size: Any, edges: Any, offsets: Any
             else:
                 inverse[k, j] = 1.0 / s
                 constant[k] -= log(s * whole)
-    return centre, sigma, inverse, constant, table, probability
+    # A column a cell: the kernels of one cell lie side by side.
+    return centre, sigma, inverse, constant, np.ascontiguousarray(table.T), probability
 
 
 @jit
@@ -288,19 +308,12 @@ def _log_density(
 
 
 @jit
-def _best_candidates(
-    below: Any, weights_below: Any, above: Any, weights_above: Any, kind: Any, size: Any, edges: Any, offsets: Any,
-    draws: Any, least: Any,
-) -> Any:  # fmt: skip
+def _best_candidates(good: Any, bad: Any, kind: Any, size: Any, edges: Any, offsets: Any, draws: Any) -> Any:
     """Return the proposals (m, q) in the unit cube: of each row of draws (m, n_candidates, 1+q) the best ratio."""
     m, n_candidates, _ = draws.shape
     q = kind.size
-    centre, sigma, inverse, constant, table, probability = _fit(below, weights_below, kind, size, edges, offsets, least)
-    other_centre, _, other_inverse, other_constant, other_table, _ = _fit(
-        above, weights_above, kind, size, edges, offsets, 0.0
-    )
-    # A column a cell: the kernels of one cell lie side by side.
-    table, other_table = np.ascontiguousarray(table.T), np.ascontiguousarray(other_table.T)
+    centre, sigma, inverse, constant, table, probability = good
+    other_centre, _, other_inverse, other_constant, other_table, _ = bad
     n = centre.shape[0]
     scratch = np.empty(max(n, other_centre.shape[0]))
     low, span = np.empty((n, q)), np.empty((n, q))
