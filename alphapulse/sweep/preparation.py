@@ -20,6 +20,7 @@ from alphapulse.data_pipeline.quality import data_warnings
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 from alphapulse.sweep.experiment import STRATEGY, Experiment
+from alphapulse.sweep.models import Study
 from alphapulse.sweep.space import Dimension, SearchSpace
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.typing import Float64Array1D
@@ -53,23 +54,14 @@ class Preparation:
     gate: str
 
 
-def prepare(config: SweepConfig, database: Database) -> Preparation:
-    """Load what a study needs, and let the look-ahead gate see its strategy.
+def load(config: SweepConfig, database: Database) -> Preparation:
+    """Load what a study needs; the look-ahead gate has not run yet.
 
     Raises
     ------
-    StrategyError, DataError, LookAheadError
-        If the strategy cannot be used, there are no bars, or the strategy sees the future.
+    StrategyError, DataError
+        If the strategy cannot be used or there are no bars.
     """
-    loaded = load(config, database)
-    experiment, bars = loaded.experiment, loaded.market.bars
-    swept = swept_values(config.space)
-    gate = run_gate(experiment.definition, bars, experiment.strategy, swept, config.validation)
-    return replace(loaded, gate=gate)
-
-
-def load(config: SweepConfig, database: Database) -> Preparation:
-    """Load what a study needs without the look-ahead gate, which is "off" in what is returned."""
     definition, fixed = define_strategy(config.strategy)
     lookback = definition.longest_lookback(fixed, swept_values(config.space))
     history = load_history(database, config.data, lookback)
@@ -87,6 +79,20 @@ def load(config: SweepConfig, database: Database) -> Preparation:
     )
     warnings = warn(market.bars if holdout is None else holdout.bars, config.engine, config.space)
     return Preparation(experiment, market, holdout, (*warnings, *history.volatility_warnings()), "off")
+
+
+def pass_gate(loaded: Preparation, config: SweepConfig) -> Preparation:
+    """Let the look-ahead gate see the strategy of a study.
+
+    Raises
+    ------
+    LookAheadError
+        If the strategy sees the future.
+    """
+    experiment, bars = loaded.experiment, loaded.market.bars
+    swept = swept_values(config.space)
+    gate = run_gate(experiment.definition, bars, experiment.strategy, swept, config.validation)
+    return replace(loaded, gate=gate)
 
 
 def compile_for(preparation: Preparation) -> None:
@@ -173,3 +179,23 @@ def package_versions() -> dict[str, str]:
 def code_version(definition: StrategyDefinition) -> str:
     """Return the hash of this package's source and the hash of the strategy's."""
     return f"{source_hash()}:{definition.source_hash}"
+
+
+def changes_since(study: Study, preparation: Preparation) -> list[str]:
+    """Return what is not as it was when the study began, one text each."""
+    changes = []
+    code, _, strategy = study.code_version.partition(":")
+    code_now, _, strategy_now = code_version(preparation.experiment.definition).partition(":")
+    if code != code_now:
+        changes.append(f"alphapulse's code ({code[:12]} to {code_now[:12]})")
+    if strategy != strategy_now:
+        target = preparation.experiment.definition.target
+        changes.append(f"the source of {target} ({strategy[:12]} to {strategy_now[:12]})")
+    if study.fingerprint != preparation.market.fingerprint:
+        changes.append(f"the data ({study.fingerprint[:12]} to {preparation.market.fingerprint[:12]})")
+    packages = package_versions()
+    for name in sorted(study.packages.keys() | packages.keys()):
+        before, now = study.packages.get(name, "none"), packages.get(name, "none")
+        if before != now:
+            changes.append(f"{name} {before} to {now}")
+    return changes

@@ -15,7 +15,7 @@ from alphapulse.config.schema import ReplayConfig, SweepConfig
 from alphapulse.data_pipeline.database import open_database
 from alphapulse.errors import StudyError
 from alphapulse.sweep.models import Study, TrialRecord
-from alphapulse.sweep.preparation import Preparation, code_version, load, package_versions
+from alphapulse.sweep.preparation import changes_since, load
 from alphapulse.sweep.store import Store
 from alphapulse.sweep.summary import format_parameter, print_json, stdout_console
 from alphapulse.sweep.worker import evaluate_batch
@@ -59,26 +59,6 @@ def same_bits(before: float, now: float) -> bool:
     if math.isnan(before) or math.isnan(now):
         return math.isnan(before) and math.isnan(now)
     return struct.pack("<d", before) == struct.pack("<d", now)
-
-
-def changes_since(study: Study, preparation: Preparation) -> list[str]:
-    """Return what is not as it was when the study began, one text each."""
-    changes = []
-    code, _, strategy = study.code_version.partition(":")
-    code_now, _, strategy_now = code_version(preparation.experiment.definition).partition(":")
-    if code != code_now:
-        changes.append(f"alphapulse's code ({code[:12]} to {code_now[:12]})")
-    if strategy != strategy_now:
-        target = preparation.experiment.definition.target
-        changes.append(f"the source of {target} ({strategy[:12]} to {strategy_now[:12]})")
-    if study.fingerprint != preparation.market.fingerprint:
-        changes.append(f"the data ({study.fingerprint[:12]} to {preparation.market.fingerprint[:12]})")
-    packages = package_versions()
-    for name in sorted(study.packages.keys() | packages.keys()):
-        before, now = study.packages.get(name, "none"), packages.get(name, "none")
-        if before != now:
-            changes.append(f"{name} {before} to {now}")
-    return changes
 
 
 def _print(

@@ -17,7 +17,7 @@ from alphapulse.config.assembly import disassemble
 from alphapulse.config.command import run_directory
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.database import Database, open_database
-from alphapulse.errors import AlphaPulseError
+from alphapulse.errors import AlphaPulseError, StudyError
 from alphapulse.sweep.closing import all_trials, benchmark_metrics, weigh
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.duplicates import Duplicates
@@ -25,7 +25,15 @@ from alphapulse.sweep.generations import Generations
 from alphapulse.sweep.interruption import Interruption
 from alphapulse.sweep.models import Generation, Study
 from alphapulse.sweep.optuna_mirror import mirror
-from alphapulse.sweep.preparation import Preparation, code_version, compile_for, package_versions, prepare
+from alphapulse.sweep.preparation import (
+    Preparation,
+    changes_since,
+    code_version,
+    compile_for,
+    load,
+    package_versions,
+    pass_gate,
+)
 from alphapulse.sweep.progress import SweepProgress
 from alphapulse.sweep.search import Sampler, make_sampler
 from alphapulse.sweep.store import Store
@@ -64,22 +72,26 @@ def run_sweep(config: SweepConfig) -> None:
         Whatever a user can cause, in one line.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    cluster = Cluster(config.cluster.address, config.cluster.num_cpus, dashboard=config.cluster.dashboard)
-    try:
-        summary = run_study(cluster, config, console, run_directory())
-    finally:
-        cluster.close()
+    workers = config.cluster
+    summary = run_study(
+        lambda: Cluster(workers.address, workers.num_cpus, dashboard=workers.dashboard),
+        config,
+        console,
+        run_directory(),
+    )
     print_summary(summary, config.output)
     if summary.status == "INTERRUPTED":
         raise KeyboardInterrupt
 
 
-def run_study(cluster: Cluster, config: SweepConfig, console: Console, directory: Path) -> StudySummary:
-    """Run a study on `cluster`, which may still be starting, and leave its files in `directory`.
+def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Console, directory: Path) -> StudySummary:
+    """Run a study and leave its files in `directory`.
 
     Parameters
     ----------
-    cluster : Cluster
+    start : callable
+        Begins to start a cluster and returns it; called when nothing that a user may have got wrong is left
+        to find out quickly, and not at all if no trial is missing.
     config : SweepConfig
         With a name in `study`.
     console : Console
@@ -94,60 +106,101 @@ def run_study(cluster: Cluster, config: SweepConfig, console: Console, directory
     clock = Clock()
     with clock.phase("load"):
         database = open_database(config.db)
-        preparation = prepare(config, database)
         store = Store(database)
+        make_study_sampler(config)
+        loaded = load(config, database)
+    opening = _Opening(store, config, loaded)
     if not config.quiet:
-        for line in preparation.warnings:
+        for line in loaded.warnings:
             console.print(f"warning: {line}")
-    with clock.phase("compile"):
-        compile_for(preparation)
-    with clock.phase("ray"):
-        cluster.wait_until_started()
-    study, sampler = _open(store, config, preparation)
-    run = _Run(config, database, store, study, preparation, console, directory, clock)
+    cluster: Cluster | None = None
     try:
-        interrupted = study.n_done < config.n_trials and run.search(cluster, sampler)
-        cluster.close_early()
+        # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
+        if opening.exists:
+            opening.open()
+        if opening.study is None or opening.study.n_done < config.n_trials:
+            cluster = start()
+        with clock.phase("gate"):
+            preparation = pass_gate(loaded, config)
+        with clock.phase("compile"):
+            compile_for(preparation)
+        if cluster is not None:
+            with clock.phase("ray"):
+                cluster.wait_until_started()
+        study, sampler = opening.study or opening.open(), opening.sampler
+        assert sampler is not None
+        run = _Run(config, database, store, study, preparation, console, directory, clock)
+        interrupted = cluster is not None and run.search(cluster, sampler)
+        if cluster is not None:
+            cluster.close_early()
         summary = run.conclude(interrupted)
         store.finish(study, "INTERRUPTED" if interrupted else "COMPLETE")
     except BaseException:
-        with suppress(AlphaPulseError):
-            store.finish(study, "INTERRUPTED")
+        opening.abandon()
         raise
+    finally:
+        if cluster is not None:
+            cluster.close()
     return summary
 
 
-def _open(store: Store, config: SweepConfig, preparation: Preparation) -> tuple[Study, Sampler]:
-    """Return the study, new or continued, and its sampler; a continued one keeps what "auto" chose for it."""
-    name = config.search.sampler
-
-    def make(name: str) -> Sampler:
-        return make_sampler(
-            name,
-            config.space,
-            seed=config.seed,
-            n_objectives=len(config.objective),
-            directions=config.directions,
-            n_trials=config.n_trials,
-            options=config.search.options,
-        )
-
-    sampler = make(name)
-    assert config.study is not None
-    study = store.open_study(
-        config.study,
-        config=disassemble(config) | {"sampler": sampler.name},
+def make_study_sampler(config: SweepConfig, name: str | None = None) -> Sampler:
+    """Return the sampler of a study, under another name than the configuration's where one is given."""
+    return make_sampler(
+        name or config.search.sampler,
+        config.space,
         seed=config.seed,
-        fingerprint=preparation.market.fingerprint,
-        code_version=code_version(preparation.experiment.definition),
-        packages=package_versions(),
-        space=config.space,
-        objectives=config.objective,
+        n_objectives=len(config.objective),
         directions=config.directions,
         n_trials=config.n_trials,
+        options=config.search.options,
     )
-    chosen = study.config.get("sampler", sampler.name)
-    return study, sampler if chosen == sampler.name else make(chosen)
+
+
+class _Opening:
+    """The study between its name and its first trial."""
+
+    def __init__(self, store: Store, config: SweepConfig, loaded: Preparation) -> None:
+        self.study: Study | None = None
+        self.sampler: Sampler | None = None
+        self._store, self._config, self._loaded = store, config, loaded
+
+    @property
+    def exists(self) -> bool:
+        """Whether the study is stored already."""
+        assert self._config.study is not None
+        try:
+            self._store.find_study(self._config.study)
+        except StudyError:
+            return False
+        return True
+
+    def open(self) -> Study:
+        """Make or continue the study; a continued one keeps the sampler that "auto" chose for it."""
+        config, experiment = self._config, self._loaded.experiment
+        sampler = make_study_sampler(config)
+        assert config.study is not None
+        self.study = self._store.open_study(
+            config.study,
+            config=disassemble(config) | {"sampler": sampler.name},
+            seed=config.seed,
+            fingerprint=self._loaded.market.fingerprint,
+            code_version=code_version(experiment.definition),
+            packages=package_versions(),
+            space=config.space,
+            objectives=config.objective,
+            directions=config.directions,
+            n_trials=config.n_trials,
+        )
+        chosen = self.study.config.get("sampler", sampler.name)
+        self.sampler = sampler if chosen == sampler.name else make_study_sampler(config, chosen)
+        return self.study
+
+    def abandon(self) -> None:
+        """Let other drivers in after an error, with what is stored."""
+        if self.study is not None:
+            with suppress(AlphaPulseError, KeyError):
+                self._store.finish(self.study, "INTERRUPTED")
 
 
 @dataclass
@@ -214,6 +267,8 @@ class _Run:
             self.console.print(sampler.reason)
         if self.study.n_done:
             self.console.print(f"continuing study {self.study.name} after {self.study.n_done:,} trials")
+            for change in changes_since(self.study, self.preparation):
+                self.console.print(f"warning: changed since the study began: {change}; later trials may differ.")
         if cluster.dashboard:
             self.console.print(
                 f"Ray dashboard: http://{cluster.dashboard} (if it asks for a token: `ray get-auth-token` prints it)"

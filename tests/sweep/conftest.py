@@ -92,11 +92,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database) -> 
     monkeypatch.setattr(runner, "draw_tear_sheet", lambda *arguments: None)
 
     def run_study(config: SweepConfig, workers: Any = None) -> Any:
-        cluster = Cluster() if workers is None else workers
-        try:
-            return runner.run_study(cluster, config, Console(file=io.StringIO()), tmp_path)
-        finally:
-            cluster.close()
+        return runner.run_study(lambda: workers or Cluster(), config, Console(file=io.StringIO()), tmp_path)
 
     return run_study
 
