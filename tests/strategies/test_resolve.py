@@ -17,6 +17,8 @@ from alphapulse.strategies.sma_cross import SmaCross
 from alphapulse.validation.lookahead import check_lookahead, gate_points
 
 MOMENTUM = '''
+"""Hold what has risen, short what has fallen, stay out when the market is nervous."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,26 +29,22 @@ from alphapulse.strategies.indicators import realized_volatility, sma
 
 @dataclass(frozen=True)
 class Momentum(Strategy):
-    """Hold what has risen, short what has fallen, stay out when the market is nervous."""
-
-    momentum_window: int = 120
-    smooth_window: int = 5
+    fast_window: int = 20
+    slow_window: int = 120
     volatility_window: int = 20
     calm: float = 30.0
 
-    def lookback(self) -> int:
-        return max(self.momentum_window + self.smooth_window, self.volatility_window + 1)
-
     def indicators(self, bars: Bars) -> dict[str, np.ndarray]:
-        smooth = bars.indicator(sma, "close", self.smooth_window)
-        before = np.full(len(bars), np.nan)
-        before[self.momentum_window :] = smooth[: -self.momentum_window]
-        volatility = bars.indicator(realized_volatility, "close", self.volatility_window, bars.periods_per_year)
-        return {"change": smooth / before - 1.0, "volatility": volatility}
+        return {
+            "fast": bars.indicator(sma, "close", self.fast_window),
+            "slow": bars.indicator(sma, "close", self.slow_window),
+            "volatility": bars.indicator(realized_volatility, "close", self.volatility_window, bars.periods_per_year),
+        }
 
     def target(self, bars: Bars) -> np.ndarray:
         known = self.indicators(bars)
-        return np.where(known["volatility"] < self.calm, np.sign(known["change"]), 0.0)
+        direction = np.sign(known["fast"] - known["slow"])
+        return np.where(known["volatility"] < self.calm, direction, 0.0)
 '''
 
 FORMS = """
@@ -157,17 +155,15 @@ def test_resolve_knows_built_in_by_short_name_and_path(name, cls):
 
 
 def test_resolve_takes_a_strategy_of_thirty_lines(write_module, bars):
-    folder = write_module(MOMENTUM, "momentum")
-    definition = resolve("momentum.Momentum", folder)
+    definition = resolve("momentum.Momentum", write_module(MOMENTUM, "momentum"))
     assert {n: (p.type, p.default) for n, p in definition.parameters.items()} == {
-        "momentum_window": (int, 120),
-        "smooth_window": (int, 5),
+        "fast_window": (int, 20),
+        "slow_window": (int, 120),
         "volatility_window": (int, 20),
         "calm": (float, 30.0),
     }
-    points = gate_points({}, {"momentum_window": [20, 60, 250], "calm": [10.0, 50.0]})
-    check_lookahead(definition, bars, points)
-    columns = {"momentum_window": np.array([20, 60, 60, 120, 120]), "calm": np.array([20.0, 15, 25, 30, 40])}
+    check_lookahead(definition, bars, gate_points({}, {"slow_window": [20, 60, 250], "calm": [10.0, 50.0]}))
+    columns = {"slow_window": np.array([20, 60, 60, 120, 120]), "calm": np.array([20.0, 15, 25, 30, 40])}
     cache = IndicatorCache()
     block = definition.block(bars, columns, 5, cache)
     assert not block.failures
@@ -177,9 +173,10 @@ def test_resolve_takes_a_strategy_of_thirty_lines(write_module, bars):
         values = {name: column[trial] for name, column in columns.items()}
         strategy = definition.build(values)
         assert np.array_equal(np.nan_to_num(strategy.target(bars)), out[:, trial])
-        assert definition.lookback(values) == columns["momentum_window"][trial] + 5
+        assert definition.lookback(values) == columns["slow_window"][trial]
     assert set(np.unique(out)) == {-1.0, 0.0, 1.0}
-    assert 0 < cache.n_bytes < 3 * 16 * 8 * len(bars) + 1
+    # Three averages, one volatility and one average true range are all that was computed.
+    assert cache.n_bytes == 3 * 4 * 8 * len(bars)
 
 
 def test_resolve_reads_parameters_of_every_form(forms):
