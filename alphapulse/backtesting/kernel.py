@@ -133,12 +133,14 @@ def _watch(
     for lane in range(LANES):
         a = due[row, lane]
         blocked = state[BLOCKED * LANES + lane]
-        blocked = blocked if a * blocked > 0.0 else 0.0
+        # A product, for a select would become a masked store, which is slow.
+        blocked = blocked * (1.0 if a * blocked > 0.0 else 0.0)
         state[BLOCKED * LANES + lane] = blocked
         v = state[UNITS * LANES + lane] * price
         equity = state[CASH * LANES + lane] + v
         off_band = abs(a * equity - v) > state[WATCH_BAND * LANES + lane] * equity
-        turns = (v != 0.0) & ((a * v <= 0.0) | (equity <= 0.0))
+        # Equity at or below 0 is off the band, or of the other sign than the target.
+        turns = (v != 0.0) & (a * v <= 0.0)
         order = may_trade & (blocked == 0.0) & (off_band | turns)
         hit = (low <= state[LONG_STOP * LANES + lane]) | (high >= state[SHORT_STOP * LANES + lane])
         mask |= np.uint64(order | hit) << np.uint64(lane)
@@ -216,7 +218,9 @@ def _order(
             _ruin(t, lane, price, state, fills)
         return
     closes = (a == 0.0) & (v != 0.0)
-    if not (closes | (a * v < 0.0) | (abs(a - v / equity) > state[BAND * LANES + lane])):
+    band = state[BAND * LANES + lane]
+    clearly_off = abs(a * equity - v) > (band * (1.0 + 1e-9) + 1e-13) * equity
+    if not (closes | (a * v < 0.0) | clearly_off) and not abs(a - v / equity) > band:
         return
     # From here on selects, not branches: which way an order goes cannot be predicted, and a wrong guess costs more.
     cost_rate = state[COST * LANES + lane]

@@ -20,13 +20,14 @@ FILLS, TRADED, COSTS, EXPOSED, ENTERED, LAST_SEEN = range(11, 17)
 BLOCK_SUM, BLOCK_SQUARE, SUM, SQUARE, CUBE, FOURTH, ACTIVE, DOWNSIDE = range(17, 25)
 """Sums of r and r^2 in the running block; of r to r^4; of (r - b)^2; of min(r - rf, 0)^2."""
 
-LOSSES, N_GAINS, N_LOSSES, LOWEST, HIGHEST, PEAK, DEEPEST = range(25, 32)
-"""Sum of negative r; bars with r > 0 and with r < 0; extremes of r; highest equity [quote]; lowest equity over peak."""
+LOSSES, N_GAINS, N_LOSSES, LOWEST, HIGHEST, PEAK, LOW, HIGH = range(25, 33)
+"""Sum of negative r; bars with r > 0 and with r < 0; extremes of r; highest equity; equity at the deepest
+drawdown, and its peak [quote]."""
 
-BAND, WATCH_BAND, COST, STOP_COST, LEVERAGE, INTEREST, BORROW, RISK_FREE = range(32, 40)
+BAND, WATCH_BAND, COST, STOP_COST, LEVERAGE, INTEREST, BORROW, RISK_FREE = range(33, 41)
 """Parameters: band, and a little less of it; costs of orders and of stops; leverage; rates of a bar [1]."""
 
-KIND, PERCENT, MULTIPLIER, ATR_ROW, TRAILING, REENTRY = range(40, 46)
+KIND, PERCENT, MULTIPLIER, ATR_ROW, TRAILING, REENTRY = range(41, 47)
 """Parameters of the stop: kind, distances, row of `atr`, 1 if trailing, 1 if re-entry is immediate."""
 
-N_ROWS = 46
+N_ROWS = 47

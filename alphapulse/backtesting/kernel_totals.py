@@ -17,12 +17,12 @@ from alphapulse.backtesting.kernel_state import (
     COST,
     COSTS,
     CUBE,
-    DEEPEST,
     DOWNSIDE,
     ENTERED,
     EXPOSED,
     FILLS,
     FOURTH,
+    HIGH,
     HIGHEST,
     INTEREST,
     KIND,
@@ -33,6 +33,7 @@ from alphapulse.backtesting.kernel_state import (
     LONG_DISTANCE,
     LONG_STOP,
     LOSSES,
+    LOW,
     LOWEST,
     MULTIPLIER,
     N_GAINS,
@@ -81,6 +82,8 @@ def initial_states(
         CASH: values["initial_capital"],
         BEFORE: values["initial_capital"],
         PEAK: values["initial_capital"],
+        LOW: values["initial_capital"],
+        HIGH: values["initial_capital"],
         COST: cost,
         STOP_COST: cost + values["stop_slippage"],
         BAND: band,
@@ -105,7 +108,6 @@ def initial_states(
         states[:, row] = -math.inf
     for row in (SHORT_STOP, LONG_DISTANCE, SHORT_DISTANCE, LOWEST):
         states[:, row] = math.inf
-    states[:, DEEPEST] = 1.0
     states[:, LAST_SEEN] = -1.0
     return states.reshape(len(trials), N_ROWS * LANES)
 
@@ -171,7 +173,7 @@ def collect(
             sums[places.LOSSES] = state[LOSSES, lane]
             sums[places.N_GAINS] = state[N_GAINS, lane]
             sums[places.N_LOSSES] = state[N_LOSSES, lane]
-            sums[places.DRAWDOWN] = state[DEEPEST, lane] - 1.0
+            sums[places.DRAWDOWN] = state[LOW, lane] / state[HIGH, lane] - 1.0
             sums[places.GROWTH] = state[BEFORE, lane] / capital[trial]
             sums[places.BENCHMARK_MEAN] = benchmark_mean
             sums[places.BENCHMARK_M2] = benchmark_sums[1] - n * benchmark_mean * benchmark_mean
