@@ -211,74 +211,75 @@ def _weights(n: int) -> Float64Array1D:
     return np.concatenate([ramp, np.ones(25)])
 
 
-@jit
-def _bandwidths(unit: Any, widths: Any) -> Any:
-    """Return sigma (n + 1, q): the farther neighbour's distance; the prior's is 1.
+def _fit(unit: Any, weights: Any, kind: Any, size: Any, edges: Any, offsets: Any, widths: Any) -> Any:
+    """Return the mixture over trials unit (n, q) and the prior: see `_mixture`."""
+    return _mixture(unit, np.argsort(unit, axis=0, kind="stable"), weights, kind, size, edges, offsets, widths)
 
-    Within [1 / min(100, n + 2), 1], the magic clip, where widths (q,) is 0, else within [width, 3 width].
+
+@jit
+def _mixture(unit: Any, order: Any, weights: Any, kind: Any, size: Any, edges: Any, offsets: Any, widths: Any) -> Any:
+    """Return the mixture over n trials and the prior; order (n, q) sorts each column of unit.
+
+    A kernel's sigma is its farther neighbour's distance, within [1 / min(100, n + 2), 1], the magic clip, where widths
+    (q,) is 0, else within [width, 3 width]; the prior's is 1.
+
+    Centres (n+1, q), sigma (n+1, q), cdf at 0 and mass in [0, 1] of the untruncated normals (n+1, q), log weight with
+    the normalisation (n+1,), log masses of the tabled cells (n_edges, n+1), probability of each kernel (n+1,).
     """
     n, q = unit.shape
-    sigma = np.ones((n + 1, q))
+    centre, sigma = np.full((n + 1, q), 0.5), np.ones((n + 1, q))
+    below, inside = np.zeros((n + 1, q)), np.ones((n + 1, q))
+    table = np.ones((edges.size, n + 1))
+    probability, constant = np.ones(n + 1), np.empty(n + 1)
     for j in range(q):
         least = widths[j] if widths[j] > 0.0 else 1.0 / min(100.0, n + 2.0)
         most = min(3.0 * widths[j], 1.0) if widths[j] > 0.0 else 1.0
-        order = np.argsort(unit[:, j], kind="mergesort")
         for i in range(n):
-            x = unit[order[i], j]
-            left = x - (unit[order[i - 1], j] if i > 0 else 0.0)
-            right = (unit[order[i + 1], j] if i < n - 1 else 1.0) - x
+            x = unit[order[i, j], j]
+            left = x - (unit[order[i - 1, j], j] if i > 0 else 0.0)
+            right = (unit[order[i + 1, j], j] if i < n - 1 else 1.0) - x
             # The ends of the range are no neighbours of the outermost trials (consider_endpoints=False).
             if n >= 2:
                 left = right if i == 0 else left
                 right = left if i == n - 1 else right
-            sigma[order[i], j] = min(max(left, right, least), most)
-    return sigma
-
-
-@jit
-def _fit(unit: Any, weights: Any, kind: Any, size: Any, edges: Any, offsets: Any, widths: Any) -> Any:
-    """Return the mixture over n trials and the prior.
-
-    Centres (n+1, q), sigma of the draws, inverse sigma of the density, log weight with the normalisation (n+1,),
-    log masses of the tabled cells (n_edges, n+1), probability of each kernel (n+1,).
-    """
-    n, q = unit.shape
-    sigma = _bandwidths(unit, widths)
-    centre = np.full((n + 1, q), 0.5)
-    centre[:n] = unit
-    inverse = np.zeros((n + 1, q))
-    table = np.zeros((n + 1, edges.size))
-    constant = np.empty(n + 1)
-    probability = np.empty(n + 1)
-    total = 1.0
-    for k in range(n):
-        total += weights[k]
+            centre[order[i, j], j] = x
+            sigma[order[i, j], j] = min(max(left, right, least), most)
+    probability[:n] = weights
+    total = 0.0
     for k in range(n + 1):
-        probability[k] = (weights[k] if k < n else 1.0) / total
-        constant[k] = log(probability[k])
+        total += probability[k]
+    for k in range(n + 1):
+        probability[k] /= total
+        scale = probability[k]
         for j in range(q):
             first = offsets[j]
             if kind[j] == 0:
                 # Counts smoothed by the prior weight, spread over the kernels as Optuna does.
                 prior = 1.0 / (n + 1)
-                mass = 1.0 + size[j] * prior if k < n else size[j] * prior
-                seen = min(int(np.floor(unit[k, j] * size[j])), size[j] - 1) if k < n else -1
+                seen = min(int(centre[k, j] * size[j]), size[j] - 1) if k < n else -1
                 for c in range(size[j]):
-                    table[k, first + c] = log((prior + (1.0 if c == seen else 0.0)) / mass)
+                    counted = prior + (1.0 if c == seen else 0.0)
+                    table[first + c, k] = counted / (size[j] * prior + (1.0 if k < n else 0.0))
                 continue
-            s, mu = sigma[k, j], centre[k, j]
-            whole = normal_cdf((1.0 - mu) / s) - normal_cdf(-mu / s)
-            if size[j] > 0:
-                left = normal_cdf((edges[first] - mu) / s)
-                for c in range(size[j]):
-                    right = normal_cdf((edges[first + c + 1] - mu) / s)
-                    table[k, first + c] = log(max(right - left, TINY) / whole)
-                    left = right
-            else:
-                inverse[k, j] = 1.0 / s
-                constant[k] -= log(s * whole)
-    # A column a cell: the kernels of one cell lie side by side.
-    return centre, sigma, inverse, constant, np.ascontiguousarray(table.T), probability
+            left = 0.0
+            # One call for the two ends and the edges of the cells: inlined at each call, it is slow to compile.
+            for c in range(2 if size[j] == 0 else size[j] + 3):
+                at = edges[first + c - 2] if c >= 2 else np.float64(c)
+                right = normal_cdf((at - centre[k, j]) / sigma[k, j])
+                if c == 0:
+                    below[k, j] = right
+                elif c == 1:
+                    inside[k, j] = right - below[k, j]
+                elif c > 2:
+                    table[first + c - 3, k] = max(right - left, TINY) / inside[k, j]
+                left = right
+            if size[j] == 0:
+                scale /= sigma[k, j] * inside[k, j]
+        constant[k] = log(scale)
+    for c in range(edges.size):
+        for k in range(n + 1):
+            table[c, k] = log(table[c, k])
+    return centre, sigma, below, inside, constant, table, probability
 
 
 @jit
@@ -312,15 +313,11 @@ def _best_candidates(good: Any, bad: Any, kind: Any, size: Any, edges: Any, offs
     """Return the proposals (m, q) in the unit cube: of each row of draws (m, n_candidates, 1+q) the best ratio."""
     m, n_candidates, _ = draws.shape
     q = kind.size
-    centre, sigma, inverse, constant, table, probability = good
-    other_centre, _, other_inverse, other_constant, other_table, _ = bad
+    centre, sigma, below, inside, constant, table, probability = good
+    bad_centre, bad_sigma, _, _, bad_constant, bad_table, _ = bad
+    inverse, bad_inverse = 1.0 / sigma, 1.0 / bad_sigma
     n = centre.shape[0]
-    scratch = np.empty(max(n, other_centre.shape[0]))
-    low, span = np.empty((n, q)), np.empty((n, q))
-    for k in range(n):
-        for j in range(q):
-            low[k, j] = normal_cdf(-centre[k, j] / sigma[k, j])
-            span[k, j] = normal_cdf((1.0 - centre[k, j]) / sigma[k, j]) - low[k, j]
+    scratch = np.empty(max(n, bad_centre.shape[0]))
     out = np.empty((m, q))
     x, cell = np.empty(q), np.zeros(q, np.int64)
     for i in range(m):
@@ -339,7 +336,7 @@ def _best_candidates(good: Any, bad: Any, kind: Any, size: Any, edges: Any, offs
                         mass += exp(table[first + place, k])
                     cell[j], x[j] = place, (place + 0.5) / size[j]
                     continue
-                x[j] = centre[k, j] + sigma[k, j] * normal_quantile(low[k, j] + u * span[k, j])
+                x[j] = centre[k, j] + sigma[k, j] * normal_quantile(below[k, j] + u * inside[k, j])
                 x[j] = min(max(x[j], 0.0), 1.0)
                 if size[j] > 0:
                     place = 0
@@ -347,9 +344,7 @@ def _best_candidates(good: Any, bad: Any, kind: Any, size: Any, edges: Any, offs
                         place += 1
                     cell[j], x[j] = place, 0.5 * (edges[first + place] + edges[first + place + 1])
             score = _log_density(x, cell, size, offsets, centre, inverse, constant, table, scratch)
-            score -= _log_density(
-                x, cell, size, offsets, other_centre, other_inverse, other_constant, other_table, scratch
-            )
+            score -= _log_density(x, cell, size, offsets, bad_centre, bad_inverse, bad_constant, bad_table, scratch)
             if score > best or c == 0:
                 best = score
                 out[i] = x
