@@ -16,36 +16,9 @@ from alphapulse.strategies.resolve import resolve
 from alphapulse.strategies.sma_cross import SmaCross
 from alphapulse.validation.lookahead import check_lookahead, gate_points
 
-MOMENTUM = '''
-"""Hold what has risen, short what has fallen, stay out when the market is nervous."""
-
-from dataclasses import dataclass
-
-import numpy as np
-
-from alphapulse.strategies.base import Bars, Strategy
-from alphapulse.strategies.indicators import realized_volatility, sma
-
-
-@dataclass(frozen=True)
-class Momentum(Strategy):
-    fast_window: int = 20
-    slow_window: int = 120
-    volatility_window: int = 20
-    calm: float = 30.0
-
-    def indicators(self, bars: Bars) -> dict[str, np.ndarray]:
-        return {
-            "fast": bars.indicator(sma, "close", self.fast_window),
-            "slow": bars.indicator(sma, "close", self.slow_window),
-            "volatility": bars.indicator(realized_volatility, "close", self.volatility_window, bars.periods_per_year),
-        }
-
-    def target(self, bars: Bars) -> np.ndarray:
-        known = self.indicators(bars)
-        direction = np.sign(known["fast"] - known["slow"])
-        return np.where(known["volatility"] < self.calm, direction, 0.0)
-'''
+README = (Path(__file__).parents[2] / "README.md").read_text()
+# The strategies that the README shows are the ones that are tested.
+MOMENTUM, REVERSAL = (block.partition("```")[0] for block in README.split("```python\n")[1:3])
 
 FORMS = """
 from dataclasses import dataclass, field
@@ -177,6 +150,12 @@ def test_resolve_takes_a_strategy_of_thirty_lines(write_module, bars):
     assert set(np.unique(out)) == {-1.0, 0.0, 1.0}
     # Three averages, one volatility and one average true range are all that was computed.
     assert cache.n_bytes == 3 * 4 * 8 * len(bars)
+
+
+def test_resolve_takes_the_compiled_function_of_the_readme(write_module, bars):
+    definition = resolve("reversal.reversal", write_module(REVERSAL, "reversal"))
+    check_lookahead(definition, bars, gate_points({}, {"window": [5, 10, 40]}))
+    assert set(np.unique(definition.build({"window": 5, "size": 0.5}).target(bars))) == {-0.5, 0.0, 0.5}
 
 
 def test_resolve_reads_parameters_of_every_form(forms):
