@@ -22,6 +22,7 @@ from alphapulse.validation.walk_forward import combinatorial_purged, walk_forwar
 # More would take longer than all the rest, and move the value less than its null band.
 MAX_PBO_TRIALS = 10_000
 MAX_SURVIVORS = 1000
+MAX_NEIGHBOURHOOD_TRIALS = 100_000
 
 
 def deflation_reasons(
@@ -180,15 +181,19 @@ def neighbourhood_reasons(
     reasons: list[str],
 ) -> None:
     """Whether the chosen trial stands on a plateau, and which parameters matter."""
-    result = plateau(parameters, inputs.sharpes, grid, include=[inputs.chosen])
-    place = np.flatnonzero(result.trials == inputs.chosen)
+    rows = _spread_rows(inputs)
+    parameters, sharpes = parameters[rows], inputs.sharpes[rows]
+    chosen = int(np.searchsorted(rows, inputs.chosen))
+    result = plateau(parameters, sharpes, grid, include=[chosen])
+    place = np.flatnonzero(result.trials == chosen)
     ratio = float(result.ratios[place[0]]) if len(place) else math.nan
     n_neighbours = int(result.n_neighbours[place[0]]) if len(place) else 0
-    weights = parameter_importance(parameters, inputs.sharpes, grid)
+    robust = int(rows[result.robust]) if result.robust >= 0 else -1
+    weights = parameter_importance(parameters, sharpes, grid)
     numbers |= {
         "plateau_ratio": ratio,
         "plateau_neighbours": n_neighbours,
-        "robust_trial": result.robust,
+        "robust_trial": robust,
         "importance": _named(inputs, weights.share),
         "importance_null": _named(inputs, weights.null_share),
         "importance_p": _named(inputs, weights.p_values),
@@ -197,8 +202,19 @@ def neighbourhood_reasons(
         text = f"Plateau: its {n_neighbours:,} neighbours have a median of {ratio:.0%} of its Sharpe ratio"
     else:
         text = "Plateau: no trial was run near it"
-    pick = f"; the robust pick is trial {result.robust}." if result.robust >= 0 else "."
+    pick = f"; the robust pick is trial {robust}." if robust >= 0 else "."
     reasons.append(text + pick)
+
+
+def _spread_rows(inputs: VerdictInputs) -> Int64Array1D:
+    """Return the rows of up to `MAX_NEIGHBOURHOOD_TRIALS` trials: the best and the chosen one, and a spread of all."""
+    n_rows = len(inputs.sharpes)
+    if n_rows <= MAX_NEIGHBOURHOOD_TRIALS:
+        return np.arange(n_rows)
+    spread = np.linspace(0, n_rows - 1, MAX_NEIGHBOURHOOD_TRIALS - MAX_SURVIVORS - 1).astype(np.int64)
+    worth = np.where(np.isnan(inputs.sharpes), -np.inf, inputs.sharpes)
+    best = np.argsort(-worth, kind="stable")[:MAX_SURVIVORS]
+    return np.unique(np.concatenate([spread, best, [inputs.chosen]]))
 
 
 def _named(inputs: VerdictInputs, values: Sequence[float] | Float64Array1D) -> dict[str, float]:
