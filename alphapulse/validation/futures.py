@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -94,12 +95,13 @@ def _columns(bars: Bars, change: Callable[[np.ndarray], np.ndarray], timestamps:
         changed.flags.writeable = False
         return changed
 
+    changed: dict[str, Any] = {name: column(getattr(bars, name)) for name in (*PRICES, "volume", "volatility")}
     return replace(
         bars,
         timestamp=column(bars.timestamp) if timestamps else bars.timestamp,
-        **{name: column(getattr(bars, name)) for name in (*PRICES, "volume", "volatility")},
         others={name: column(close) for name, close in bars.others.items()},
         cache=None,
+        **changed,
     )
 
 
@@ -115,14 +117,15 @@ def _replaced(
     later = bars.timestamp.copy()
     later[cut:] = timestamp
     later.flags.writeable = False
+    prices: dict[str, Any] = {name: scaled(getattr(bars, name), factor) for name in PRICES}
     return replace(
         bars,
         timestamp=later,
-        **{name: scaled(getattr(bars, name), factor) for name in PRICES},
         volume=scaled(bars.volume, volume),
         volatility=scaled(bars.volatility, volatility),
         others={name: scaled(close, factor[::-1]) for name, close in bars.others.items()},
         cache=None,
+        **prices,
     )
 
 
