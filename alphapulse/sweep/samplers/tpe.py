@@ -26,8 +26,8 @@ TABLE_SIZE = 64
 """Stepped dimensions up to this size have the exact mass of each value in each kernel."""
 
 N_BEFORE_REFINING = 500
-REFINING_SHARE = 4
-"""After so many trials one proposal in four refines: its kernels have a width from a ladder of widths.
+REFINING_SHARE = 2
+"""After so many trials one proposal in two refines: its kernels have a width from a ladder of widths.
 
 Optuna's magic clip keeps kernels wider than 1/27 of the range, and its precision comes from many fits; with one fit
 a generation the ladder, from that width down to a thousandth, takes their place.
