@@ -1,6 +1,6 @@
 """Best value found by our samplers and by Optuna's, on the same functions, budgets and seeds.
 
-    python benchmarks/search_quality.py --n-trials 2000 --n-seeds 10
+    python -m benchmarks.search_quality --n-trials 2000 --n-seeds 10
 
 prints a table of medians over seeds (lower is better; for two objectives the hypervolume, higher is better) with the
 seconds a run took. Optuna runs in memory, one trial at a time, as it comes.
@@ -12,7 +12,8 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from statistics import median
 
 import numpy as np
@@ -95,6 +96,31 @@ PROBLEMS = (
     Problem("mixed 6d", _MIXED_SPACE, _mixed),
     Problem("ZDT1 10d", _floats(10, 0, 1), _zdt1, (11.0, 11.0)),
 )
+DEFAULT_SWEEP = "default sweep"
+
+
+@cache
+def default_sweep() -> Problem:
+    """Return the default sweep, its Sharpe ratio negated; NaN where a trial failed."""
+    import yaml
+
+    from alphapulse.config.assembly import assemble
+    from alphapulse.config.resources import resource_dir
+    from alphapulse.config.schema import DEFAULT_STRATEGY, SweepConfig
+    from alphapulse.data_pipeline.database import open_database
+    from alphapulse.sweep.preparation import load
+    from alphapulse.sweep.worker import evaluate_batch
+
+    experiment = yaml.safe_load((resource_dir("sweeps") / "long_short_daily.yaml").read_text())
+    strategy = {"_target_": DEFAULT_STRATEGY, "volatility_source": "realized"}
+    config = assemble(SweepConfig, {"study": "quality", "strategy": strategy, "space": experiment["space"]})
+    prepared = load(config, open_database(config.db))
+    plain = replace(prepared.experiment, bootstrap=None)
+    return Problem(
+        DEFAULT_SWEEP, config.space, lambda parameters: -evaluate_batch(prepared.market, plain, parameters).values
+    )
+
+
 PAIRS = {
     "random": "RandomSampler",
     "tpe": "TPESampler",
@@ -156,12 +182,12 @@ def run_optuna(problem: Problem, name: str, *, n_trials: int, seed: int) -> np.n
     sampler = getattr(optuna.samplers, PAIRS[name])(seed=seed)
     study = optuna.create_study(directions=["minimize"] * (2 if problem.reference else 1), sampler=sampler)
     study.optimize(objective, n_trials=n_trials)
-    return np.array([t.values for t in study.trials])
+    return np.array([t.values or [np.nan] * (2 if problem.reference else 1) for t in study.trials], dtype=np.float64)
 
 
 def score(problem: Problem, losses: np.ndarray) -> float:
     """Return the best loss, or the hypervolume where there are two objectives."""
-    return hypervolume(losses, problem.reference) if problem.reference else float(losses.min())
+    return hypervolume(losses, problem.reference) if problem.reference else float(np.nanmin(losses))
 
 
 def main() -> None:
@@ -170,16 +196,16 @@ def main() -> None:
     parser.add_argument("--n-trials", type=int, default=2000)
     parser.add_argument("--n-seeds", type=int, default=10)
     parser.add_argument("--samplers", nargs="+", default=["random", "tpe", "cmaes", "nsga2"], choices=list(PAIRS))
-    parser.add_argument("--problems", nargs="+", default=[p.name for p in PROBLEMS])
+    parser.add_argument("--problems", nargs="+", default=[*(p.name for p in PROBLEMS), DEFAULT_SWEEP])
     parser.add_argument("--engines", nargs="+", default=["ours", "optuna"], choices=["ours", "optuna"])
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
     options = parser.parse_args()
     if not options.json:
         print(f"median of {options.n_seeds} seeds after {options.n_trials} trials\n")
         print("| problem | sampler | engine | median | worst seed | seconds a run |\n|---|---|---|---|---|---|")
-    for problem in PROBLEMS:
-        if problem.name not in options.problems:
-            continue
+    makers: dict[str, Callable[[], Problem]] = {p.name: (lambda p=p: p) for p in PROBLEMS}  # type: ignore[misc]
+    makers[DEFAULT_SWEEP] = default_sweep
+    for problem in (make() for name, make in makers.items() if name in options.problems):
         for name in options.samplers:
             if name == "cmaes" and (
                 problem.reference or any(d.kind == "categorical" for d in problem.space.dimensions)
