@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
@@ -19,7 +20,13 @@ def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}, but got {value!r}.")
 
 
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, Real):
+        raise TypeError(f"`{name}` must be a number, but got {value!r}.")
+
+
 def _bound(name: str, value: float, low: float, high: float = math.inf) -> None:
+    _check_number(name, value)
     if not low <= value <= high:
         limit = f">= {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
         raise ValueError(f"`{name}` must be {limit}, but got {value!r}.")
@@ -49,6 +56,8 @@ class StopParams:
         _choose("engine.stop.kind", self.kind, get_args(StopKind))
         _bound("engine.stop.percent", self.percent, 0.0)
         _bound("engine.stop.multiplier", self.multiplier, 0.0)
+        if self.trailing not in (True, False):
+            raise ValueError(f"`engine.stop.trailing` must be True or False, but got {self.trailing!r}.")
 
 
 @dataclass(frozen=True)
@@ -98,19 +107,26 @@ class EngineParams:
     def __post_init__(self) -> None:
         if isinstance(self.stop, Mapping):
             object.__setattr__(self, "stop", StopParams(**self.stop))
+        if not isinstance(self.stop, StopParams):
+            raise TypeError(f"`engine.stop` must be a mapping such as {{'kind': 'none'}}, but got {self.stop!r}.")
         _choose("engine.execution", self.execution, get_args(Execution))
         _choose("engine.rebalance_frequency", self.rebalance_frequency, get_args(RebalanceFrequency))
         _choose("engine.reentry", self.reentry, get_args(Reentry))
-        if not self.initial_capital > 0:
-            raise ValueError(f"`engine.initial_capital` must be > 0, but got {self.initial_capital!r}.")
+        _check_number("engine.initial_capital", self.initial_capital)
+        if not 0 < self.initial_capital < math.inf:
+            raise ValueError(f"`engine.initial_capital` must be > 0 and finite, but got {self.initial_capital!r}.")
         for name in ("commission", "slippage", "stop_slippage"):
             _bound(f"engine.{name}", getattr(self, name), 0.0, 0.5)
         _bound("engine.rebalance_band", self.rebalance_band, 0.0)
         _bound("engine.max_leverage", self.max_leverage, 0.0)
         for name in ("short_borrow_rate", "cash_rate", "risk_free_rate"):
             _bound(f"engine.{name}", getattr(self, name), -1.0, 10.0)
-        if self.periods_per_year is not None and not self.periods_per_year > 0:
-            raise ValueError(f"`engine.periods_per_year` must be > 0, but got {self.periods_per_year!r}.")
+        if self.periods_per_year is not None:
+            _check_number("engine.periods_per_year", self.periods_per_year)
+            if not 0 < self.periods_per_year < math.inf:
+                raise ValueError(
+                    f"`engine.periods_per_year` must be > 0 and finite, but got {self.periods_per_year!r}."
+                )
 
     @property
     def values(self) -> dict[str, Any]:

@@ -179,3 +179,22 @@ def test_backtester_refuses_unknown_and_impossible_fields():
         Backtester(commission=-0.1)
     with pytest.raises(ValueError, match=r"engine\.execution"):
         Backtester(execution="now")
+
+
+@pytest.mark.parametrize(
+    ("engine", "error", "message"),
+    [
+        ({"stop": "none"}, TypeError, r"`engine\.stop` must be a mapping such as \{'kind': 'none'\}, but got 'none'"),
+        ({"stop": None}, TypeError, r"`engine\.stop` must be a mapping"),
+        ({"stop": {"percent": "5%"}}, TypeError, r"`engine\.stop\.percent` must be a number, but got '5%'"),
+        ({"stop": {"trailing": "false"}}, ValueError, r"`engine\.stop\.trailing` must be True or False"),
+        ({"commission": "0.001"}, TypeError, r"`engine\.commission` must be a number"),
+        ({"initial_capital": "1e5"}, TypeError, r"`engine\.initial_capital` must be a number"),
+        ({"initial_capital": np.inf}, ValueError, r"`engine\.initial_capital` must be > 0 and finite"),
+        ({"periods_per_year": "252"}, TypeError, r"`engine\.periods_per_year` must be a number"),
+        ({"periods_per_year": np.inf}, ValueError, r"`engine\.periods_per_year` must be > 0 and finite"),
+    ],
+)
+def test_backtester_names_the_field_of_a_wrong_type_or_size(engine, error, message):
+    with pytest.raises(error, match=message):
+        Backtester(**engine)
