@@ -126,6 +126,9 @@ def _price_frame(prices: pd.DataFrame | pd.Series) -> tuple[pd.DataFrame, pd.Dat
                 f"{', '.join(map(str, prices.columns))}; pass a Series of closes if that is all there is."
             )
         frame = prices.loc[:, list(PRICES)]
+        if not frame.columns.is_unique:
+            twice = frame.columns[frame.columns.duplicated()][0]
+            raise ValueError(f"`prices` must have one column `{twice}`, but has more; drop the others.")
     else:
         raise TypeError(f"`prices` must be a DataFrame or a Series, but got {type(prices).__name__}.")
     index = frame.index
@@ -135,6 +138,9 @@ def _price_frame(prices: pd.DataFrame | pd.Series) -> tuple[pd.DataFrame, pd.Dat
         raise ValueError("The timestamps of `prices` must be aware of their time zone; use prices.tz_localize('UTC').")
     if len(index) == 0:
         raise ValueError("`prices` must have at least one bar, but got none.")
+    if index.hasnans:
+        place = int(np.argmax(index.isna()))
+        raise ValueError(f"The timestamps of `prices` must be known, but row {place} has none.")
     if index.has_duplicates:
         first = index[index.duplicated()][0]
         raise ValueError(f"The timestamps of `prices` must not repeat, but {first} does; drop one of its rows.")

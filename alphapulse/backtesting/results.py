@@ -59,6 +59,8 @@ def analyze_results(
 
     Raises
     ------
+    TypeError
+        If the benchmark is not a Series.
     ValueError
         If the benchmark shares no bar with the returns.
     DataError
@@ -74,6 +76,8 @@ def analyze_results(
     metrics = dict(result.metrics)
     benchmark = None
     if benchmark_returns is not None:
+        if not isinstance(benchmark_returns, pd.Series):
+            raise TypeError(f"`benchmark_returns` must be a Series, but got {type(benchmark_returns).__name__}.")
         benchmark = _utc(benchmark_returns).reindex(_utc(returns).index)
         if benchmark.isna().all():
             raise ValueError("`benchmark_returns` must share bars with the returns, but no timestamp is in both.")

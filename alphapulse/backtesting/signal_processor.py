@@ -157,6 +157,8 @@ def _column(symbol: str, table: pd.DataFrame, name: str) -> Float64Array1D:
     if name not in table.columns:
         there = ", ".join(map(str, table.columns))
         raise ValueError(f"The bars of {symbol} must have a column `{name}`, but have {there}.")
+    if isinstance(table[name], pd.DataFrame):
+        raise ValueError(f"The bars of {symbol} must have one column `{name}`, but have more; drop the others.")
     try:
         return np.array(table[name], dtype=np.float64)
     except (TypeError, ValueError) as error:

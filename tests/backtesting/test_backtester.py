@@ -124,6 +124,14 @@ def test_backtest_refuses_prices_that_are_not_positive(prices, signals, free, co
         free.backtest(prices, signals)
 
 
+def test_backtest_refuses_columns_twice_and_unknown_timestamps(prices, signals, free):
+    with pytest.raises(ValueError, match="must have one column `close`, but has more"):
+        free.backtest(pd.concat([prices, prices[["close"]]], axis=1), signals)
+    index = prices.index.insert(0, pd.NaT)[:-1]
+    with pytest.raises(ValueError, match="must be known, but row 0 has none"):
+        free.backtest(prices.set_axis(index), signals.set_axis(index))
+
+
 def test_backtest_refuses_timestamps_out_of_order(prices, signals, free):
     order = np.r_[1, 0, np.arange(2, N)]
     with pytest.raises(ValueError, match="must increase"):

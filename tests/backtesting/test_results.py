@@ -90,6 +90,9 @@ def test_refusals(tmp_path):
     result = make(noise())
     with pytest.raises(ValueError, match="`benchmark_returns` must share bars"):
         analyze_results(result, pd.Series([0.1], pd.DatetimeIndex(["1999-01-01"], tz="UTC")))
+    for wrong in ([0.1, 0.2], result.returns.to_frame()):
+        with pytest.raises(TypeError, match="`benchmark_returns` must be a Series, but got"):
+            analyze_results(result, wrong)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         analyze_results(result, output=tmp_path / "file" / "sheet.html")

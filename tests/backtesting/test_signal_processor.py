@@ -164,6 +164,7 @@ def with_value(column, value):
         (lambda f: f.tz_localize(None), ValueError, "must be aware of their time zone; use tz_localize"),
         (lambda f: f.reset_index(drop=True), TypeError, "must be indexed by timestamps, but the index is a RangeIndex"),
         (lambda f: f.drop(columns="high"), ValueError, "must have a column `high`, but have open, low, close, volume"),
+        (lambda f: pd.concat([f, f[["close"]]], axis=1), ValueError, "must have one column `close`, but have more"),
         (lambda f: f.iloc[:0], ValueError, "must be at least one bar"),
         (with_value("low", 0.0), ValueError, "`low` of prices must be finite and > 0, but is 0.0 at 2020-01-08"),
         (with_value("close", -3.0), ValueError, "`close` of prices must be finite and > 0, but is -3.0 at 2020-01-08"),
