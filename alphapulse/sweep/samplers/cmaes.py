@@ -21,7 +21,8 @@ class CmaEsSampler(HistorySampler):
 
     A generation is one population. Since generation g learns from g-2, even and odd generations are two independent
     chains: each is exactly CMA-ES with half of the budget, the first from the middle, the second from a point drawn
-    by the seed, which pays back on functions with several optima. A chain that has converged starts again from a
+    by the seed. Two starts pay back where there are several optima; a budget too small for one chain to converge (below
+    some 150 trials a key) is better spent on TPE. A chain that has converged starts again from a
     drawn point. Stepped dimensions are rounded and keep a spread of at least a fifth of a step (margin), so that the
     search does not freeze on a value.
 

@@ -44,7 +44,8 @@ class TPESampler(HistorySampler):
     The trials are split into the best min(ceil(n/10), 25) and the others; each group is a mixture of products of
     truncated normals (categorical: of smoothed counts), one kernel a trial and a flat prior kernel. A proposal is the
     one of `n_ei_candidates` draws from the good mixture with the highest ratio of the two densities; the proposals of
-    a generation share the mixtures and draw candidates of their own.
+    a generation share the mixtures and draw candidates of their own; after 500 trials half of them refine (see
+    `REFINING_SHARE`), where Optuna refines by fitting anew before every trial.
 
     With several objectives the good trials are the first in order of non-domination rank, then crowding distance, and
     the dimensions are independent unless `multivariate` says otherwise, as Optuna does.
