@@ -96,7 +96,8 @@ def _read_bars(
             raise ValueError(f"`{name}` of {symbol} must be finite and > 0, but is {values[place]} at {index[place]}.")
     timestamp = index.as_unit("ns").asi8.copy()
     timeframe = settings.get("timeframe") or _infer_timeframe(timestamp)
-    end = bar_end(timestamp, timeframe_length(timeframe))
+    # A decision is taken at the labelled end, also on a date whose other bars are missing.
+    end = timestamp + timeframe_length(timeframe)
     max_staleness = duration_length(settings.get("max_staleness", "7d"))
     joined = {other: _join(other, table, end, max_staleness) for other, table in tables.items() if other != symbol}
     unknown = np.full(len(index), np.nan)

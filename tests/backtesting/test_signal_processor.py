@@ -222,3 +222,13 @@ def test_targets_of_another_length_are_refused():
 
     with pytest.raises(ValueError, match=r"one number a bar, shape \(20,\), but got shape \(19,\)"):
         generate_target_allocation(make_frame(20), Short())
+
+
+def test_a_decision_next_to_missing_bars_does_not_wait_for_the_volatility_index():
+    hours = pd.date_range("2020-01-06", periods=72, freq="h", tz="UTC")
+    present = (hours.day != 7) | np.isin(hours.hour, [14, 17])
+    frame = make_frame(72, freq="h", start="2020-01-06")[present]
+    index = pd.DataFrame({"close": np.where(hours < "2020-01-07 15:00Z", 10.0, 60.0)}, hours)
+    bars, _ = _read_bars({"prices": frame, "^VIX": index}, {})
+    joined = pd.Series(bars.volatility, frame.index)["2020-01-07"]
+    assert joined.tolist() == [10.0, 60.0]
