@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -56,16 +58,41 @@ class Writer:
                     f"from {generation.first_trial}; an earlier one was not stored."
                 )
             with self._database.one_line_errors():
-                async with self.connection.transaction():
-                    await self._write_trials(generation)
-                    await self._write_blocks(generation)
-                    await self.connection.execute(
-                        "UPDATE sweep SET n_done = $2, state = $3, updated_at = now() WHERE id = $1",
-                        self._study.id,
-                        self._n_done + len(generation.values),
-                        generation.state,
-                    )
+                await self._unless_lost(self._write_generation(generation))
             self._n_done += len(generation.values)
+
+    async def _unless_lost(self, writing: Coroutine[Any, Any, None]) -> None:
+        """Await `writing`, or raise when the connection is lost: asyncpg waits for ever in a COPY that was cut."""
+        task = asyncio.ensure_future(writing)
+        lost = asyncio.get_running_loop().create_future()
+
+        def note(connection: Any) -> None:
+            if not lost.done():
+                lost.set_result(None)
+
+        self.connection.add_termination_listener(note)
+        try:
+            await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.connection.remove_termination_listener(note)
+        if task.done():
+            task.result()
+            return
+        task.cancel()
+        # What it raises on its way out is the loss that is reported here.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise ConnectionResetError("the connection was lost while trials were written")
+
+    async def _write_generation(self, generation: Generation) -> None:
+        async with self.connection.transaction():
+            await self._write_trials(generation)
+            await self._write_blocks(generation)
+            await self.connection.execute(
+                "UPDATE sweep SET n_done = $2, state = $3, updated_at = now() WHERE id = $1",
+                self._study.id,
+                self._n_done + len(generation.values),
+                generation.state,
+            )
 
     async def _write_trials(self, generation: Generation) -> None:
         n = len(generation.values)
