@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 
 from alphapulse.config.building import field_types, unknown_key
 from alphapulse.config.grammar import parse
@@ -282,7 +282,7 @@ def check_swept(override: Override) -> None:
     if override.package is not None or override.is_delete() or not key.startswith(("strategy.", "engine.")):
         hint = (
             f"a list is {key}=[{text}]"
-            if key in LISTS
+            if key in LISTS and override.value_type is ValueType.SIMPLE_CHOICE_SWEEP  # a,b
             else "only strategy.* and engine.* are searched, run once for each"
         )
         raise ConfigError(f"`{key}` must have one value, but got {text!r}; {hint}")

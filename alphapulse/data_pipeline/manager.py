@@ -60,7 +60,7 @@ def download(database: Database, provider: Provider, data: "DownloadDataConfig")
     ConfigError
         If a date of the range is none.
     DataError
-        If the source cannot be reached or read; nothing is stored then.
+        If the source cannot be reached or read, or has no bar in the range; nothing is stored then.
     """
     try:
         start, stop = range_start("data.start", data.start), range_stop("data.end", data.end)
@@ -81,9 +81,16 @@ def download(database: Database, provider: Provider, data: "DownloadDataConfig")
     else:
         # A file is read once, whatever is wanted of it.
         fetched += provider.fetch(data.symbols, timeframes, start, stop)
+    if fetched and all(one.bars.empty and not one.rejected for one in fetched):
+        raise DataError(
+            f"provider={provider.name} has bars, but none from data.start={data.start or 'null'} to "
+            f"data.end={data.end or 'null'}; widen the range."
+        )
     written = write_bars(database, fetched)
     rejected = sorted((row for one in fetched for row in one.rejected), key=lambda row: row.line)
-    warnings = [line for one in fetched for line in series_warnings(one.symbol, one.timeframe, one.bars)]
+    warnings = [
+        line for one in fetched if len(one.bars) for line in series_warnings(one.symbol, one.timeframe, one.bars)
+    ]
     return Download(written, rejected, failures, warnings)
 
 
@@ -135,7 +142,8 @@ def _print_table(name: str, database: Database, result: Download) -> None:
     for heading in COUNTS:
         table.add_column(heading.removeprefix("n_"), justify="right")
     for one in result.written:
-        table.add_row(one.symbol, one.timeframe, *(f"{getattr(one, count):,}" for count in COUNTS))
+        # Rows without a series that can be trusted are counted, but have no name.
+        table.add_row(one.symbol or "-", one.timeframe or "-", *(f"{getattr(one, count):,}" for count in COUNTS))
     console.print(table)
     for row in result.rejected[:10]:
         console.print(f"rejected {row.where}: {row.reason}", highlight=False, soft_wrap=True, markup=False)

@@ -116,7 +116,7 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
         sys.dont_write_bytecode = True
         try:
             loaded = importlib.import_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _import_failure(module, folder, error) from error
         finally:
             sys.dont_write_bytecode = written
@@ -157,7 +157,7 @@ def _import_installed(module: str, folder: Path) -> tuple[ModuleType, str]:
         hint = hint or "; run from the folder of your file."
         looked = f"looked in {folder} and in the installed packages"
         raise StrategyError(f"No module {error.name!r}: {looked}{hint}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failure(module, folder, error) from error
     file = getattr(loaded, "__file__", None)
     if file is None:
@@ -167,7 +167,7 @@ def _import_installed(module: str, folder: Path) -> tuple[ModuleType, str]:
     return loaded, hash_sources({name: source for name, source in sources.items() if name.split(".")[0] == top})
 
 
-def _import_failure(module: str, folder: Path, error: Exception) -> StrategyError:
+def _import_failure(module: str, folder: Path, error: BaseException) -> StrategyError:
     if isinstance(error, ModuleNotFoundError):
         return StrategyError(f"{module} imports {error.name!r}, which is neither in {folder} nor installed.")
     if isinstance(error, SyntaxError):

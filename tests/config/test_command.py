@@ -202,6 +202,7 @@ BAD = [
     ("sweep", "data.timeframe=daily", "`data.timeframe` must be one of"),
     ("sweep", "data.symbols=[]", "at least one symbol"),
     ("sweep", "data.symbols=A,B", "a list is data.symbols=[A,B]"),
+    ("sweep", "data.symbols=choice([A],[B])", "only strategy.* and engine.* are searched"),
     ("sweep", "data.symbols=[A,A]", "'A' twice"),
     ("sweep", "data.symbls=[A]", "did you mean 'data.symbols'?"),
     ("sweep", "data.start=yesterday", "ISO date"),

@@ -105,7 +105,11 @@ def test_fetch_selects(write):
     [
         ("", "is empty"),
         (HEADER, "has no rows"),
-        ("timestamp,symbol,timeframe,opens,high,low,close,volume\n", r"lacks the column open; did you mean 'opens'\?"),
+        (
+            "timestamp,symbol,timeframe,opens,high,low,close,volume\n",
+            r"lacks the column open; did you mean 'opens'\? its header",
+        ),
+        ("timestamp,symbol,open,high,low,close,volume\n", "lacks the column timeframe; its header must name"),
         (b"\xff\xfe\x00\x01", "cannot be read as CSV"),
     ],
 )

@@ -45,6 +45,22 @@ def test_download_of_a_file_with_bad_rows_stores_the_good_and_fails(database, tm
     assert len(read_bars(database, "A", "1d")) == 1
 
 
+@pytest.mark.parametrize("output", ["json", "table"])
+def test_download_of_a_file_of_bad_rows_only_names_the_first(database, tmp_path, output):
+    path = tmp_path / "bars.csv"
+    path.write_text(HEADER + "2020-01-02 09:30:00,A,1h,1,2,0.5,1.5,10\n2020-01-02,B,1x,1,2,0.5,1.5,10\n")
+    with pytest.raises(DataError, match=r"2 rows were rejected, the first at line 2: .* has no time zone"):
+        run_download(config("csv", str(path), output))
+
+
+@pytest.mark.parametrize("name", ["sample", "csv"])
+def test_download_of_an_empty_range_says_so(database, tmp_path, name):
+    path = tmp_path / "bars.csv"
+    path.write_text(HEADER + "2020-01-02,A,1d,1,2,0.5,1.5,10\n")
+    with pytest.raises(DataError, match=r"none from data\.start=2030-01-01 to data\.end=null; widen the range"):
+        run_download(config(name, str(path) if name == "csv" else None, start="2030-01-01"))
+
+
 def test_download_of_one_unknown_symbol_keeps_the_other(database, capsys):
     with pytest.raises(DataError, match="but got 'NOPE'"):
         run_download(config("sample", symbols=("NOPE", "SAMPLE_SP500")))

@@ -280,6 +280,7 @@ def test_resolve_refuses_in_one_line(forms, target, expected):
         ("import nonexistent_package\n", "broken imports 'nonexistent_package', which is neither in"),
         ("def f(:\n", "Cannot import broken: invalid syntax"),
         ("raise RuntimeError('first\\nsecond')\n", "Cannot import broken: RuntimeError: first second ("),
+        ("raise SystemExit(3)\n", "Cannot import broken: SystemExit: 3 ("),
         ("from forms import nothing\n", "Cannot import broken: ImportError"),
     ],
 )

@@ -117,9 +117,10 @@ class CsvProvider:
             raise DataError(f"{self.path} is empty; a CSV with the columns {','.join(COLUMNS)} is expected.")
         missing = [name for name in COLUMNS if name not in header]
         if missing:
-            near = did_you_mean(missing[0], header)
+            near = did_you_mean(missing[0], [name for name in header if name not in COLUMNS])
             raise DataError(
-                f"{self.path} lacks the column {', '.join(missing)}{near}; its header must name {','.join(COLUMNS)}."
+                f"{self.path} lacks the column {', '.join(missing)}{near or ';'} "
+                f"its header must name {','.join(COLUMNS)}."
             )
         return [header.index(name) for name in COLUMNS]
 
