@@ -335,7 +335,13 @@ def test_tpe_mixture_matches_optuna(n):
     expected = estimator.log_pdf(dict(zip(distributions, points.T, strict=True)))
     layout = tpe._Layout.of(encoding, np.arange(q))
     fitted = tpe._fit(
-        encoding.encode(observed), tpe._weights(n), layout.kind, layout.size, layout.edges, layout.offsets, np.zeros(q)
+        encoding.encode(observed),
+        tpe._weights(n, 1.0),
+        layout.kind,
+        layout.size,
+        layout.edges,
+        layout.offsets,
+        np.zeros(q),
     )
     centre, sigma, _, _, constant, table, _ = fitted
     unit = encoding.encode(points)

@@ -112,8 +112,11 @@ class TPESampler(HistorySampler):
         above = _Rows.join(self._others, self._elite.take(np.arange(len(below.number), len(self._elite.number))))
         below = below.take(np.argsort(below.number, kind="stable"))
         above = above.take(np.argsort(above.number, kind="stable"))
-        weights_below = _weights(len(below.number)) if self.n_objectives == 1 else np.ones(len(below.number))
-        weights_above = _weights(len(above.number))
+        weights_below = _weights(len(below.number), 1.0)
+        if self.n_objectives > 1:
+            weights_below[:] = 1.0
+        # The prior weighs against all the trials that the sample of them stands for.
+        weights_above = _weights(len(above.number), len(above.number) / max(self._n_seen - len(below.number), 1))
         groups = [np.arange(p)] if self.multivariate else [np.array([j]) for j in range(p)]
         n_refining = m // REFINING_SHARE if self._n_seen >= N_BEFORE_REFINING else 0
         n_plain = m - n_refining
@@ -204,12 +207,12 @@ def _order(losses: Float64Array2D) -> Int64Array1D:
     return np.lexsort((-crowding_distance(losses, rank), rank))
 
 
-def _weights(n: int) -> Float64Array1D:
-    """Return the weights (n,) of trials in order: a ramp from 1/n to 1, flat over the last 25 (Bergstra 2013)."""
+def _weights(n: int, prior: float) -> Float64Array1D:
+    """Return the weights (n + 1,) of trials in order and the prior: 1/n to 1, flat over the last 25 (Bergstra 2013)."""
     if n < 25:
-        return np.ones(n)
+        return np.append(np.ones(n), prior)
     ramp = 1.0 / n + (1.0 - 1.0 / n) * np.arange(n - 25) / max(n - 26, 1)
-    return np.concatenate([ramp, np.ones(25)])
+    return np.concatenate([ramp, np.ones(25), [prior]])
 
 
 def _fit(unit: Any, weights: Any, kind: Any, size: Any, edges: Any, offsets: Any, widths: Any) -> Any:
@@ -245,7 +248,7 @@ def _mixture(unit: Any, order: Any, weights: Any, kind: Any, size: Any, edges: A
                 right = left if i == n - 1 else right
             centre[order[i, j], j] = x
             sigma[order[i, j], j] = min(max(left, right, least), most)
-    probability[:n] = weights
+    probability[:] = weights
     total = 0.0
     for k in range(n + 1):
         total += probability[k]
