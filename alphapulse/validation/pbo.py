@@ -63,8 +63,8 @@ def probability_of_backtest_overfitting(returns: ArrayLike, n_blocks: int = 16) 
     """Cross-validate the choice of the best trial, combinatorially and symmetrically [1]_.
 
     The bars are cut into S even contiguous blocks. For each of the C(S, S/2) halves, n* is the trial with the best
-    Sharpe ratio in it, and w = rank of n* in the other half / (N + 1), rank 1 the worst, ties averaged. PBO is the
-    share of the splits with ln(w / (1 - w)) <= 0.
+    Sharpe ratio in it (of equals the one that is worst in the other half), and w = rank of n* in the other half
+    / (N + 1), rank 1 the worst, ties averaged. PBO is the share of the splits with ln(w / (1 - w)) <= 0.
 
     Parameters
     ----------
@@ -222,7 +222,8 @@ def cross_validate(
             best = -1
             largest = -np.inf
             for k in range(n_trials):
-                if own[k] > largest:
+                # Of equally good choices the one that does worst elsewhere: their order must not matter.
+                if own[k] > largest or (best >= 0 and own[k] == largest and other[k] < other[best]):
                     largest = own[k]
                     best = k
             if best < 0:
