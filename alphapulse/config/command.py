@@ -98,6 +98,7 @@ def _run(
     if "--version" in given:
         print(f"alphapulse {__version__}")
         return
+    _check_working_directory()
     application = Application(getattr(schema, config_class), config_name, words)
     parsed, parser = _parse_flags(given)
     password = _prepare(application, parsed)
@@ -113,6 +114,13 @@ def _run(
     _run_hydra(parsed, parser, task, config_name)
     if outcome:
         raise outcome[0]
+
+
+def _check_working_directory() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError("the working directory is gone; change to one that exists, such as `cd ~`") from error
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,6 +9,7 @@ from alphapulse.sweep.space import Dimension, SearchSpace
 
 # What else the configuration holds may change between commands: workers, output, the total of trials.
 PINNED = ("strategy", "engine", "search", "validation")
+STRATEGY = "strategy._target_"
 PINNED_IN_VALIDATION = ("holdout", "objective", "n_bootstrap", "keep_blocks")
 
 
@@ -40,6 +41,10 @@ def _differences(
     objectives: tuple[str, ...],
     directions: tuple[str, ...],
 ) -> Iterator[tuple[str, Any, Any]]:
+    old, new = _flat(study.config), _flat(config)
+    # The space of another strategy differs as well, but that is not what the user changed.
+    if old.get(STRATEGY) != new.get(STRATEGY):
+        yield STRATEGY, old.get(STRATEGY), new.get(STRATEGY)
     yield from _dimensions(study.space, space)
     for what, stored, given in (
         ("objective", study.objectives, objectives),
@@ -49,7 +54,6 @@ def _differences(
             yield what, ", ".join(stored), ", ".join(given)
     if study.seed != seed:
         yield "seed", study.seed, seed
-    old, new = _flat(study.config), _flat(config)
     for key in sorted(old.keys() | new.keys()):
         if _is_pinned(key) and old.get(key) != new.get(key):
             yield key, old.get(key), new.get(key)

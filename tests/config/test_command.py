@@ -259,6 +259,19 @@ def test_nothing_is_written_when_arguments_are_refused(refuse: Refuse, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_working_directory_that_is_gone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit) as leaving:
+        command("config", "SweepConfig")(print)(["n_trials=200"])
+    assert leaving.value.code == 1
+    assert capsys.readouterr().err.startswith("error: the working directory is gone; ")
+
+
 def test_db_words(run: Run) -> None:
     config = run("db", "init", "postgresql://me:p'q@host:5432/postgres?sslmode=require")
     assert (config.action, config.admin_url) == ("init", "postgresql://me:p'q@host:5432/postgres?sslmode=require")

@@ -8,6 +8,7 @@ Yahoo stamps a daily bar with the exchange's opening; here it becomes the exchan
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -95,9 +96,14 @@ class YFinanceProvider:
             reraise=True,
         )
         try:
-            history: pd.DataFrame = retrying(
-                lambda: yfinance.Ticker(symbol).history(interval=timeframe, auto_adjust=True, actions=False, **period)
-            )
+            with warnings.catch_warnings():
+                # What yfinance uses of pandas that is going away is not the user's to mend.
+                warnings.simplefilter("ignore")
+                history: pd.DataFrame = retrying(
+                    lambda: yfinance.Ticker(symbol).history(
+                        interval=timeframe, auto_adjust=True, actions=False, **period
+                    )
+                )
         except missing as error:
             raise DataError(_nothing(symbol, timeframe, wanted, str(getattr(error, "rationale", error)))) from error
         except exceptions.YFRateLimitError as error:
