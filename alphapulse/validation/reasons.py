@@ -198,7 +198,11 @@ def neighbourhood_reasons(
         "importance_null": _named(inputs, weights.null_share),
         "importance_p": _named(inputs, weights.p_values),
     }
-    if n_neighbours:
+    if n_neighbours and math.isnan(ratio):
+        text = (
+            f"Plateau: no share can be stated for its {n_neighbours:,} neighbours, as its Sharpe ratio is not positive"
+        )
+    elif n_neighbours:
         text = f"Plateau: its {n_neighbours:,} neighbours have a median of {ratio:.0%} of its Sharpe ratio"
     else:
         text = "Plateau: no trial was run near it"

@@ -140,6 +140,15 @@ def test_verdict_states_the_prior_beside_the_posterior():
     assert verdict.posterior[0]["at_least"] > verdict.posterior[1]["at_least"]
 
 
+def test_verdict_of_losers_states_no_share_of_a_sharpe_ratio_below_zero():
+    inputs = sweep()
+    losers = dataclasses.replace(inputs, sharpes=inputs.sharpes - 1.0, parameters=inputs.parameters * 0.01)
+    reasons = make_verdict(losers).reasons
+    (plateau,) = [line for line in reasons if line.startswith("Plateau")]
+    assert "nan" not in plateau
+    assert "its Sharpe ratio is not positive" in plateau
+
+
 def test_verdict_without_hold_out_is_at_most_inconclusive():
     assert make_verdict(sweep(edge=0.003, hold_out=None)).word == "INCONCLUSIVE"
     flat = SharpeEstimate(math.nan, 400, math.nan, math.nan)
