@@ -13,7 +13,7 @@ from alphapulse.validation.deflation import (
     minimum_track_record_length,
 )
 from alphapulse.validation.evidence import VerdictInputs, VerdictOptions
-from alphapulse.validation.importance import parameter_importance
+from alphapulse.validation.importance import Importance, parameter_importance
 from alphapulse.validation.pbo import overfitting_from_moments
 from alphapulse.validation.plateau import ParameterGrid, plateau
 from alphapulse.validation.stepm import step_down
@@ -23,6 +23,7 @@ from alphapulse.validation.walk_forward import combinatorial_purged, walk_forwar
 MAX_PBO_TRIALS = 10_000
 MAX_SURVIVORS = 1000
 MAX_NEIGHBOURHOOD_TRIALS = 100_000
+N_IMPORTANT = 4
 
 
 def deflation_reasons(
@@ -56,9 +57,15 @@ def deflation_reasons(
         "minimum_track_record_years": track / inputs.periods_per_year,
     }
     reasons.append(
-        f"DSR: {dsr:.3f} with N = {n_trials:,}, {dsr_on_data:.3f} with all {n_on_data:,} trials ever run on this data; "
-        f"yearly Sharpe ratio {own.sharpe * year:.2f}, the best of N without skill shows {hurdle * year:.2f}."
+        f"DSR: {_figure(dsr, '.3f')} with N = {n_trials:,}, {_figure(dsr_on_data, '.3f')} with all {n_on_data:,} "
+        f"trials ever run on this data; yearly Sharpe ratio {_figure(own.sharpe * year)}, "
+        f"the best of N without skill shows {_figure(hurdle * year)}."
     )
+    if math.isfinite(track):
+        reasons.append(
+            f"Track record: alone, such a Sharpe ratio takes {track / inputs.periods_per_year:.1f} years to stand "
+            f"above 0 at 95%; these are {own.n_returns / inputs.periods_per_year:.1f}."
+        )
 
 
 def survivors_reasons(
@@ -149,8 +156,8 @@ def out_of_sample_reasons(
                 "drift": _named(inputs, result.drift),
             }
             reasons.append(
-                f"Walk-forward, {name}: efficiency {result.efficiency:.2f}, a yearly Sharpe ratio of "
-                f"{result.sharpe * year:.2f} out of sample over {len(result.test)} windows."
+                f"Walk-forward, {name}: efficiency {_figure(result.efficiency)}, a yearly Sharpe ratio of "
+                f"{_figure(result.sharpe * year)} out of sample over {len(result.test)} windows."
             )
     if len(counts) < options.n_folds:
         return
@@ -167,10 +174,11 @@ def out_of_sample_reasons(
     median = float(np.median(known)) if len(known) else math.nan
     lowest = float(known.min()) if len(known) else math.nan
     numbers["combinatorial_purged"] = {"path_sharpe": crossed.path_sharpe, "median": median, "lowest": lowest}
-    reasons.append(
-        f"Purged cross-validation: out of sample, the yearly Sharpe ratios of {len(known)} paths have a median of "
-        f"{median * year:.2f} and are at least {lowest * year:.2f}."
-    )
+    if len(known):
+        reasons.append(
+            f"Purged cross-validation: out of sample, the yearly Sharpe ratios of {len(known)} paths have a median of "
+            f"{median * year:.2f} and are at least {lowest * year:.2f}."
+        )
 
 
 def neighbourhood_reasons(
@@ -208,6 +216,22 @@ def neighbourhood_reasons(
         text = "Plateau: no trial was run near it"
     pick = f"; the robust pick is trial {robust}." if robust >= 0 else "."
     reasons.append(text + pick)
+    reasons += _importance_reason(inputs, weights)
+
+
+def _importance_reason(inputs: VerdictInputs, weights: Importance) -> list[str]:
+    order = np.argsort(-np.nan_to_num(weights.share), kind="stable")[:N_IMPORTANT]
+    names = inputs.parameter_names or tuple(f"parameter {i}" for i in range(len(weights.share)))
+    shown = [
+        f"{names[i].partition('.')[2] or names[i]} {weights.share[i]:.0%} ({weights.null_share[i]:.0%})"
+        for i in order
+        if weights.share[i] > 0
+    ]
+    return [f"Importance (in brackets what noise shows): {', '.join(shown)}."] if shown else []
+
+
+def _figure(value: float, form: str = ".2f") -> str:
+    return "undefined" if math.isnan(value) else format(value, form)
 
 
 def _spread_rows(inputs: VerdictInputs) -> Int64Array1D:

@@ -133,6 +133,7 @@ def make_verdict(inputs: VerdictInputs, options: VerdictOptions | None = None) -
         "look_ahead_clean": inputs.look_ahead_clean,
         "break_even_commission": inputs.break_even,
     }
+    reasons.append(_deciding(inputs, n_trials, p, hold_out_psr))
     deflation_reasons(inputs, n_trials, n_on_data, numbers, reasons)
     if inputs.block_sums is not None and inputs.block_squares is not None:
         rows = np.arange(len(inputs.sharpes)) if inputs.block_trials is None else np.asarray(inputs.block_trials)
@@ -152,6 +153,21 @@ def make_verdict(inputs: VerdictInputs, options: VerdictOptions | None = None) -
         n_trials=n_trials,
         n_trials_on_data=n_on_data,
         n_openings=inputs.n_openings,
+    )
+
+
+def _deciding(inputs: VerdictInputs, n_trials: int, p: float, hold_out_psr: float) -> str:
+    chance = "undefined" if math.isnan(p) else f"p = {p:.3g}"
+    text = (
+        f"Reality check: {chance} over all {n_trials:,} trials, {inputs.bootstrap.n_bootstrap:,} resamples of "
+        f"{len(inputs.bootstrap.block_sizes)} calendar blocks"
+    )
+    if inputs.hold_out is None or math.isnan(hold_out_psr):
+        return f"{text}; hold-out: none."
+    year = math.sqrt(inputs.periods_per_year)
+    return (
+        f"{text}; hold-out: PSR {hold_out_psr:.3f}, a yearly Sharpe ratio of {inputs.hold_out.sharpe * year:.2f} "
+        f"over {inputs.hold_out.n_returns:,} bars."
     )
 
 
