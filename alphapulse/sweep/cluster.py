@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
 from alphapulse.backtesting.market import Market
 from alphapulse.errors import AlphaPulseError
 from alphapulse.sweep.experiment import Experiment
@@ -15,6 +17,7 @@ from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.typing import BoolArray1D, Float64Array2D
 
 RETRIES = 3
+SERVERS = ("raylet", "gcs_server")
 
 
 class ClusterError(AlphaPulseError):
@@ -67,6 +70,7 @@ class Cluster:
     def __init__(self, address: str | None = None, num_cpus: int | None = None, *, dashboard: bool = True) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._owned = False
+        self._servers: list[psutil.Process] = []
         self._shipment: Any = None
         self._remote: Any = None
         self.dashboard = ""
@@ -83,6 +87,9 @@ class Cluster:
             context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
             self._owned = True
             self.dashboard = context.dashboard_url or ""
+            if address is None:
+                children = psutil.Process().children(recursive=True)
+                self._servers = [child for child in children if child.name() in SERVERS]
         self.n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
         warm = ray.remote(warm_up)
         for _ in range(self.n_cpus):
@@ -127,7 +134,25 @@ class Cluster:
         if ready:
             more, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=True)
             return list(more)
+        if not self._is_alive():
+            raise self._loss("its servers are gone")
         return []
+
+    def _is_alive(self) -> bool:
+        """Whether there is a node left to run batches; Ray itself would wait for ever."""
+        import ray
+
+        if self._servers:
+            return all(server.is_running() and server.status() != psutil.STATUS_ZOMBIE for server in self._servers)
+        return any(node["Alive"] for node in ray.nodes())
+
+    def _loss(self, reason: str) -> ClusterError:
+        # Shutting down what has broken down ends this process before it can say so.
+        self._owned = self._owned and self._is_alive()
+        return ClusterError(
+            f"Ray lost its workers: {reason}; what is committed is kept, run the same command with the same study "
+            "to continue."
+        )
 
     def result(self, reference: Any) -> BatchResult:
         """Return the outcome of a batch that is done.
@@ -144,10 +169,7 @@ class Cluster:
         except ray.exceptions.RayTaskError as error:
             raise ClusterError(f"A worker could not evaluate a batch: {_last_line(error)}.") from error
         except (ray.exceptions.RayError, ConnectionError) as error:
-            raise ClusterError(
-                f"Ray lost a batch {RETRIES + 1} times ({type(error).__name__}); what is committed is kept: "
-                "run the same command again to continue."
-            ) from error
+            raise self._loss(f"a batch could not be finished ({type(error).__name__})") from error
         return result
 
     def close_early(self) -> None:
