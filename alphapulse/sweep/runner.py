@@ -74,12 +74,13 @@ def run_sweep(config: SweepConfig) -> None:
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     workers = config.cluster
-    summary = run_study(
-        lambda: Cluster(workers.address, workers.num_cpus, dashboard=workers.dashboard),
-        config,
-        console,
-        run_directory(),
-    )
+
+    def start() -> Cluster:
+        return Cluster(workers.address, workers.num_cpus, dashboard=workers.dashboard)
+
+    # Ray and strategies print when they like; stdout is for the results alone.
+    with redirect_stdout(sys.stderr):
+        summary = run_study(start, config, console, run_directory())
     print_summary(summary, config.output)
     if summary.status == "INTERRUPTED":
         raise KeyboardInterrupt
