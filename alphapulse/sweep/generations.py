@@ -29,7 +29,10 @@ class Sampler(Protocol):
     generation_size: int
 
     def propose(self, generation: int) -> Float64Array2D:
-        """Return parameters (<= generation_size, n_dimensions), none when the space is exhausted."""
+        """Return parameters (<= generation_size, n_dimensions), none when the space is exhausted.
+
+        They depend on the parameters of all generations before, and on the results of those two before and earlier.
+        """
 
     def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:
         """Take in a whole generation, in order."""
@@ -163,19 +166,26 @@ class Generations:
             self._partial = history(self._next_trial, n_done)
         if not n_past or not (needs_history or self._duplicates.finite):
             return
-        # In the order of a run that was never cut: a proposal comes before the generation next to it is told.
         chunk = max(1, HISTORY_CHUNK // size)
         for first in range(0, n_past - 1, chunk):
             last = min(first + chunk, n_past - 1)
             past = history(first * size, last * size)
             for number in range(last - first):
-                self._recall(first + number, _rows(past, number * size, (number + 1) * size), needs_history)
+                part = _rows(past, number * size, (number + 1) * size)
+                self._tell(first + number, part, needs_history)
+                self._record(part)
+        # The generation before the next one was in flight when a run that was never cut proposed the next: its
+        # parameters are known to the sampler then, its outcome answers no duplicate yet.
+        latest = history((n_past - 1) * size, n_past * size)
+        self._tell(n_past - 1, latest, needs_history)
         self._propose()
-        self._recall(n_past - 1, history((n_past - 1) * size, n_past * size), needs_history)
+        self._record(latest)
 
-    def _recall(self, number: int, past: Stored, needs_history: bool) -> None:
+    def _tell(self, number: int, past: Stored, needs_history: bool) -> None:
         if needs_history:
             self._sampler.tell(number, past.parameters, past.values)
+
+    def _record(self, past: Stored) -> None:
         self._duplicates.record(past.parameters, past.metrics, past.values, past.status, past.errors)
 
     def run(self) -> None:
