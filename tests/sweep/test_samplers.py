@@ -298,10 +298,22 @@ def test_two_objectives_reach_the_front(name):
 
 
 def test_tpe_memory_and_cost_stay_flat():
-    sampler = make("tpe", generation_size=2000)
-    run(sampler, 5)
-    assert len(sampler._elite.number) == 25
-    assert len(sampler._others.number) == 512
+    sampler = make("tpe", generation_size=400)
+    run(sampler, 8)
+    pools = [sampler._all, *sampler._islands]
+    assert [len(pool.elite.number) for pool in pools[:1]] == [25]
+    assert sum(len(pool.elite.number) + len(pool.others.number) for pool in pools) <= 3200
+    assert len(sampler._all.others.number) == 512
+
+
+def test_tpe_redraws_what_was_in_flight_and_told_in_part():
+    told: list = []
+    proposals = run(make("tpe"), 9, told)
+    fresh = make("tpe")
+    for generation, parameters, values in told:
+        fresh.tell(generation, parameters, values)
+    fresh.tell(7, proposals[7][:5], evaluate(proposals[7][:5], 1))
+    assert fresh.propose(8).tobytes() == proposals[8].tobytes()
 
 
 @pytest.mark.parametrize("n", [1, 4, 60])
@@ -311,7 +323,7 @@ def test_tpe_mixture_matches_optuna(n):
     from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
     from optuna.samplers._tpe.sampler import default_weights
 
-    from alphapulse.sweep.samplers import tpe
+    from alphapulse.sweep.samplers._parzen import Layout, Mixture, kernel_weights, log_density
 
     # Which of two equal values has the wider kernel is chance in Optuna: stepped values are compared without ties.
     stepped = (NUMERIC[1], NUMERIC[5]) if n <= 4 else ()
@@ -333,21 +345,12 @@ def test_tpe_mixture_matches_optuna(n):
         _ParzenEstimatorParameters(1.0, True, False, default_weights, True),
     )
     expected = estimator.log_pdf(dict(zip(distributions, points.T, strict=True)))
-    layout = tpe._Layout.of(encoding, np.arange(q))
-    fitted = tpe._fit(
-        encoding.encode(observed),
-        tpe._weights(n, 1.0),
-        layout.kind,
-        layout.size,
-        layout.edges,
-        layout.offsets,
-        np.zeros(q),
-    )
-    centre, sigma, _, _, constant, table, _ = fitted
+    layout = Layout.of(encoding, np.arange(q))
+    mixture = Mixture.fit(encoding.encode(observed), kernel_weights(n, 1.0), layout, np.zeros(q))
     unit = encoding.encode(points)
     cells = np.floor(unit * np.maximum(encoding.size, 1)).astype(np.int64)
-    rest = layout.size, layout.offsets, centre, 1.0 / sigma, constant, table, np.empty(n + 1)
-    ours = np.array([tpe._log_density(x, c, *rest) for x, c in zip(unit, cells, strict=True)])
+    rest = layout.size, layout.offsets, *mixture.density(n + 1), np.empty(n + 1)
+    ours = np.array([log_density(x, c, *rest) for x, c in zip(unit, cells, strict=True)])
     # Ours is a density in the unit interval, Optuna's in the values (or their logarithm), and leaves out sqrt(2 pi).
     width = np.log(encoding.width[:2] * np.sqrt(2 * np.pi)).sum()
     np.testing.assert_allclose(ours - width, expected, atol=2e-6)
