@@ -11,7 +11,18 @@ from typing import Any
 
 import psutil
 
-GRID = ("sweeps=sma_cross_daily", "search=grid")
+# A lattice of a million points; a search of fewer trials takes them in the grid's own order.
+GRID = (
+    "search=grid",
+    "strategy.ma_window=range(10,110)",
+    "strategy.rsi_window=range(5,15)",
+    "strategy.rsi_oversold=range(15,40,2.5)",
+    "strategy.rsi_overbought=range(60,85,2.5)",
+    "engine.stop.multiplier=range(1,5,0.4)",
+    "strategy.volatility_threshold=25",
+    "strategy.high_volatility_scale=0.5",
+    "strategy.reversion_weight=0.3",
+)
 
 
 @dataclass(frozen=True)
