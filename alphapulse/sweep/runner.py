@@ -240,12 +240,14 @@ class _Run:
             objective=config.objective[0],
             quiet=config.quiet,
         )
+        streaming = self._streaming()
+        evaluated_before = streaming.seconds
         with Interruption() as interruption, progress, self.clock.phase("search"):
             generations = Generations(
                 sampler,
                 cluster,
                 commit,
-                self._streaming(),
+                streaming,
                 Duplicates(config.space, len(METRICS), len(config.objective)),
                 n_objectives=len(config.objective),
                 n_trials=config.n_trials,
@@ -262,6 +264,9 @@ class _Run:
             generations.run()
             for future in pending:
                 future.result()
+        # Both run beside the search: the workers' time, over all of them, and the time of the writing connection.
+        self.clock.seconds["evaluate"] = streaming.seconds - evaluated_before
+        self.clock.seconds["store"] = self.store.seconds_writing(study)
         return interruption.requested and generations.n_done < config.n_trials
 
     def _announce(self, cluster: Cluster, sampler: Sampler) -> None:

@@ -121,6 +121,10 @@ class Store:
         """
         return self._writers[study.id].append(generation)
 
+    def seconds_writing(self, study: Study) -> float:
+        """Return the time that `append` has spent on an open study so far, beside everything else [s]."""
+        return self._writers[study.id].seconds
+
     def finish(self, study: Study, status: Status) -> None:
         """Wait for what is on its way, set the status and let other drivers in."""
         writer = self._writers.pop(study.id)

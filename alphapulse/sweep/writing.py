@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -22,7 +23,10 @@ FAILED = 2
 
 
 class Writer:
-    """The one connection that writes a study; its session holds the study's lock."""
+    """The one connection that writes a study; its session holds the study's lock.
+
+    `seconds` [s] is the time in which a generation was on its way to the database.
+    """
 
     def __init__(self, database: Database, connection: asyncpg.Connection, study: Study) -> None:
         self.connection = connection
@@ -32,6 +36,7 @@ class Writer:
         self._order = asyncio.Lock()
         self._room = threading.BoundedSemaphore(MAX_PENDING)
         self._last: Future[None] | None = None
+        self.seconds = 0.0
 
     def append(self, generation: Generation) -> "Future[None]":
         """Start to store a generation; block while `MAX_PENDING` are on their way."""
@@ -57,8 +62,10 @@ class Writer:
                     f"Trials of {self._study.name!r} must be stored in order from {self._n_done}, but got a generation "
                     f"from {generation.first_trial}; an earlier one was not stored."
                 )
+            started = time.perf_counter()
             with self._database.one_line_errors():
                 await self._unless_lost(self._write_generation(generation))
+            self.seconds += time.perf_counter() - started
             self._n_done += len(generation.values)
 
     async def _unless_lost(self, writing: Coroutine[Any, Any, None]) -> None:
