@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from rich.console import Console
@@ -44,6 +44,8 @@ from alphapulse.sweep.tear_sheet import draw_tear_sheet
 from alphapulse.typing import Float64Array1D
 
 TEAR_SHEET = "tear_sheet.html"
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -295,14 +297,15 @@ class _Run:
         best = self.store.best(self.study, N_BEST)
         verdict = None
         if best and not interrupted:
-            places["tear sheet"] = str(self.directory / TEAR_SHEET)
+            sheet = self.directory / TEAR_SHEET
             with ThreadPoolExecutor(2, thread_name_prefix="closing") as pool:
                 copying = pool.submit(self._timed, "mirror", self._mirror)
-                drawing = pool.submit(self._timed, "tear_sheet", lambda: self._draw(best[0]["parameters"]))
+                drawing = pool.submit(self._timed, "tear_sheet", lambda: self._draw(best[0]["parameters"], sheet))
                 with self.clock.phase("verdict"):
                     verdict = self._verdict(best[0]["number"])
                 copying.result()
-                drawing.result()
+                failure = drawing.result()
+            places["tear sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
             places["optuna dashboard"] = "python -m alphapulse.dashboard"
         places["report"] = f"python -m alphapulse.report study={self.study.name}"
         self.clock.seconds["total"] = seconds_since_start()
@@ -324,15 +327,15 @@ class _Run:
     def _data(self) -> str:
         return describe_data(self.preparation.market, self.preparation.holdout)
 
-    def _timed(self, name: str, work: Callable[[], None]) -> None:
+    def _timed(self, name: str, work: Callable[[], Result]) -> Result:
         with self.clock.phase(name):
-            work()
+            return work()
 
     def _mirror(self) -> None:
         mirror(self.database, self.study.id, limit=self.config.optuna.mirror_limit)
 
-    def _draw(self, parameters: Float64Array1D) -> None:
-        draw_tear_sheet(self.preparation.market, self.preparation.experiment, parameters, self.directory / TEAR_SHEET)
+    def _draw(self, parameters: Float64Array1D, path: Path) -> str | None:
+        return draw_tear_sheet(self.preparation.market, self.preparation.experiment, parameters, path)
 
     def _verdict(self, chosen: int) -> dict[str, Any]:
         """Return the verdict as stored; the stored one if no trial came after it."""

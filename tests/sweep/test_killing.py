@@ -175,3 +175,15 @@ def test_lost_node_ends_in_one_line_and_keeps_what_is_done(database, tmp_path):
     with database.sync_engine.connect() as connection:
         assert connection.scalar(text("SELECT status FROM sweep")) == "INTERRUPTED"
         assert connection.scalar(text("SELECT count(*) FROM trial")) == n_done(database, "lost")
+
+
+@pytest.mark.timeout(600)
+def test_driver_killed_at_its_verdict_leaves_no_process(database, tmp_path):
+    process = start(command("end", 50), tmp_path)
+    assert wait_for(database, "end", 50, process)
+    process.kill()
+    # It ends when all who hold its pipes have ended: Ray's processes, and whoever draws the tear sheet.
+    process.communicate(timeout=120)
+    summary = finish(command("end", 50), tmp_path)
+    assert summary["verdict"]["n_trials"] == 50
+    assert Path(summary["places"]["tear sheet"]).stat().st_size > 100_000
