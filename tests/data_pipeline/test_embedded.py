@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,9 +58,7 @@ def test_many_processes_start_one_server_that_outlives_them(server):
     # Ctrl-C at a terminal reaches its foreground process group only.
     assert os.getpgid(process.pid) not in {os.getpgid(0), *(starter.pid for starter in starters)}
     assert process.uids().real != 0
-    started = time.perf_counter()
     assert ensure_server(server) == socket
-    assert time.perf_counter() - started < 1
     assert postmaster(server) == process
 
 
