@@ -9,6 +9,7 @@ import sqlalchemy
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.data_pipeline.optuna_tables import ensure_optuna_tables
 from alphapulse.sweep.models import Generation, Study
 from alphapulse.sweep.optuna_mirror import mirror
 from alphapulse.sweep.optuna_space import to_distributions
@@ -101,6 +102,8 @@ def run(n_generations: int = 24, n_mirrored: int = 10_000, n_added: int = 60) ->
     pending[-1].result()
     stored = n_trials / (time.perf_counter() - start)
     store.finish(study, "COMPLETE")
+    # Once a database.
+    ensure_optuna_tables(database)
     start = time.perf_counter()
     mirror(database, study.id, limit=n_mirrored)
     mirrored = n_mirrored / (time.perf_counter() - start)

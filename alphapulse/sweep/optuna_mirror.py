@@ -23,6 +23,68 @@ METRIC_NAMES_ATTRIBUTE = "study:metric_names"
 # Any number; two commands that mirror one study take turns.
 MIRROR_LOCK = 0x6D6972726F72
 
+# All that hangs on a trial; the last three are written by what others do to a study in the dashboard or with Optuna.
+CHILD_TABLES = (
+    "trial_params",
+    "trial_values",
+    "trial_user_attributes",
+    "trial_system_attributes",
+    "trial_intermediate_values",
+    "trial_heartbeats",
+)
+
+# What is missing, read once, under the numbers that Optuna's tables would have given it. Each trial is looked up by
+# its key: new trials have no statistics yet, and the planner would rather read the whole study.
+CREATE_ADDED = f"""
+CREATE TEMPORARY TABLE added ON COMMIT DROP AS
+SELECT nextval(pg_get_serial_sequence('{OPTUNA_SCHEMA}.trials', 'trial_id'))::int AS trial_id, t.*
+FROM (
+    SELECT number FROM chosen EXCEPT SELECT number FROM {OPTUNA_SCHEMA}.trials WHERE study_id = :optuna_id
+    ORDER BY number
+) AS missing
+CROSS JOIN LATERAL (SELECT * FROM trial WHERE sweep_id = :id AND number = missing.number LIMIT 1) AS t
+"""
+
+# Optuna keeps naive UTC.
+INSERT_TRIALS = f"""
+INSERT INTO {OPTUNA_SCHEMA}.trials (trial_id, number, study_id, state, datetime_start, datetime_complete)
+SELECT trial_id, number, :optuna_id, state::{OPTUNA_SCHEMA}.trialstate,
+    (completed_at - seconds * interval '1 second') AT TIME ZONE 'UTC', completed_at AT TIME ZONE 'UTC'
+FROM added ORDER BY trial_id
+"""
+
+# The check that the trial of a row exists takes as long as all else. The trials were inserted a statement ago and
+# nobody else sees them yet, so it can find nothing. Only a superuser may leave it out.
+SKIP_CHECKS = """
+SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHERE rolname = current_user AND rolsuper
+"""
+
+INSERT_PARAMS = f"""
+INSERT INTO {OPTUNA_SCHEMA}.trial_params (trial_id, param_name, param_value, distribution_json)
+SELECT a.trial_id, d.key, a.params[d.place], d.distribution
+FROM added a CROSS JOIN unnest(CAST(:keys AS text[]), CAST(:distributions AS text[]))
+    WITH ORDINALITY AS d(key, distribution, place)
+ORDER BY a.trial_id, d.place
+"""
+
+INSERT_VALUES = f"""
+INSERT INTO {OPTUNA_SCHEMA}.trial_values (trial_id, objective, value, value_type)
+SELECT a.trial_id, v.place - 1, v.value, 'FINITE'::{OPTUNA_SCHEMA}.trialvaluetype
+FROM added a CROSS JOIN LATERAL unnest(a.value) WITH ORDINALITY AS v(value, place)
+WHERE a.state = 'COMPLETE'
+"""
+
+INSERT_ATTRIBUTES = f"""
+INSERT INTO {OPTUNA_SCHEMA}.trial_user_attributes (trial_id, key, value_json)
+SELECT a.trial_id, v.key, v.value
+FROM added a CROSS JOIN LATERAL (VALUES
+    {", ".join(f"('{name}', a.{name}::text)" for name in METRICS)},
+    ('ruined', CASE WHEN a.ruined THEN 'true' END),
+    ('error', to_json(a.error)::text)
+) AS v(key, value)
+WHERE v.value IS NOT NULL
+"""
+
 
 @dataclass(frozen=True)
 class Mirror:
@@ -171,7 +233,7 @@ def _remove_surplus(connection: Connection, optuna_id: int) -> None:
         ),
         {"id": optuna_id},
     )
-    for table in ("trial_params", "trial_values", "trial_user_attributes", "trials"):
+    for table in (*CHILD_TABLES, "trials"):
         connection.execute(
             text(f"DELETE FROM {OPTUNA_SCHEMA}.{table} WHERE trial_id IN (SELECT trial_id FROM surplus)")
         )
@@ -190,49 +252,5 @@ def _insert_trials(connection: Connection, sweep: Row[Any], optuna_id: int) -> N
         "keys": list(distributions),
         "distributions": [distribution_to_json(d) for d in distributions.values()],
     }
-    metrics = ", ".join(f"('{name}', t.{name}::text)" for name in METRICS)
-    for statement in (
-        "CREATE TEMPORARY TABLE mirrored (trial_id int PRIMARY KEY, number int) ON COMMIT DROP",
-        # Optuna keeps naive UTC.
-        f"""
-        WITH added AS (
-            INSERT INTO {OPTUNA_SCHEMA}.trials (number, study_id, state, datetime_start, datetime_complete)
-            SELECT t.number, :optuna_id, t.state::{OPTUNA_SCHEMA}.trialstate,
-                (t.completed_at - t.seconds * interval '1 second') AT TIME ZONE 'UTC', t.completed_at AT TIME ZONE 'UTC'
-            FROM chosen c JOIN trial t ON t.number = c.number AND t.sweep_id = :id
-            WHERE NOT EXISTS (
-                SELECT FROM {OPTUNA_SCHEMA}.trials o WHERE o.study_id = :optuna_id AND o.number = c.number
-            )
-            ORDER BY t.number
-            RETURNING trial_id, number
-        )
-        INSERT INTO mirrored SELECT trial_id, number FROM added
-        """,
-        "ANALYZE mirrored",
-        f"""
-        INSERT INTO {OPTUNA_SCHEMA}.trial_params (trial_id, param_name, param_value, distribution_json)
-        SELECT m.trial_id, d.key, t.params[d.place], d.distribution
-        FROM mirrored m JOIN trial t ON t.number = m.number AND t.sweep_id = :id
-        CROSS JOIN unnest(CAST(:keys AS text[]), CAST(:distributions AS text[]))
-            WITH ORDINALITY AS d(key, distribution, place)
-        ORDER BY m.trial_id, d.place
-        """,
-        f"""
-        INSERT INTO {OPTUNA_SCHEMA}.trial_values (trial_id, objective, value, value_type)
-        SELECT m.trial_id, v.place - 1, v.value, 'FINITE'::{OPTUNA_SCHEMA}.trialvaluetype
-        FROM mirrored m JOIN trial t ON t.number = m.number AND t.sweep_id = :id AND t.state = 'COMPLETE'
-        CROSS JOIN LATERAL unnest(t.value) WITH ORDINALITY AS v(value, place)
-        """,
-        f"""
-        INSERT INTO {OPTUNA_SCHEMA}.trial_user_attributes (trial_id, key, value_json)
-        SELECT m.trial_id, a.key, a.value
-        FROM mirrored m JOIN trial t ON t.number = m.number AND t.sweep_id = :id
-        CROSS JOIN LATERAL (VALUES
-            {metrics},
-            ('ruined', CASE WHEN t.ruined THEN 'true' END),
-            ('error', to_json(t.error)::text)
-        ) AS a(key, value)
-        WHERE a.value IS NOT NULL
-        """,
-    ):
+    for statement in (CREATE_ADDED, INSERT_TRIALS, SKIP_CHECKS, INSERT_PARAMS, INSERT_VALUES, INSERT_ATTRIBUTES):
         connection.execute(text(statement), values)

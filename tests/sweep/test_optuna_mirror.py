@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pytest
@@ -136,6 +138,50 @@ def test_mirror_beyond_the_limit_takes_the_best_and_a_sample(store, database):
     )
     with database.sync_engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM optuna.trial_params")) == 160
+
+
+def test_mirror_takes_out_what_others_attached_to_a_trial(store, database):
+    study = fill(store, 2)
+    mirror(database, study.id, limit=40)
+    with database.sync_engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO optuna.trial_system_attributes (trial_id, key, value_json) "
+                "SELECT trial_id, 'artifacts:1', '{}' FROM optuna.trials"
+            )
+        )
+    mirror(database, study.id, limit=2)
+    with database.sync_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM optuna.trial_system_attributes")) == 2
+
+
+def test_mirror_needs_no_superuser(store, database):
+    study = fill(store, 1)
+    mirror(database, study.id, limit=1)
+    role = f"plain_{database.name}"
+    with database.sync_engine.begin() as connection:
+        connection.execute(text(f'CREATE ROLE "{role}" LOGIN'))
+        for schema in ("public", "optuna"):
+            for kind in ("TABLES", "SEQUENCES"):
+                connection.execute(text(f'GRANT ALL ON ALL {kind} IN SCHEMA {schema} TO "{role}"'))
+            connection.execute(text(f'GRANT USAGE ON SCHEMA {schema} TO "{role}"'))
+    plain = replace(database, user=role)
+    try:
+        assert mirror(plain, study.id).n_mirrored == 100
+    finally:
+        plain.close()
+        with database.sync_engine.begin() as connection:
+            connection.execute(text(f'DROP OWNED BY "{role}"'))
+            connection.execute(text(f'DROP ROLE "{role}"'))
+    loaded = optuna.load_study(study_name="mirrored", storage=database.optuna_url)
+    assert [trial.params for trial in loaded.trials] == [store.trial(study, n)["params"] for n in range(100)]
+
+
+def test_mirror_checks_foreign_keys_again_afterwards(store, database):
+    """The connection goes back to a pool."""
+    mirror(database, fill(store, 1).id)
+    with database.sync_engine.connect() as connection:
+        assert connection.scalar(text("SHOW session_replication_role")) == "origin"
 
 
 def test_mirror_leaves_another_study_of_the_name_alone(store, database):
