@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from alphapulse.validation import (
+    BlockArrays,
     ParameterGrid,
     SharpeEstimate,
+    TrialArrays,
     VerdictInputs,
     combinatorial_purged,
     deflated_sharpe_ratio,
@@ -57,13 +59,11 @@ def methods(n_trials: int) -> dict[str, Callable[[], object]]:
         chosen=best,
         in_sample=own,
         hold_out=own,
-        sharpes=sharpes,
+        trials=TrialArrays(sharpes, parameters),
         bootstrap=bootstrap,
         observed=observed,
         maxima=maxima,
-        block_sums=sums,
-        block_squares=squares,
-        parameters=parameters,
+        blocks=BlockArrays(sums, squares),
         grid=grid,
     )
 

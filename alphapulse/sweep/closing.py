@@ -1,7 +1,9 @@
 """The end of a sweep: the hold-out opened for the one chosen trial, and the verdict."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
 from alphapulse.config.schema import SweepConfig
 from alphapulse.sweep.experiment import Experiment, engine_with
-from alphapulse.sweep.models import Study
+from alphapulse.sweep.models import Study, TrialRecord
 from alphapulse.sweep.space import SearchSpace
 from alphapulse.sweep.store import Store
 from alphapulse.sweep.streaming import Streaming
@@ -27,41 +29,51 @@ from alphapulse.validation import (
     make_verdict,
 )
 
-PIECE = 50_000
-
 
 @dataclass(frozen=True)
-class Trials:
-    """All trials of a study, one row each.
+class StoredTrials:
+    """The first `n_trials` trials of a study, read from the database as a verdict asks for them.
 
     Attributes
     ----------
-    parameters : (n_trials, n_dimensions) float64
-    sharpes : (n_trials,) float64
-        Annual Sharpe ratios as stored [1]; NaN where undefined or failed.
-    block_trials : (n_kept,) int64
-        Trials whose block moments are kept.
-    block_sums, block_squares : (n_kept, n_blocks) float64
+    store : Store
+    study : Study
+    n_trials : int
+    periods_per_year : float
+        Turns the annual Sharpe ratios that are stored into per-bar ones [1].
     """
 
-    parameters: Float64Array2D
-    sharpes: Float64Array1D
-    block_trials: Int64Array1D
-    block_sums: Float64Array2D
-    block_squares: Float64Array2D
+    store: Store
+    study: Study
+    n_trials: int
+    periods_per_year: float
+
+    def sharpes(self) -> Iterator[Float64Array1D]:
+        """Yield the per-bar Sharpe ratios of all trials in order; NaN for a failed one [1]."""
+        for annual in self.store.sharpes(self.study, self.n_trials):
+            yield annual / math.sqrt(self.periods_per_year)
+
+    def read(self, trials: Int64Array1D) -> tuple[Float64Array2D, Float64Array1D]:
+        """Return parameters and per-bar Sharpe ratios of some trials."""
+        parameters, annual = self.store.parameters_and_sharpes(self.study, trials)
+        return parameters, annual / math.sqrt(self.periods_per_year)
 
 
-def all_trials(store: Store, study: Study, n_trials: int) -> Trials:
-    """Read the first `n_trials` trials of a study, in pieces, so that only what is kept takes memory."""
-    parameters = np.empty((n_trials, len(study.space)))
-    sharpes = np.empty(n_trials)
-    place = METRICS.index("sharpe_ratio")
-    for start in range(0, n_trials, PIECE):
-        rows = slice(start, min(start + PIECE, n_trials))
-        piece = store.history(study, rows.start, rows.stop)
-        parameters[rows] = piece.parameters
-        sharpes[rows] = np.where(np.isnan(piece.values).any(axis=1), np.nan, piece.metrics[:, place])
-    return Trials(parameters, sharpes, *store.blocks(study))
+@dataclass(frozen=True)
+class StoredBlocks:
+    """The kept block moments of a study, read from the database in pieces."""
+
+    store: Store
+    study: Study
+
+    @cached_property
+    def n_kept(self) -> int:
+        """Trials whose moments are kept."""
+        return self.store.n_blocks_kept(self.study)
+
+    def read(self) -> Iterator[tuple[Int64Array1D, Float64Array2D, Float64Array2D]]:
+        """Yield trials, sums and squares, by trial."""
+        return self.store.blocks(self.study)
 
 
 def weigh(
@@ -70,44 +82,44 @@ def weigh(
     market: Market,
     holdout: Market | None,
     streaming: Streaming,
-    trials: Trials,
+    store: Store,
+    study: Study,
     *,
-    chosen: int,
+    best: TrialRecord,
+    n_trials: int,
     n_trials_on_data: int,
     n_openings: int,
     gate: str,
 ) -> Verdict:
-    """Return the verdict on a study; this opens the hold-out for the trial `chosen`.
+    """Return the verdict on a study; this opens the hold-out for the trial `best`.
 
     Parameters
     ----------
-    chosen : int
-        Number of the best trial.
+    best : TrialRecord
+        The trial chosen.
+    n_trials : int
+        Trials of the study.
     n_trials_on_data, n_openings : int
         Trials of all studies on this data, and openings of its hold-out, this study's included.
     gate : {"clean", "off"}
         What the look-ahead gate said.
     """
     assert experiment.bootstrap is not None
-    parameters = trials.parameters[chosen]
+    parameters = best["parameters"]
     periods = periods_per_year(experiment, market, parameters)
     return make_verdict(
         VerdictInputs(
-            chosen=chosen,
+            chosen=best["number"],
             in_sample=estimate(experiment, market, parameters),
             hold_out=None if holdout is None else estimate(experiment, holdout, parameters),
-            sharpes=trials.sharpes / math.sqrt(periods),
+            trials=StoredTrials(store, study, n_trials, periods),
             bootstrap=experiment.bootstrap,
             observed=streaming.observed,
             maxima=streaming.maxima,
             look_ahead_clean=True if gate == "clean" else None,
-            n_trials=len(trials.sharpes),
-            n_trials_on_data=max(n_trials_on_data, len(trials.sharpes)),
+            n_trials_on_data=max(n_trials_on_data, n_trials),
             n_openings=n_openings,
-            block_trials=trials.block_trials,
-            block_sums=trials.block_sums,
-            block_squares=trials.block_squares,
-            parameters=trials.parameters,
+            blocks=StoredBlocks(store, study),
             grid=ParameterGrid.of(experiment.space.dimensions),
             parameter_names=experiment.space.keys,
             break_even=break_even(experiment, market, parameters),

@@ -19,12 +19,12 @@ from alphapulse.config.command import run_directory
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.database import Database, open_database
 from alphapulse.errors import AlphaPulseError, StudyError
-from alphapulse.sweep.closing import all_trials, benchmark_metrics, weigh
+from alphapulse.sweep.closing import benchmark_metrics, weigh
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.generations import Generations
 from alphapulse.sweep.interruption import Interruption
-from alphapulse.sweep.models import Generation, Study
+from alphapulse.sweep.models import Generation, Study, TrialRecord
 from alphapulse.sweep.optuna_mirror import mirror
 from alphapulse.sweep.preparation import (
     Preparation,
@@ -302,7 +302,7 @@ class _Run:
                 copying = pool.submit(self._timed, "mirror", self._mirror)
                 drawing = pool.submit(self._timed, "tear_sheet", lambda: self._draw(best[0]["parameters"], sheet))
                 with self.clock.phase("verdict"):
-                    verdict = self._verdict(best[0]["number"])
+                    verdict = self._verdict(best[0])
                 copying.result()
                 failure = drawing.result()
             places["tear sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
@@ -337,7 +337,7 @@ class _Run:
     def _draw(self, parameters: Float64Array1D, path: Path) -> str | None:
         return draw_tear_sheet(self.preparation.market, self.preparation.experiment, parameters, path)
 
-    def _verdict(self, chosen: int) -> dict[str, Any]:
+    def _verdict(self, best: TrialRecord) -> dict[str, Any]:
         """Return the verdict as stored; the stored one if no trial came after it."""
         store, study = self.store, self.study
         n_done = store.n_trials_done(study)
@@ -346,22 +346,24 @@ class _Run:
         preparation = self.preparation
         n_openings = 0
         if preparation.holdout is not None:
-            n_openings = store.record_opening(study.fingerprint, study, chosen)
+            n_openings = store.record_opening(study.fingerprint, study, best["number"])
         verdict = weigh(
             self.config,
             preparation.experiment,
             preparation.market,
             preparation.holdout,
             self._streaming(),
-            all_trials(store, study, n_done),
-            chosen=chosen,
+            store,
+            study,
+            best=best,
+            n_trials=n_done,
             n_trials_on_data=store.count_trials(study.fingerprint),
             n_openings=n_openings,
             gate=preparation.gate,
         )
         stored = verdict.to_dict() | {
             "lines": verdict.lines(),
-            "chosen": chosen,
+            "chosen": best["number"],
             "benchmark": benchmark_metrics(preparation.experiment, preparation.market),
             "data": self._data,
             "warnings": preparation.warnings,

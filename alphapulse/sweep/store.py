@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -30,6 +30,10 @@ from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 # A killed driver's server process needs a moment to notice and to drop its lock.
 LOCK_PATIENCE = 5.0
+# What is read at once: enough to cost no queries, little beside what a driver holds anyway.
+TRIALS_A_PIECE = 50_000
+BLOCK_BYTES_A_PIECE = 1 << 23
+SHARPE = "coalesce(CASE WHEN state = 'COMPLETE' THEN sharpe_ratio END, 'NaN')"
 
 
 class Store:
@@ -201,26 +205,41 @@ class Store:
             errors={row["number"] - start: row["error"] for row in failed},
         )
 
-    def metrics(self, study: Study, names: Sequence[str] = METRICS) -> dict[str, Float64Array1D]:
-        """Return metrics of all trials by name, each (n_done,) in the order of the trials."""
-        query = f"SELECT {', '.join(_not_null(name) for name in names)} FROM trial WHERE sweep_id = $1 ORDER BY number"
-        kinds: dict[str, Kind] = dict.fromkeys(names, np.float64)
-        return self._copy(query, study.id, kinds=kinds, n_rows=self.n_trials_done(study))
+    def sharpes(self, study: Study, n_trials: int) -> Iterator[Float64Array1D]:
+        """Yield the annual Sharpe ratios of the first `n_trials` trials in order, in pieces; NaN for a failed one."""
+        kinds: dict[str, Kind] = {"number": np.int32, "sharpe": np.float64}
+        query = f"SELECT number, {SHARPE} FROM trial WHERE sweep_id = $1 AND number < $4"
+        for piece in self._pieces(query, study.id, kinds, TRIALS_A_PIECE, n_trials):
+            yield piece["sharpe"]
 
-    def blocks(self, study: Study) -> tuple[Int64Array1D, Float64Array2D, Float64Array2D]:
-        """Return the kept block moments: numbers (n_kept,), sums and squares (n_kept, n_blocks), by number."""
-        size = self._fetch(
-            "SELECT count(*) AS n, coalesce(max(octet_length(sums)), 0) AS width FROM trial_blocks WHERE sweep_id = $1",
-            study.id,
-        )[0]
-        kinds: dict[str, Kind] = {
-            "number": np.int32,
-            "sums": (np.uint8, size["width"]),
-            "squares": (np.uint8, size["width"]),
-        }
-        query = "SELECT number, sums, squares FROM trial_blocks WHERE sweep_id = $1 ORDER BY number"
-        columns = self._copy(query, study.id, kinds=kinds, n_rows=size["n"])
-        return columns["number"].astype(np.int64), columns["sums"].view("<f8"), columns["squares"].view("<f8")
+    def parameters_and_sharpes(self, study: Study, numbers: Int64Array1D) -> tuple[Float64Array2D, Float64Array1D]:
+        """Return parameters (n, n_dimensions) and annual Sharpe ratios (n,) of the trials `numbers`, given ascending.
+
+        NaN for a failed one. StudyError if one is not stored.
+        """
+        kinds: dict[str, Kind] = {"params": (np.float64, len(study.space)), "sharpe": np.float64}
+        query = f"SELECT params, {SHARPE} FROM trial WHERE sweep_id = $1 AND number = ANY($2::int[]) ORDER BY number"
+        columns = self._copy(query, study.id, numbers.tolist(), kinds=kinds, n_rows=len(numbers))
+        if len(columns["sharpe"]) != len(numbers):
+            raise StudyError(f"Study {study.name!r} lacks {len(numbers) - len(columns['sharpe'])} of its trials.")
+        return columns["params"], columns["sharpe"]
+
+    def n_blocks_kept(self, study: Study) -> int:
+        """Return the number of trials whose block moments are kept."""
+        return int(self._fetch("SELECT count(*) AS n FROM trial_blocks WHERE sweep_id = $1", study.id)[0]["n"])
+
+    def blocks(self, study: Study) -> Iterator[tuple[Int64Array1D, Float64Array2D, Float64Array2D]]:
+        """Yield the kept block moments in pieces: numbers (n,), sums and squares (n, n_blocks), by number."""
+        first = self._fetch(
+            "SELECT octet_length(sums) AS width FROM trial_blocks WHERE sweep_id = $1 LIMIT 1", study.id
+        )
+        if not first:
+            return
+        width = first[0]["width"]
+        kinds: dict[str, Kind] = {"number": np.int32, "sums": (np.uint8, width), "squares": (np.uint8, width)}
+        query = "SELECT number, sums, squares FROM trial_blocks WHERE sweep_id = $1"
+        for piece in self._pieces(query, study.id, kinds, max(1, BLOCK_BYTES_A_PIECE // width)):
+            yield piece["number"].astype(np.int64), piece["sums"].view("<f8"), piece["squares"].view("<f8")
 
     def trial(self, study: Study, number: int) -> TrialRecord:
         """Return one trial; StudyError if it is not stored."""
@@ -291,15 +310,38 @@ class Store:
 
     def _copy(self, query: str, *arguments: Any, kinds: Mapping[str, Kind], n_rows: int) -> dict[str, np.ndarray]:
         async def copy() -> dict[str, np.ndarray]:
-            connection = await self._database.connect()
+            connection = await self._reader()
             try:
-                # By the key, in whose order rows were written: the planner would rather sort them all on disk.
-                await connection.execute("SET enable_sort = off; SET enable_seqscan = off")
                 return await copy_out(connection, query, *arguments, kinds=kinds, n_rows=n_rows)
             finally:
                 await connection.close()
 
         return self._database.run(copy())
+
+    def _pieces(
+        self, query: str, study_id: int, kinds: Mapping[str, Kind], size: int, *arguments: Any
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield a query's rows by `number`, its first column, up to `size` at a time; `arguments` begin at $4."""
+        query += " AND number > $2 ORDER BY number LIMIT $3"
+        connection = self._database.run(self._reader())
+        try:
+            last, n_rows = -1, size
+            while n_rows == size:
+                copying = copy_out(connection, query, study_id, last, size, *arguments, kinds=kinds, n_rows=size)
+                piece = self._database.run(copying)
+                n_rows = len(piece["number"])
+                if n_rows:
+                    last = int(piece["number"][-1])
+                    yield piece
+        finally:
+            self._database.run(connection.close())
+
+    async def _reader(self) -> asyncpg.Connection:
+        """Return a connection that reads by the key, in whose order rows were written."""
+        connection = await self._database.connect()
+        # The planner would rather sort them all on disk.
+        await connection.execute("SET enable_sort = off; SET enable_seqscan = off")
+        return connection
 
 
 INSERT_STUDY = """

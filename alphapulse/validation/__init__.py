@@ -25,6 +25,7 @@ from alphapulse.validation.plateau import (
     plateau_objective,
     worst_fold_sharpe,
 )
+from alphapulse.validation.sources import BlockArrays, BlockSource, TrialArrays, TrialSource
 from alphapulse.validation.spa import Bootstrap, RealityCheck, critical_value, make_bootstrap, p_value, reality_check
 from alphapulse.validation.stepm import StepDown, step_down
 from alphapulse.validation.verdict import Verdict, decide, make_verdict
@@ -38,6 +39,8 @@ from alphapulse.validation.walk_forward import (
 
 __all__ = [
     "BacktestOverfitting",
+    "BlockArrays",
+    "BlockSource",
     "Bootstrap",
     "CombinatorialPurged",
     "Importance",
@@ -46,6 +49,8 @@ __all__ = [
     "RealityCheck",
     "SharpeEstimate",
     "StepDown",
+    "TrialArrays",
+    "TrialSource",
     "Verdict",
     "VerdictInputs",
     "VerdictOptions",

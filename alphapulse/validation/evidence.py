@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass, field
 
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D
 from alphapulse.validation.deflation import probabilistic_sharpe_ratio
 from alphapulse.validation.plateau import ParameterGrid
+from alphapulse.validation.sources import BlockSource, TrialSource
 from alphapulse.validation.spa import Bootstrap
 
 
@@ -90,13 +91,13 @@ class VerdictInputs:
     Attributes
     ----------
     chosen : int
-        Row of the chosen trial in `sharpes` and `parameters`.
+        Number of the chosen trial.
     in_sample : SharpeEstimate
         Of the chosen trial, on the searched bars.
     hold_out : SharpeEstimate, optional
         Of the chosen trial, on the bars that the search never saw; None if there are none.
-    sharpes : ndarray (n_rows,)
-        Per-bar Sharpe ratio of every trial run, in order; NaN for a failed one [1].
+    trials : TrialSource
+        Every trial run, failed ones too, such as `TrialArrays`; with parameters where there is a `grid`.
     bootstrap : Bootstrap
         Of the study.
     observed : float
@@ -106,18 +107,16 @@ class VerdictInputs:
     look_ahead_clean : bool, optional
         Outcome of the gate; None if it did not run.
     n_trials : int, optional
-        Trials of the study, failed ones too; by default `len(sharpes)`.
+        Trials of the study, failed ones too; by default those of `trials`.
     n_trials_on_data : int, optional
         Trials of all studies on this data fingerprint, this one included; by default `n_trials`.
     n_openings : int
         How often the hold-out of this data has been opened, this time included.
-    block_trials : ndarray (n_kept,), optional
-        Rows whose block moments are kept; all by default.
-    block_sums, block_squares : ndarray (n_kept, n_blocks), optional
-        Their block moments [1]; without them only the reality check and the DSR speak.
-    parameters : ndarray (n_rows, n_parameters), optional
-        With `grid`, for plateau, importance and drift.
+    blocks : BlockSource, optional
+        Block moments, such as `BlockArrays`, of all trials or those that are kept; without them only the reality check
+        and the DSR speak.
     grid : ParameterGrid, optional
+        Of the parameters of `trials`, for plateau, importance and drift; without it these are left out.
     parameter_names : tuple of str
     break_even : float, optional
         Commission at which the chosen trial's edge is gone [1]; None if not computed or never.
@@ -128,7 +127,7 @@ class VerdictInputs:
     chosen: int
     in_sample: SharpeEstimate
     hold_out: SharpeEstimate | None
-    sharpes: Float64Array1D
+    trials: TrialSource
     bootstrap: Bootstrap
     observed: float
     maxima: Float64Array1D
@@ -136,10 +135,7 @@ class VerdictInputs:
     n_trials: int | None = None
     n_trials_on_data: int | None = None
     n_openings: int = 0
-    block_trials: Int64Array1D | None = None
-    block_sums: Float64Array2D | None = None
-    block_squares: Float64Array2D | None = None
-    parameters: Float64Array2D | None = None
+    blocks: BlockSource | None = None
     grid: ParameterGrid | None = None
     parameter_names: tuple[str, ...] = ()
     break_even: float | None = None

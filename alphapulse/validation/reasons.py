@@ -6,33 +6,41 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D
 from alphapulse.validation.deflation import (
     deflated_sharpe_ratio,
     expected_maximum_sharpe,
     minimum_track_record_length,
 )
 from alphapulse.validation.evidence import VerdictInputs, VerdictOptions
+from alphapulse.validation.gathering import N_BEST, BlockSample, TrialSample, sample_blocks
 from alphapulse.validation.importance import Importance, parameter_importance
 from alphapulse.validation.pbo import overfitting_from_moments
 from alphapulse.validation.plateau import ParameterGrid, plateau
+from alphapulse.validation.sources import BlockSource
 from alphapulse.validation.stepm import step_down
-from alphapulse.validation.walk_forward import combinatorial_purged, walk_forward
+from alphapulse.validation.walk_forward import (
+    BestOnWindows,
+    join_paths,
+    parameter_drift,
+    purged_splits,
+    stitch_windows,
+    walk_forward_windows,
+)
 
-# More would take longer than all the rest, and move the value less than its null band.
-MAX_PBO_TRIALS = 10_000
-MAX_SURVIVORS = 1000
-MAX_NEIGHBOURHOOD_TRIALS = 100_000
 N_IMPORTANT = 4
 
 
 def deflation_reasons(
-    inputs: VerdictInputs, n_trials: int, n_on_data: int, numbers: dict[str, Any], reasons: list[str]
+    inputs: VerdictInputs,
+    variance: float,
+    n_trials: int,
+    n_on_data: int,
+    numbers: dict[str, Any],
+    reasons: list[str],
 ) -> None:
-    """PSR, DSR, the hurdle, Holm and the needed record of the chosen trial."""
+    """PSR, DSR, the hurdle, Holm and the needed record of the chosen trial; `variance` of all Sharpe ratios."""
     own = inputs.in_sample
-    known = inputs.sharpes[~np.isnan(inputs.sharpes)]
-    variance = float(known.var(ddof=1)) if len(known) > 1 else math.nan
     year = math.sqrt(inputs.periods_per_year)
     moments = {"skewness": own.skewness, "kurtosis": own.kurtosis}
     dsr = dsr_on_data = math.nan
@@ -68,46 +76,107 @@ def deflation_reasons(
         )
 
 
-def survivors_reasons(
-    inputs: VerdictInputs, rows: Int64Array1D, options: VerdictOptions, numbers: dict[str, Any], reasons: list[str]
+def block_reasons(
+    inputs: VerdictInputs,
+    blocks: BlockSource,
+    trials: TrialSample,
+    options: VerdictOptions,
+    numbers: dict[str, Any],
+    reasons: list[str],
+) -> None:
+    """What the block moments say, read once: survivors, overfitting, and what choosing would have earned."""
+    counts = inputs.bootstrap.block_sizes
+    gap = options.purge + options.embargo
+    train, test = {}, {}
+    windows: dict[str, BestOnWindows] = {}
+    if options.train_blocks + gap < len(counts):
+        for name in ("rolling", "anchored"):
+            train[name], test[name] = walk_forward_windows(
+                len(counts),
+                train_blocks=options.train_blocks,
+                test_blocks=options.test_blocks,
+                purge=options.purge,
+                embargo=options.embargo,
+                anchored=name == "anchored",
+            )
+            windows[name] = BestOnWindows(counts, [(window,) for window in train[name]])
+    splits: tuple[tuple[int, ...], ...] = ()
+    if len(counts) >= options.n_folds:
+        splits, trainings = purged_splits(
+            len(counts),
+            n_folds=options.n_folds,
+            n_test_folds=options.n_test_folds,
+            purge=options.purge,
+            embargo=options.embargo,
+        )
+        windows["purged"] = BestOnWindows(counts, trainings)
+    n_groups = min(options.pbo_blocks, len(counts) // 2 * 2)
+    sample = sample_blocks(blocks, inputs.bootstrap, n_groups, list(windows.values()))
+    numbers["n_kept"] = blocks.n_kept
+    _survivors_reasons(inputs, blocks, sample, options, numbers, reasons)
+    _overfitting_reasons(sample, numbers, reasons)
+    year = math.sqrt(inputs.periods_per_year)
+    if not train:
+        reasons.append(
+            f"Walk-forward: none, as {options.train_blocks} training blocks and a gap of {gap} fill all {len(counts)}."
+        )
+    for name in train:
+        best = windows[name]
+        result = stitch_windows(best, train[name], test[name], _drift(inputs, trials, best))
+        numbers[f"walk_forward_{name}"] = {
+            "train": result.train,
+            "test": result.test,
+            "chosen": result.chosen,
+            "sharpe": result.sharpe,
+            "efficiency": result.efficiency,
+            "blocks": result.blocks,
+            "equity": result.equity,
+            "drift": _named(inputs, result.drift),
+        }
+        reasons.append(
+            f"Walk-forward, {name}: efficiency {_figure(result.efficiency)}, a yearly Sharpe ratio of "
+            f"{_figure(result.sharpe * year)} out of sample over {len(result.test)} windows."
+        )
+    if splits:
+        _purged_reasons(windows["purged"], splits, year, numbers, reasons)
+
+
+def _survivors_reasons(
+    inputs: VerdictInputs,
+    blocks: BlockSource,
+    sample: BlockSample,
+    options: VerdictOptions,
+    numbers: dict[str, Any],
+    reasons: list[str],
 ) -> None:
     """Which trials survive the search, and the chosen one's p-value adjusted for it."""
-    # Up to MAX_SURVIVORS every step is exact; beyond, the streamed maxima save resampling everything again.
-    others = len(rows) < len(inputs.sharpes) or len(rows) > MAX_SURVIVORS
+    # Up to N_BEST every step is exact; beyond, the streamed maxima save resampling everything again.
+    others = blocks.n_kept < inputs.trials.n_trials or blocks.n_kept > N_BEST
     alpha = options.thresholds.survive_p
     found = step_down(
-        inputs.bootstrap,
-        inputs.block_sums,  # type: ignore[arg-type]
-        n_best=MAX_SURVIVORS,
-        alpha=alpha,
-        maxima=inputs.maxima if others else None,
+        inputs.bootstrap, sample.best_sums, n_best=N_BEST, alpha=alpha, maxima=inputs.maxima if others else None
     )
-    place = np.flatnonzero(rows[found.trials] == inputs.chosen)
+    tested = sample.best_trials[found.trials]
+    place = np.flatnonzero(tested == inputs.chosen)
     numbers |= {
-        "survivors": rows[found.survivors],
+        "survivors": tested[found.survived],
         "n_survivors": len(found.survivors),
-        "n_step_down": len(found.trials),
+        "n_step_down": len(tested),
         "chosen_p": float(found.p_values[place[0]]) if len(place) else math.nan,
     }
     reasons.append(
-        f"StepM: {len(found.survivors):,} of the best {len(found.trials):,} trials survive the search at {alpha:.0%}."
+        f"StepM: {len(found.survivors):,} of the best {len(tested):,} trials survive the search at {alpha:.0%}."
     )
 
 
-def overfitting_reasons(
-    inputs: VerdictInputs, options: VerdictOptions, numbers: dict[str, Any], reasons: list[str]
-) -> None:
+def _overfitting_reasons(sample: BlockSample, numbers: dict[str, Any], reasons: list[str]) -> None:
     """Whether choosing the best trial generalises."""
-    sums, squares = np.asarray(inputs.block_sums), np.asarray(inputs.block_squares)
-    counts = inputs.bootstrap.block_sizes
-    n_blocks = min(options.pbo_blocks, len(counts) // 2 * 2)
-    # Evenly spaced in the order given: which ones are taken must not depend on how good they are.
-    taken = np.unique(np.linspace(0, len(sums) - 1, min(len(sums), MAX_PBO_TRIALS)).astype(np.int64))
-    result = overfitting_from_moments(sums[taken], squares[taken], counts, n_blocks=n_blocks)
+    n_groups = len(sample.group_counts)
+    result = overfitting_from_moments(sample.group_sums, sample.group_squares, sample.group_counts, n_blocks=n_groups)
     numbers |= {
         "pbo": result.pbo,
         "pbo_null_band": result.null_band,
-        "pbo_blocks": n_blocks,
+        "pbo_blocks": n_groups,
         "pbo_trials": result.n_distinct,
         "probability_of_loss": result.probability_of_loss,
         "degradation_slope": result.degradation_slope,
@@ -120,56 +189,23 @@ def overfitting_reasons(
     )
 
 
-def out_of_sample_reasons(
-    inputs: VerdictInputs, rows: Int64Array1D, options: VerdictOptions, numbers: dict[str, Any], reasons: list[str]
+def _drift(inputs: VerdictInputs, trials: TrialSample, best: BestOnWindows) -> Float64Array1D:
+    if inputs.grid is None:
+        return np.empty(0)
+    distinct, place = np.unique(best.trials[best.trials >= 0], return_inverse=True)
+    chosen = inputs.trials.read(distinct)[0][place]
+    spread = trials.parameters.max(axis=0) - trials.parameters.min(axis=0)
+    return parameter_drift(chosen, spread, list(inputs.grid.categorical))
+
+
+def _purged_reasons(
+    best: BestOnWindows,
+    splits: tuple[tuple[int, ...], ...],
+    year: float,
+    numbers: dict[str, Any],
+    reasons: list[str],
 ) -> None:
-    """What choosing the best trial would have earned afterwards."""
-    sums, squares, counts = inputs.block_sums, inputs.block_squares, inputs.bootstrap.block_sizes
-    gap = options.purge + options.embargo
-    year = math.sqrt(inputs.periods_per_year)
-    if options.train_blocks + gap >= len(counts):
-        reasons.append(
-            f"Walk-forward: none, as {options.train_blocks} training blocks and a gap of {gap} fill all {len(counts)}."
-        )
-    else:
-        for name in ("rolling", "anchored"):
-            result = walk_forward(
-                sums,  # type: ignore[arg-type]
-                squares,  # type: ignore[arg-type]
-                counts,
-                train_blocks=options.train_blocks,
-                test_blocks=options.test_blocks,
-                purge=options.purge,
-                embargo=options.embargo,
-                anchored=name == "anchored",
-                parameters=None if inputs.parameters is None else inputs.parameters[rows],
-                categorical=None if inputs.grid is None else list(inputs.grid.categorical),
-            )
-            numbers[f"walk_forward_{name}"] = {
-                "train": result.train,
-                "test": result.test,
-                "chosen": np.where(result.chosen >= 0, rows[result.chosen], -1),
-                "sharpe": result.sharpe,
-                "efficiency": result.efficiency,
-                "blocks": result.blocks,
-                "equity": result.equity,
-                "drift": _named(inputs, result.drift),
-            }
-            reasons.append(
-                f"Walk-forward, {name}: efficiency {_figure(result.efficiency)}, a yearly Sharpe ratio of "
-                f"{_figure(result.sharpe * year)} out of sample over {len(result.test)} windows."
-            )
-    if len(counts) < options.n_folds:
-        return
-    crossed = combinatorial_purged(
-        sums,  # type: ignore[arg-type]
-        squares,  # type: ignore[arg-type]
-        counts,
-        n_folds=options.n_folds,
-        n_test_folds=options.n_test_folds,
-        purge=options.purge,
-        embargo=options.embargo,
-    )
+    crossed = join_paths(best, splits)
     known = crossed.path_sharpe[~np.isnan(crossed.path_sharpe)]
     median = float(np.median(known)) if len(known) else math.nan
     lowest = float(known.min()) if len(known) else math.nan
@@ -183,22 +219,23 @@ def out_of_sample_reasons(
 
 def neighbourhood_reasons(
     inputs: VerdictInputs,
-    parameters: Float64Array2D,
     grid: ParameterGrid,
+    sample: TrialSample,
     numbers: dict[str, Any],
     reasons: list[str],
 ) -> None:
-    """Whether the chosen trial stands on a plateau, and which parameters matter."""
-    rows = _spread_rows(inputs)
-    parameters, sharpes = parameters[rows], inputs.sharpes[rows]
-    chosen = int(np.searchsorted(rows, inputs.chosen))
-    result = plateau(parameters, sharpes, grid, include=[chosen])
+    """Whether the chosen trial stands on a plateau among the trials of `sample`, and which parameters matter there."""
+    chosen = int(np.searchsorted(sample.trials, inputs.chosen))
+    result = plateau(sample.parameters, sample.sharpes, grid, include=[chosen])
     place = np.flatnonzero(result.trials == chosen)
     ratio = float(result.ratios[place[0]]) if len(place) else math.nan
     n_neighbours = int(result.n_neighbours[place[0]]) if len(place) else 0
-    robust = int(rows[result.robust]) if result.robust >= 0 else -1
-    weights = parameter_importance(parameters, sharpes, grid)
+    robust = int(sample.trials[result.robust]) if result.robust >= 0 else -1
+    weights = parameter_importance(sample.parameters, sample.sharpes, grid)
+    n_sample, n_trials = len(sample.trials), inputs.trials.n_trials
+    among = "" if n_sample == n_trials else f" among {n_sample:,} of the {n_trials:,} trials"
     numbers |= {
+        "neighbourhood_trials": n_sample,
         "plateau_ratio": ratio,
         "plateau_neighbours": n_neighbours,
         "robust_trial": robust,
@@ -208,18 +245,19 @@ def neighbourhood_reasons(
     }
     if n_neighbours and math.isnan(ratio):
         text = (
-            f"Plateau: no share can be stated for its {n_neighbours:,} neighbours, as its Sharpe ratio is not positive"
+            f"Plateau: no share can be stated for its {n_neighbours:,} neighbours{among}, "
+            "as its Sharpe ratio is not positive"
         )
     elif n_neighbours:
-        text = f"Plateau: its {n_neighbours:,} neighbours have a median of {ratio:.0%} of its Sharpe ratio"
+        text = f"Plateau: its {n_neighbours:,} neighbours{among} have a median of {ratio:.0%} of its Sharpe ratio"
     else:
-        text = "Plateau: no trial was run near it"
+        text = f"Plateau: no trial{among} is near it" if among else "Plateau: no trial was run near it"
     pick = f"; the robust pick is trial {robust}." if robust >= 0 else "."
     reasons.append(text + pick)
-    reasons += _importance_reason(inputs, weights)
+    reasons += _importance_reason(inputs, weights, among)
 
 
-def _importance_reason(inputs: VerdictInputs, weights: Importance) -> list[str]:
+def _importance_reason(inputs: VerdictInputs, weights: Importance, among: str) -> list[str]:
     order = np.argsort(-np.nan_to_num(weights.share), kind="stable")[:N_IMPORTANT]
     names = inputs.parameter_names or tuple(f"parameter {i}" for i in range(len(weights.share)))
     shown = [
@@ -227,22 +265,11 @@ def _importance_reason(inputs: VerdictInputs, weights: Importance) -> list[str]:
         for i in order
         if weights.share[i] > 0
     ]
-    return [f"Importance (in brackets what noise shows): {', '.join(shown)}."] if shown else []
+    return [f"Importance{among} (in brackets what noise shows): {', '.join(shown)}."] if shown else []
 
 
 def _figure(value: float, form: str = ".2f") -> str:
     return "undefined" if math.isnan(value) else format(value, form)
-
-
-def _spread_rows(inputs: VerdictInputs) -> Int64Array1D:
-    """Return the rows of up to `MAX_NEIGHBOURHOOD_TRIALS` trials: the best and the chosen one, and a spread of all."""
-    n_rows = len(inputs.sharpes)
-    if n_rows <= MAX_NEIGHBOURHOOD_TRIALS:
-        return np.arange(n_rows)
-    spread = np.linspace(0, n_rows - 1, MAX_NEIGHBOURHOOD_TRIALS - MAX_SURVIVORS - 1).astype(np.int64)
-    worth = np.where(np.isnan(inputs.sharpes), -np.inf, inputs.sharpes)
-    best = np.argsort(-worth, kind="stable")[:MAX_SURVIVORS]
-    return np.unique(np.concatenate([spread, best, [inputs.chosen]]))
 
 
 def _named(inputs: VerdictInputs, values: Sequence[float] | Float64Array1D) -> dict[str, float]:

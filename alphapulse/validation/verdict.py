@@ -9,13 +9,8 @@ import numpy as np
 
 from alphapulse.validation.deflation import false_discovery_bound
 from alphapulse.validation.evidence import VerdictInputs, VerdictOptions, VerdictThresholds
-from alphapulse.validation.reasons import (
-    deflation_reasons,
-    neighbourhood_reasons,
-    out_of_sample_reasons,
-    overfitting_reasons,
-    survivors_reasons,
-)
+from alphapulse.validation.gathering import sample_trials
+from alphapulse.validation.reasons import block_reasons, deflation_reasons, neighbourhood_reasons
 from alphapulse.validation.spa import critical_value, p_value
 
 Word = Literal["SURVIVES", "INCONCLUSIVE", "LIKELY LUCK"]
@@ -117,7 +112,7 @@ def make_verdict(inputs: VerdictInputs, options: VerdictOptions | None = None) -
     options = options or VerdictOptions()
     numbers: dict[str, Any] = {}
     reasons: list[str] = []
-    n_trials = len(inputs.sharpes) if inputs.n_trials is None else inputs.n_trials
+    n_trials = inputs.trials.n_trials if inputs.n_trials is None else inputs.n_trials
     n_on_data = n_trials if inputs.n_trials_on_data is None else inputs.n_trials_on_data
     p = p_value(inputs.observed, inputs.maxima)
     hold_out_psr = math.nan if inputs.hold_out is None else inputs.hold_out.probability()
@@ -134,14 +129,12 @@ def make_verdict(inputs: VerdictInputs, options: VerdictOptions | None = None) -
         "break_even_commission": inputs.break_even,
     }
     reasons.append(_deciding(inputs, n_trials, p, hold_out_psr))
-    deflation_reasons(inputs, n_trials, n_on_data, numbers, reasons)
-    if inputs.block_sums is not None and inputs.block_squares is not None:
-        rows = np.arange(len(inputs.sharpes)) if inputs.block_trials is None else np.asarray(inputs.block_trials)
-        survivors_reasons(inputs, rows, options, numbers, reasons)
-        overfitting_reasons(inputs, options, numbers, reasons)
-        out_of_sample_reasons(inputs, rows, options, numbers, reasons)
-    if inputs.parameters is not None and inputs.grid is not None:
-        neighbourhood_reasons(inputs, inputs.parameters, inputs.grid, numbers, reasons)
+    sample = sample_trials(inputs.trials, inputs.chosen)
+    deflation_reasons(inputs, sample.sharpe_variance, n_trials, n_on_data, numbers, reasons)
+    if inputs.blocks is not None:
+        block_reasons(inputs, inputs.blocks, sample, options, numbers, reasons)
+    if inputs.grid is not None:
+        neighbourhood_reasons(inputs, inputs.grid, sample, numbers, reasons)
     if inputs.break_even is not None:
         reasons.append(f"Break-even: the edge is gone at a commission of {inputs.break_even:.4%} of the traded value.")
     return Verdict(

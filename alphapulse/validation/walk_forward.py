@@ -168,10 +168,22 @@ def walk_forward(
         embargo=embargo,
         anchored=anchored,
     )
-    chosen, in_sample = best_on_ranges(totals, powers, lengths, [(window,) for window in train])
+    best = BestOnWindows(lengths, [(window,) for window in train])
+    best.take(np.arange(len(totals)), totals, powers)
+    table = np.empty((len(totals), 0)) if parameters is None else np.asarray(parameters, dtype=np.float64)
+    spread = table.max(axis=0) - table.min(axis=0) if len(table) else np.zeros(table.shape[1])
+    drift = parameter_drift(table[best.trials[best.trials >= 0]], spread, categorical)
+    return stitch_windows(best, train, test, drift)
+
+
+def stitch_windows(
+    best: "BestOnWindows", train: tuple[Range, ...], test: tuple[Range, ...], drift: Float64Array1D
+) -> WalkForward:
+    """Return what following the best trials of the training windows over the test windows earns."""
+    lengths = best.counts
     blocks = np.concatenate([np.arange(a, b) for a, b in test])
-    owner = np.repeat(chosen, [b - a for a, b in test])
-    returns, power = _followed(totals, owner, blocks), _followed(powers, owner, blocks)
+    owner = np.repeat(np.arange(len(test)), [b - a for a, b in test])
+    returns, power = best.sums[owner, blocks], best.squares[owner, blocks]
     out_of_sample = np.array(
         [
             sharpe_of(_total(returns[a:b]), _total(power[a:b]), float(lengths[blocks[a:b]].sum()))
@@ -179,22 +191,45 @@ def walk_forward(
         ]
     )
     sharpe = float(sharpe_of(_total(returns), _total(power), float(lengths[blocks].sum())))
-    known = in_sample[chosen >= 0]
+    known = best.sharpe[best.trials >= 0]
     level = float(known.mean()) if len(known) else float("nan")
-    table = np.empty((len(totals), 0)) if parameters is None else np.asarray(parameters, dtype=np.float64)
     return WalkForward(
         train=train,
         test=test,
-        chosen=chosen,
-        in_sample_sharpe=in_sample,
+        chosen=best.trials,
+        in_sample_sharpe=best.sharpe,
         out_of_sample_sharpe=out_of_sample,
         blocks=blocks,
         returns=returns,
         equity=numerics.exp_array(np.cumsum(returns - power / 2)),
         sharpe=sharpe,
         efficiency=sharpe / level if level > 0 else float("nan"),
-        drift=_drift(table, chosen[chosen >= 0], categorical),
+        drift=drift,
     )
+
+
+def parameter_drift(
+    chosen: Float64Array2D, spread: Float64Array1D, categorical: Sequence[bool] | None = None
+) -> Float64Array1D:
+    """Return the mean change of parameters from window to window, see `WalkForward.drift`.
+
+    Parameters
+    ----------
+    chosen : ndarray (n_windows, n_parameters)
+        Of the trials chosen.
+    spread : ndarray (n_parameters,)
+        Range of each parameter over the trials.
+    categorical : sequence of bool, optional
+        Which parameters have no order.
+    """
+    n_parameters = chosen.shape[1]
+    if len(chosen) < 2:
+        return np.full(n_parameters, np.nan)
+    change = np.abs(np.diff(chosen, axis=0))
+    unordered = np.zeros(n_parameters, dtype=bool) if categorical is None else np.asarray(categorical, dtype=bool)
+    relative = change / np.where(spread > 0, spread, 1.0)
+    share: Float64Array1D = np.where(unordered, change > 0, relative).mean(axis=0)
+    return share
 
 
 def combinatorial_purged(
@@ -237,24 +272,41 @@ def combinatorial_purged(
     .. [1] Lopez de Prado, Advances in Financial Machine Learning, 2018, sections 7.4 and 12.3 to 12.5.
     """
     totals, lengths, powers = _checked(sums, squares, counts)
-    if not 1 <= n_test_folds < n_folds <= len(lengths) or purge < 0 or embargo < 0:
+    splits, trainings = purged_splits(
+        len(lengths), n_folds=n_folds, n_test_folds=n_test_folds, purge=purge, embargo=embargo
+    )
+    best = BestOnWindows(lengths, trainings)
+    best.take(np.arange(len(totals)), totals, powers)
+    return join_paths(best, splits)
+
+
+def purged_splits(
+    n_blocks: int, *, n_folds: int, n_test_folds: int, purge: int = 0, embargo: int = 0
+) -> tuple[tuple[tuple[int, ...], ...], list[tuple[Range, ...]]]:
+    """Return the folds tested by each split of `combinatorial_purged`, and the blocks that it trains on."""
+    if not 1 <= n_test_folds < n_folds <= n_blocks or purge < 0 or embargo < 0:
         raise ValueError(
             "`1 <= n_test_folds < n_folds <= n_blocks` and `purge, embargo >= 0` must hold, but got "
-            f"n_test_folds={n_test_folds}, n_folds={n_folds}, n_blocks={len(lengths)}, {purge} and {embargo}."
+            f"n_test_folds={n_test_folds}, n_folds={n_folds}, n_blocks={n_blocks}, {purge} and {embargo}."
         )
-    edges = even_edges(len(lengths), n_folds)
+    edges = even_edges(n_blocks, n_folds)
     splits = tuple(combinations(range(n_folds), n_test_folds))
-    trainings = [training_ranges(edges, folds, purge=purge, embargo=embargo) for folds in splits]
-    chosen, in_sample = best_on_ranges(totals, powers, lengths, trainings)
-    owners = np.array([[chosen[i] for i, folds in enumerate(splits) if f in folds] for f in range(n_folds)])
+    return splits, [training_ranges(edges, folds, purge=purge, embargo=embargo) for folds in splits]
+
+
+def join_paths(best: "BestOnWindows", splits: tuple[tuple[int, ...], ...]) -> CombinatorialPurged:
+    """Return what following the best trials of the splits earns on each path through all folds."""
+    lengths = best.counts
+    n_folds = 1 + max(folds[-1] for folds in splits)
+    sizes = np.diff(even_edges(len(lengths), n_folds))
+    owners = np.array([[i for i, folds in enumerate(splits) if f in folds] for f in range(n_folds)])
     blocks = np.arange(len(lengths))
     bars = float(lengths.sum())
     paths = np.empty(owners.shape[1])
     for j in range(len(paths)):
-        owner = np.repeat(owners[:, j], np.diff(edges))
-        returns, power = _followed(totals, owner, blocks), _followed(powers, owner, blocks)
-        paths[j] = sharpe_of(_total(returns), _total(power), bars)
-    return CombinatorialPurged(splits, chosen, in_sample, paths)
+        owner = np.repeat(owners[:, j], sizes)
+        paths[j] = sharpe_of(_total(best.sums[owner, blocks]), _total(best.squares[owner, blocks]), bars)
+    return CombinatorialPurged(splits, best.trials, best.sharpe, paths)
 
 
 def training_ranges(
@@ -269,22 +321,45 @@ def training_ranges(
     return tuple((int(a), int(b)) for a, b in borders.reshape(-1, 2))
 
 
-def best_on_ranges(
-    sums: Float64Array2D, squares: Float64Array2D, counts: Float64Array1D, windows: Sequence[Sequence[Range]]
-) -> tuple[Int64Array1D, Float64Array1D]:
-    """Return the trial of the highest Sharpe ratio on each union of block ranges, and that ratio per bar [1].
+class BestOnWindows:
+    """The trial of the highest Sharpe ratio on each of some unions of block ranges, found piece by piece.
 
-    -1 and NaN where no trial has one.
+    Parameters
+    ----------
+    counts : ndarray (n_blocks,)
+        [bars].
+    windows : sequence of sequence of (start, stop)
+        Blocks of each union.
+
+    Attributes
+    ----------
+    trials : ndarray (n_windows,)
+        The first of the best ones, -1 where none has a Sharpe ratio.
+    sharpe : ndarray (n_windows,)
+        That ratio per bar [1]; NaN where none has one.
+    sums, squares : ndarray (n_windows, n_blocks)
+        All block moments of these trials [1]; 0 where there is none: then cash is held.
     """
-    n_ranges = max(len(window) for window in windows)
-    bounds = np.zeros((len(windows), n_ranges, 2), dtype=np.int64)
-    for i, window in enumerate(windows):
-        for j, part in enumerate(window):
-            bounds[i, j] = part
-    chosen = np.full(len(windows), -1, dtype=np.int64)
-    sharpe = np.full(len(windows), np.nan)
-    _best_on_ranges(sums, squares, counts, bounds, chosen, sharpe)
-    return chosen, sharpe
+
+    def __init__(self, counts: Float64Array1D, windows: Sequence[Sequence[Range]]) -> None:
+        self.counts = counts
+        self.trials = np.full(len(windows), -1, dtype=np.int64)
+        self.sharpe = np.full(len(windows), np.nan)
+        self.sums = np.zeros((len(windows), len(counts)))
+        self.squares = np.zeros((len(windows), len(counts)))
+        self._bounds = np.zeros((len(windows), max(len(window) for window in windows), 2), dtype=np.int64)
+        for i, window in enumerate(windows):
+            for j, part in enumerate(window):
+                self._bounds[i, j] = part
+
+    def take(self, trials: Int64Array1D, sums: Float64Array2D, squares: Float64Array2D) -> None:
+        """Take in trials (n_trials,) and their moments (n_trials, n_blocks)."""
+        row = np.full(len(self.trials), -1, dtype=np.int64)
+        _best_on_ranges(sums, squares, self.counts, self._bounds, row, self.sharpe)
+        better = np.flatnonzero(row >= 0)
+        row = row[better]
+        self.trials[better] = trials[row]
+        self.sums[better], self.squares[better] = sums[row], squares[row]
 
 
 def _checked(
@@ -297,25 +372,8 @@ def _checked(
     return totals, lengths, powers
 
 
-def _followed(values: Float64Array2D, owner: Int64Array1D, blocks: Int64Array1D) -> Float64Array1D:
-    """Return each block's moment of its owner, 0 where there is none."""
-    return np.where(owner >= 0, values[np.maximum(owner, 0), blocks], 0.0)
-
-
 def _total(values: Float64Array1D) -> float:
     return float(values.sum())
-
-
-def _drift(parameters: Float64Array2D, chosen: Int64Array1D, categorical: Sequence[bool] | None) -> Float64Array1D:
-    n_parameters = parameters.shape[1]
-    if len(chosen) < 2:
-        return np.full(n_parameters, np.nan)
-    spread = parameters.max(axis=0) - parameters.min(axis=0)
-    change = np.abs(np.diff(parameters[chosen], axis=0))
-    unordered = np.zeros(n_parameters, dtype=bool) if categorical is None else np.asarray(categorical, dtype=bool)
-    relative = change / np.where(spread > 0, spread, 1.0)
-    share: Float64Array1D = np.where(unordered, change > 0, relative).mean(axis=0)
-    return share
 
 
 @jit
@@ -327,7 +385,7 @@ def _best_on_ranges(
     chosen: Int64Array1D,
     sharpe: Float64Array1D,
 ) -> None:
-    """Raise `chosen` and `sharpe` (n_windows,) to the best of all trials, from running sums over the blocks."""
+    """Raise `sharpe` (n_windows,) to the best of these trials, whose row is `chosen`, from running sums over blocks."""
     n_trials, n_blocks = sums.shape
     total, square, bars = np.zeros(n_blocks + 1), np.zeros(n_blocks + 1), np.zeros(n_blocks + 1)
     for b in range(n_blocks):

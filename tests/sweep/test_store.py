@@ -74,7 +74,7 @@ def store(database: Database) -> Iterator[Store]:
     store.close()
 
 
-def test_store_gives_back_every_bit(store):
+def test_store_gives_back_every_bit(store, monkeypatch):
     study = open_study(store)
     generations = [make_generation(g) for g in range(3)]
     for generation in generations:
@@ -92,12 +92,22 @@ def test_store_gives_back_every_bit(store):
     np.testing.assert_array_equal(part.metrics, generations[1].metrics[:10])
     assert sorted(part.errors) == [2, 3]
 
-    numbers, sums, squares = store.blocks(study)
+    # Cut within a generation, and with nothing left for a last piece.
+    monkeypatch.setattr("alphapulse.sweep.store.TRIALS_A_PIECE", 40)
+    monkeypatch.setattr("alphapulse.sweep.store.BLOCK_BYTES_A_PIECE", 3 * 130 * 8)
+    numbers, sums, squares = (np.concatenate(parts) for parts in zip(*store.blocks(study), strict=True))
     np.testing.assert_array_equal(numbers, np.concatenate([g.block_numbers for g in generations]))
     np.testing.assert_array_equal(sums, np.concatenate([g.block_sums for g in generations]))
     np.testing.assert_array_equal(squares, np.concatenate([g.block_squares for g in generations]))
 
-    np.testing.assert_array_equal(store.metrics(study, ["cagr"])["cagr"], history.metrics[:, METRICS.index("cagr")])
+    sharpes = np.where(np.isnan(history.values[:, 0]), np.nan, history.metrics[:, METRICS.index("sharpe_ratio")])
+    np.testing.assert_array_equal(np.concatenate(list(store.sharpes(study, 120))), sharpes[:120])
+    some = np.array([3, 52, 149])
+    parameters, annual = store.parameters_and_sharpes(study, some)
+    np.testing.assert_array_equal(parameters, history.parameters[some])
+    np.testing.assert_array_equal(annual, sharpes[some])
+    with pytest.raises(StudyError, match="lacks 1 of its trials"):
+        store.parameters_and_sharpes(study, np.array([3, 150]))
     assert (store.n_trials_done(study), store.state(study)) == (150, b"after 2")
     assert store.find_study("s").status == "COMPLETE"
 

@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from alphapulse.validation import SharpeEstimate, VerdictInputs, block_moments, make_bootstrap, make_verdict, p_value
+from alphapulse.validation import (
+    SharpeEstimate,
+    TrialArrays,
+    VerdictInputs,
+    block_moments,
+    make_bootstrap,
+    make_verdict,
+    p_value,
+)
 
 N_BARS, N_HELD, BLOCK = 2400, 600, 15
 
@@ -54,7 +62,7 @@ def judge(returns, seed):
             chosen=best,
             in_sample=estimate(searched[:, best]),
             hold_out=estimate(held[:, best]),
-            sharpes=sharpes,
+            trials=TrialArrays(sharpes),
             bootstrap=bootstrap,
             observed=observed,
             maxima=maxima,

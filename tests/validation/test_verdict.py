@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from alphapulse.validation import (
+    BlockArrays,
     ParameterGrid,
     SharpeEstimate,
+    TrialArrays,
     VerdictInputs,
     VerdictOptions,
     VerdictThresholds,
@@ -37,7 +39,7 @@ def sweep(edge=0.0, seed=0, **changes):
         chosen=best,
         in_sample=SharpeEstimate(float(sharpes[best]), N_BARS, 0.0, 3.0),
         hold_out=SharpeEstimate(float(held[:, best].mean() / held[:, best].std(ddof=1)), 400, 0.0, 3.0),
-        sharpes=sharpes,
+        trials=TrialArrays(sharpes, np.random.default_rng(9).random((N_TRIALS, 2))),
         bootstrap=bootstrap,
         observed=observed,
         maxima=maxima,
@@ -45,9 +47,7 @@ def sweep(edge=0.0, seed=0, **changes):
         n_trials=N_TRIALS + 5,
         n_trials_on_data=1000,
         n_openings=3,
-        block_sums=sums,
-        block_squares=squares,
-        parameters=np.random.default_rng(9).random((N_TRIALS, 2)),
+        blocks=BlockArrays(sums, squares),
         grid=ParameterGrid(
             low=np.zeros(2),
             high=np.ones(2),
@@ -116,7 +116,7 @@ def test_verdict_counts_every_trial():
     expected = {
         n: deflated_sharpe_ratio(
             own.sharpe,
-            sharpe_variance=inputs.sharpes.var(ddof=1),
+            sharpe_variance=inputs.trials.values.var(ddof=1),
             n_trials=n,
             n_returns=N_BARS,
             skewness=0.0,
@@ -124,8 +124,8 @@ def test_verdict_counts_every_trial():
         )
         for n in (N_TRIALS + 5, 1000)
     }
-    assert verdict.numbers["dsr"] == expected[N_TRIALS + 5]
-    assert verdict.numbers["dsr_all_studies"] == expected[1000]
+    assert verdict.numbers["dsr"] == pytest.approx(expected[N_TRIALS + 5], rel=1e-12)
+    assert verdict.numbers["dsr_all_studies"] == pytest.approx(expected[1000], rel=1e-12)
     assert (verdict.n_trials, verdict.n_trials_on_data, verdict.n_openings) == (65, 1000, 3)
     text = "\n".join(verdict.lines())
     assert "65 in this study, 1,000 ever on this data" in text
@@ -142,7 +142,8 @@ def test_verdict_states_the_prior_beside_the_posterior():
 
 def test_verdict_of_losers_states_no_share_of_a_sharpe_ratio_below_zero():
     inputs = sweep()
-    losers = dataclasses.replace(inputs, sharpes=inputs.sharpes - 1.0, parameters=inputs.parameters * 0.01)
+    trials = TrialArrays(inputs.trials.values - 1.0, inputs.trials.parameters * 0.01)
+    losers = dataclasses.replace(inputs, trials=trials)
     reasons = make_verdict(losers).reasons
     (plateau,) = [line for line in reasons if line.startswith("Plateau")]
     assert "nan" not in plateau
@@ -160,9 +161,7 @@ def test_verdict_without_hold_out_is_at_most_inconclusive():
 def test_verdict_of_a_sample_of_blocks_names_trials_of_the_study():
     whole = sweep(edge=0.0022)
     kept = np.array([3, 17, 40])
-    part = dataclasses.replace(
-        whole, block_trials=kept, block_sums=whole.block_sums[kept], block_squares=whole.block_squares[kept]
-    )
+    part = dataclasses.replace(whole, blocks=BlockArrays(whole.blocks.sums[kept], whole.blocks.squares[kept], kept))
     verdict = make_verdict(part)
     np.testing.assert_array_equal(verdict.numbers["survivors"], [17])
     assert verdict.numbers["reality_check_p"] == make_verdict(whole).numbers["reality_check_p"]
@@ -171,12 +170,11 @@ def test_verdict_of_a_sample_of_blocks_names_trials_of_the_study():
 
 def test_verdict_is_json_without_nan():
     inputs = sweep()
-    sharpes = inputs.sharpes.copy()
+    sharpes = inputs.trials.values.copy()
     sharpes[:58] = np.nan
-    bare = dataclasses.replace(
-        inputs, sharpes=sharpes[:1], chosen=0, block_sums=None, block_squares=None, parameters=None, hold_out=None
-    )
-    for case in (inputs, dataclasses.replace(inputs, sharpes=sharpes, chosen=58), bare):
+    failed = TrialArrays(sharpes, inputs.trials.parameters)
+    bare = dataclasses.replace(inputs, trials=TrialArrays(sharpes[:1]), chosen=0, blocks=None, grid=None, hold_out=None)
+    for case in (inputs, dataclasses.replace(inputs, trials=failed, chosen=58), bare):
         text = json.dumps(make_verdict(case).to_dict(), allow_nan=False)
         back = json.loads(text)
         assert back["word"] in ("SURVIVES", "INCONCLUSIVE", "LIKELY LUCK")
@@ -191,11 +189,10 @@ def test_verdict_of_a_study_in_which_every_trial_failed():
         inputs,
         in_sample=SharpeEstimate(math.nan, 0, math.nan, math.nan),
         hold_out=None,
-        sharpes=nothing,
+        trials=TrialArrays(nothing, inputs.trials.parameters),
         observed=-math.inf,
         maxima=np.full(300, -math.inf),
-        block_sums=np.zeros((N_TRIALS, N_BLOCKS)),
-        block_squares=np.zeros((N_TRIALS, N_BLOCKS)),
+        blocks=BlockArrays(np.zeros((N_TRIALS, N_BLOCKS)), np.zeros((N_TRIALS, N_BLOCKS))),
         break_even=None,
     )
     verdict = make_verdict(failed)
@@ -206,12 +203,13 @@ def test_verdict_of_a_study_in_which_every_trial_failed():
 
 def test_verdict_on_few_blocks_leaves_out_what_does_not_fit():
     inputs = sweep()
-    sums, squares, sizes = inputs.block_sums[:, :9], inputs.block_squares[:, :9], inputs.bootstrap.block_sizes[:9]
+    sums, squares = (np.ascontiguousarray(table[:, :9]) for table in (inputs.blocks.sums, inputs.blocks.squares))
+    sizes = inputs.bootstrap.block_sizes[:9]
     bootstrap = make_bootstrap(sizes, n_bootstrap=300)
     observed, maxima = bootstrap.batch_maximum(sums)
     verdict = make_verdict(
         dataclasses.replace(
-            inputs, bootstrap=bootstrap, observed=observed, maxima=maxima, block_sums=sums, block_squares=squares
+            inputs, bootstrap=bootstrap, observed=observed, maxima=maxima, blocks=BlockArrays(sums, squares)
         )
     )
     assert verdict.numbers["pbo_blocks"] == 8
