@@ -97,11 +97,13 @@ def parameter_importance(
     cells, value = np.ascontiguousarray(cells[known]), value[known]
     n_top = max(2, int(np.ceil(quantile * len(value))))
     top = np.argsort(-value, kind="stable")[:n_top]
-    observed = _divergence(cells, top, kernels)
+    every = _densities(cells, kernels)
+    observed = _divergence(_densities(cells[top], kernels), every)
     rng = np.random.Generator(np.random.PCG64(seed))
     null = np.empty((n_permutations, n_parameters))
     for i in range(n_permutations):
-        null[i] = _divergence(cells, rng.choice(len(value), n_top, replace=False), kernels)
+        dealt = rng.choice(len(value), n_top, replace=False)
+        null[i] = _divergence(_densities(cells[dealt], kernels), every)
     return Importance(
         divergence=observed,
         share=_share(observed),
@@ -139,17 +141,21 @@ def _cells(grid: ParameterGrid, parameters: ArrayLike) -> tuple[np.ndarray, Int6
     return cells, n_bins
 
 
-def _divergence(cells: np.ndarray, top: Int64Array1D, n_bins: Int64Array1D) -> Float64Array1D:
-    out = np.empty(cells.shape[1])
+def _densities(cells: np.ndarray, n_bins: Int64Array1D) -> list[Float64Array1D]:
+    """Return the density of the trials over the bins of each parameter."""
+    out = []
     for i, bins in enumerate(n_bins):
-        n = abs(int(bins))
-        best = np.bincount(cells[top, i], minlength=n).astype(np.float64)
-        every = np.bincount(cells[:, i], minlength=n).astype(np.float64)
-        if bins > 0:
-            best, every = _smooth(best), _smooth(every)
-        best, every = best / best.sum(), every / every.sum()
-        inside = every > 0
-        out[i] = np.sum((best[inside] / every[inside] - 1) ** 2 * every[inside])
+        histogram = np.bincount(cells[:, i], minlength=abs(int(bins))).astype(np.float64)
+        density = _smooth(histogram) if bins > 0 else histogram
+        out.append(density / density.sum())
+    return out
+
+
+def _divergence(best: list[Float64Array1D], every: list[Float64Array1D]) -> Float64Array1D:
+    out = np.empty(len(every))
+    for i, (top, whole) in enumerate(zip(best, every, strict=True)):
+        inside = whole > 0
+        out[i] = np.sum((top[inside] / whole[inside] - 1) ** 2 * whole[inside])
     return out
 
 
