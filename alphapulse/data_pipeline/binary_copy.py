@@ -29,6 +29,9 @@ ARRAY_HEADER = [("n_axes", ">i4"), ("flags", ">i4"), ("oid", ">i4"), ("size", ">
 POSTGRES_EPOCH = np.datetime64("2000-01-01", "us")
 # Large enough to cost no calls, small enough to stay out of the driver's memory.
 CHUNK_BYTES = 1 << 20
+# A server sends some 10 kB at a time, which take longer to decode one by one than to send. Fits into a core's cache.
+DECODED_BYTES = 1 << 18
+ROWS_PAST_NULL = 16
 
 
 def encode(columns: Mapping[str, Column], *, nan_is_null: Collection[str] = ()) -> bytes:
@@ -172,33 +175,50 @@ class Decoder:
             layout += [(f"{name} length", ">i4"), (name, _wire_kind(kind))]
         self._layout = np.dtype(layout)
         self._arrays = {name: _empty(kind, self.capacity) for name, kind in self.kinds.items()}
-        self._rest = b""
+        self._waiting: list[bytes] = []
+        self._n_waiting = 0
         self._is_begun = self._is_ended = False
 
     def feed(self, piece: bytes) -> None:
-        """Take in the next bytes, cut anywhere."""
-        data = self._rest + piece if self._rest else piece
+        """Take in the next bytes, cut anywhere; what is not decoded at once is so later."""
+        self._waiting.append(piece)
+        self._n_waiting += len(piece)
+        if self._n_waiting >= DECODED_BYTES:
+            self._decode()
+
+    def _decode(self) -> None:
+        data = b"".join(self._waiting)
         if not self._is_begun and len(data) >= len(SIGNATURE):
             data = data[len(SIGNATURE) :]
             self._is_begun = True
         if self._is_begun:
-            position = self._take_regular(data)
-            # One NULL leaves the rest of this piece, and no more, to the slow path.
-            while (end := self._take_row(data, position)) is not None:
-                position = end
-            data = data[position:]
-        self._rest = data
+            data = data[self._take(data) :]
+        self._waiting = [data]
+        self._n_waiting = len(data)
 
     def finish(self) -> dict[str, np.ndarray]:
         """Return the columns; ValueError if the stream ended early."""
+        self._decode()
         if not self._is_ended:
             raise ValueError(f"The stream ended within or after row {self.n_rows}, before its trailer.")
         return {name: array[: self.n_rows] for name, array in self._arrays.items()}
 
-    def _take_regular(self, data: bytes) -> int:
-        """Store the leading rows that have no NULL; return their size in bytes."""
+    def _take(self, data: bytes) -> int:
+        """Store all rows that are whole; return their size in bytes."""
+        position = 0
+        while True:
+            position += self._take_regular(data, position)
+            # Past a NULL row by row for a while: where there is one there may be more.
+            for _ in range(ROWS_PAST_NULL):
+                end = self._take_row(data, position)
+                if end is None:
+                    return position
+                position = end
+
+    def _take_regular(self, data: bytes, start: int) -> int:
+        """Store the rows from `start` up to the first that has a NULL; return their size in bytes."""
         width = self._layout.itemsize
-        rows = np.frombuffer(data, dtype=self._layout, count=len(data) // width)
+        rows = np.frombuffer(data, dtype=self._layout, count=(len(data) - start) // width, offset=start)
         is_regular = rows["n_fields"] == len(self.kinds)
         for name in self.kinds:
             is_regular &= rows[f"{name} length"] == self._layout[name].itemsize

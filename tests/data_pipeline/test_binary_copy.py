@@ -1,11 +1,13 @@
 import itertools
 import struct
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphapulse.data_pipeline import binary_copy
 from alphapulse.data_pipeline.binary_copy import SIGNATURE, TRAILER, Decoder, copy_in, copy_out, encode
 
 KINDS = {
@@ -53,14 +55,20 @@ def test_decode_inverts_encode(n, nan_is_null):
 
 
 @settings(max_examples=50, deadline=None)
-@given(cuts=st.lists(st.integers(0, 3000), max_size=20), has_nulls=st.booleans(), capacity=st.integers(0, 40))
-def test_decode_takes_pieces_cut_anywhere(cuts, has_nulls, capacity):
+@given(
+    cuts=st.lists(st.integers(0, 3000), max_size=20),
+    has_nulls=st.booleans(),
+    capacity=st.integers(0, 40),
+    decoded_bytes=st.sampled_from([1, 200, 1 << 18]),
+)
+def test_decode_takes_pieces_cut_anywhere(cuts, has_nulls, capacity, decoded_bytes):
     columns = make_columns(20)
     stream = encode(columns, nan_is_null=("f",) if has_nulls else ())
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     decoder = Decoder(KINDS, capacity)
-    for start, stop in itertools.pairwise(edges):
-        decoder.feed(stream[start:stop])
+    with patch.object(binary_copy, "DECODED_BYTES", decoded_bytes):
+        for start, stop in itertools.pairwise(edges):
+            decoder.feed(stream[start:stop])
     assert_equal(decoder.finish(), columns)
 
 
@@ -93,8 +101,10 @@ def test_encode_refuses(columns, error, what):
 
 
 def test_decode_refuses_a_null_where_none_can_be_and_an_early_end():
+    decoder = Decoder({"a": np.int32})
+    decoder.feed(encode({"a": None, "b": [None]})[:25])
     with pytest.raises(ValueError, match="'a' must be 4 bytes in row 0, but got NULL"):
-        Decoder({"a": np.int32}).feed(encode({"a": None, "b": [None]})[:25])
+        decoder.finish()
     stream = encode(make_columns(3))
     decoder = Decoder(KINDS)
     decoder.feed(stream[:-2])

@@ -72,8 +72,9 @@ def test_concurrent_writers_of_the_same_bars(database):
     assert len(read_bars(database, "A", "1d")) == 500
 
 
+@pytest.mark.parametrize("unit", ["min", "s"])
 @pytest.mark.parametrize("n_connections", [1, 3])
-def test_read_gives_back_every_bit(database, monkeypatch, n_connections):
+def test_read_gives_back_every_bit(database, monkeypatch, n_connections, unit):
     from alphapulse.data_pipeline.storage import bar_reader
 
     monkeypatch.setattr(bar_reader, "PARALLEL_ROWS", 100)
@@ -81,10 +82,11 @@ def test_read_gives_back_every_bit(database, monkeypatch, n_connections):
     rng = np.random.default_rng(1)
     n = 1000
     close = rng.lognormal(0.0, 1.0, n)
-    minutes = pd.to_timedelta(np.cumsum(rng.integers(1, 900, n)), unit="min")
+    # In seconds there are more bars than a minute has room for.
+    gaps = pd.to_timedelta(np.cumsum(rng.integers(1, 90, n)), unit=unit)
     rows = pd.DataFrame(
         {
-            "timestamp": pd.Timestamp("2020-01-01", tz="UTC") + minutes,
+            "timestamp": pd.Timestamp("2020-01-01", tz="UTC") + gaps,
             "open": close * 1.01, "high": close * 1.1, "low": close * 0.9, "close": close,
             "volume": np.where(rng.random(n) < 0.2, np.nan, rng.random(n)),
         }

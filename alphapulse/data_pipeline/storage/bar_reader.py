@@ -1,7 +1,7 @@
 """Bars out of the database: binary COPY, decoded straight into arrays.
 
-Rows are counted first and decoded as they come into arrays of that size, so that hardly more than the arrays
-is ever held. A long series is read over several connections that share one snapshot.
+Rows are decoded as they come, so that hardly more than the arrays is ever held. A long series is read over several
+connections that share one snapshot.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import asyncpg
 import numpy as np
 import pandas as pd
 
+from alphapulse.backtesting.joining import timeframe_length
 from alphapulse.data_pipeline.binary_copy import Kind, copy_out
 from alphapulse.data_pipeline.storage.db_writer import VALUES
 from alphapulse.typing import Float64Array1D, Int64Array1D
@@ -121,22 +122,31 @@ async def _read(
             first, last = await connection.fetchrow(EXTENT, symbol, timeframe, start, stop)
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             edges = [start, *(first + (last - first) * part / n_connections for part in range(1, n_connections)), stop]
-            parts = (_read_part(database, snapshot, symbol, timeframe, *bounds) for bounds in itertools.pairwise(edges))
+            # Memory that no bar is written to is never taken from the system, which makes this cheaper than a count.
+            most = (last - first) // n_connections // pd.Timedelta(timeframe_length(timeframe)) + 1
+            parts = (
+                _read_part(database, snapshot, most, symbol, timeframe, *bounds) for bounds in itertools.pairwise(edges)
+            )
             return _columns(list(await asyncio.gather(*parts)))
     finally:
         await connection.close()
 
 
 async def _read_part(
-    database: "Database", snapshot: str, symbol: str, timeframe: str, start: pd.Timestamp, stop: pd.Timestamp
+    database: "Database",
+    snapshot: str,
+    n_bars: int,
+    symbol: str,
+    timeframe: str,
+    start: pd.Timestamp,
+    stop: pd.Timestamp,
 ) -> dict[str, np.ndarray]:
-    """Read over a connection of its own what another connection's snapshot holds."""
+    """Read over a connection of its own what another connection's snapshot holds, about `n_bars` at most."""
     connection = await database.connect()
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             # A snapshot's name is the server's own: hexadecimal digits and dashes.
             await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-            n_bars = await connection.fetchval(COUNT, symbol, timeframe, start, stop)
             return await _copy(connection, n_bars, symbol, timeframe, start, stop)
     finally:
         await connection.close()
