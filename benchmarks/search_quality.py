@@ -84,6 +84,48 @@ _MIXED_SPACE = SearchSpace(
 )
 
 
+def _ackley(x: np.ndarray) -> np.ndarray:
+    """Its summit is moved off the middle of the box, where searches that start there would find it at once."""
+    z = x - np.linspace(-12.0, 12.0, x.shape[1])
+    root, wave = np.sqrt((z**2).mean(1)), np.cos(2 * math.pi * z).mean(1)
+    return (20 + math.e - 20 * np.exp(-0.2 * root) - np.exp(wave))[:, None]
+
+
+def _rosenbrock(x: np.ndarray) -> np.ndarray:
+    return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)[:, None]
+
+
+def _levy(x: np.ndarray) -> np.ndarray:
+    w = 1 + (x - 1) / 4
+    inner = ((w[:, :-1] - 1) ** 2 * (1 + 10 * np.sin(math.pi * w[:, :-1] + 1) ** 2)).sum(1)
+    last = (w[:, -1] - 1) ** 2 * (1 + np.sin(2 * math.pi * w[:, -1]) ** 2)
+    return (np.sin(math.pi * w[:, 0]) ** 2 + inner + last)[:, None]
+
+
+_TRADING_SPACE = SearchSpace(
+    (
+        Dimension("window", "int", 5, 500, log=True),
+        Dimension("lag", "int", 1, 30),
+        Dimension("cost", "float", 1e-4, 1.0, log=True),
+        Dimension("multiplier", "float", 0.0, 4.0, 0.25),
+        Dimension("threshold", "float", 0.0, 1.0),
+        Dimension("skew", "float", -1.0, 1.0),
+        Dimension("kind", "categorical", choices=("a", "b", "c", "d")),
+        Dimension("flag", "categorical", choices=(False, True)),
+    )
+)
+
+
+def _trading(x: np.ndarray) -> np.ndarray:
+    """Two choices, of which one moves the optimum of another key, and two keys that only matter together."""
+    window, lag, cost, multiplier, threshold, skew = x[:, :6].T
+    kind, flag = x[:, 6].astype(int), x[:, 7]
+    steepness, offset = np.array([0.5, 1.0, 0.7, 1.5])[kind], np.array([0.6, 0.0, 0.3, 0.9])[kind]
+    loss = 0.5 * np.log(window / 60) ** 2 + ((lag - 7 - 3 * flag) / 8) ** 2 + steepness * (np.log10(cost) + 2) ** 2
+    loss += 0.4 * np.abs(multiplier - 1.75) + 4 * (threshold - 0.62) ** 2 + (skew + 0.3 - 0.5 * threshold) ** 2
+    return (loss + offset + 0.2 * (1 - flag) + 0.2 * (1 - np.cos(lag * math.pi / 3)))[:, None]
+
+
 def _zdt1(x: np.ndarray) -> np.ndarray:
     g = 1 + 9 * x[:, 1:].mean(1)
     return np.stack([x[:, 0], g * (1 - np.sqrt(x[:, 0] / g))], axis=1)
@@ -94,6 +136,10 @@ PROBLEMS = (
     Problem("Hartmann 6d", _floats(6, 0, 1), _hartmann6),
     Problem("Rastrigin 10d", _floats(10, -5.12, 5.12), _rastrigin),
     Problem("mixed 6d", _MIXED_SPACE, _mixed),
+    Problem("Ackley 8d", _floats(8, -32.768, 32.768), _ackley),
+    Problem("Rosenbrock 5d", _floats(5, -5, 10), _rosenbrock),
+    Problem("Levy 6d", _floats(6, -10, 10), _levy),
+    Problem("trading 8d", _TRADING_SPACE, _trading),
     Problem("ZDT1 10d", _floats(10, 0, 1), _zdt1, (11.0, 11.0)),
 )
 DEFAULT_SWEEP = "default sweep"
