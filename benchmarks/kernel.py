@@ -18,7 +18,7 @@ from arch.data import sp500
 from rich.console import Console
 from rich.table import Table
 
-from alphapulse.backtesting.batch import TILE_BARS, TRIALS_PER_CALL, EngineColumns, simulate_batch
+from alphapulse.backtesting.batch import TILE_BARS, TILE_TRIALS, TRIALS_PER_CALL, EngineColumns, simulate_batch
 from alphapulse.backtesting.calendar import calendar_blocks, starts_period
 from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import METRICS
@@ -86,13 +86,20 @@ def reference_engine() -> ModuleType | None:
 def fill_all(
     definition: StrategyDefinition, market: Market, columns: dict[str, object], n: int, whole: bool
 ) -> np.ndarray:
-    """Make all targets tile by tile; kept as one array (n_bars, n_trials) if `whole`."""
+    """Make all targets tile by tile; kept as one array (n_trials, n_bars) if `whole`."""
     block = definition.block(market.bars, columns, n, CACHE)
     n_bars = len(market.bars)
-    kept = np.zeros((n_bars if whole else TILE_BARS, n))
-    for start in range(FIRST - 1, n_bars, TILE_BARS):
-        stop = min(start + TILE_BARS, n_bars)
-        block.fill(start, stop, kept[start:stop] if whole else kept[: stop - start])
+    kept = np.zeros((n, n_bars if whole else 0))
+    for begin in range(0, n, TILE_TRIALS):
+        trials = block.order[begin : begin + TILE_TRIALS]
+        tile = np.empty((len(trials), TILE_BARS))
+        for start in range(FIRST - 1, n_bars, TILE_BARS):
+            stop = min(start + TILE_BARS, n_bars)
+            if stop - start < TILE_BARS:
+                tile = np.empty((len(trials), stop - start))
+            block.fill(start, stop, trials, tile)
+            if whole:
+                kept[trials, start:stop] = tile
     return kept
 
 
@@ -123,7 +130,7 @@ def measure(n_trials: int) -> list[tuple[str, float]]:
     outcome = simulate_batch(market, ready, columns[0])
     alone = [
         (
-            ArrayTargets(ready.target[:, i : i + 1].copy(), ready.atr, ready.atr_row[i : i + 1]),
+            ArrayTargets(ready.target[i : i + 1], ready.atr, ready.atr_row[i : i + 1]),
             EngineColumns.build(EngineParams(), {"stop.multiplier": engine["stop.multiplier"][i : i + 1]}),
         )
         for i in range(min(n, 16))
@@ -142,7 +149,7 @@ def measure(n_trials: int) -> list[tuple[str, float]]:
     reference = reference_engine()
     if reference is not None:
         lists = [x.tolist() for x in (market.bars.open, market.bars.high, market.bars.low, market.bars.close)]
-        target, atr = ready.target[:, 0].tolist(), ready.atr[ready.atr_row[0]].tolist()
+        target, atr = ready.target[0].tolist(), ready.atr[ready.atr_row[0]].tolist()
         work = lambda: reference.run_reference(*lists, target, atr, EngineParams(), 252.0, FIRST)  # noqa: E731
         rows.append(("engine in plain Python", processor_seconds(work, 2) / (market.n_scored / 1e9)))
     rows.append(("fills a bar and trial", fills))

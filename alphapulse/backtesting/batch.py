@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 
 from alphapulse.backtesting.kernel import (
-    ATR_STOP,
-    FILL_COLUMNS,
     NEXT_CLOSE,
     NEXT_OPEN,
-    NO_STOP,
-    PERCENT_STOP,
     SAME_CLOSE,
     run_tile,
 )
-from alphapulse.backtesting.kernel_state import LANES
+from alphapulse.backtesting.kernel_fills import FILL_COLUMNS
+from alphapulse.backtesting.kernel_state import ATR_STOP, LANES, NO_STOP, PERCENT_STOP
 from alphapulse.backtesting.kernel_totals import collect, initial_states, set_first_target, sum_benchmark
 from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import N_METRICS
@@ -27,7 +24,6 @@ from alphapulse.typing import (
     BoolArray1D,
     Float64Array1D,
     Float64Array2D,
-    Float64Array3D,
     Int8Array1D,
     Int64Array1D,
     Int64Array2D,
@@ -36,11 +32,11 @@ from alphapulse.typing import (
 OK, RUINED, FAILED = 0, 1, 2
 """Status of a trial: scored, scored but without equity before the end, without finite targets."""
 
-TRIALS_PER_CALL = 512
-"""Trials that one call of `simulate_batch` should hold: more would push its targets out of the processor's cache."""
+TRIALS_PER_CALL = 1024
+"""Trials that one call of `simulate_batch` should hold, for what a call costs to be nothing beside them."""
 
-TILE_BARS = 64
-"""Bars for which targets exist at one time."""
+TILE_TRIALS, TILE_BARS = 256, 256
+"""Trials and bars for which targets exist at one time: half of a core's second-level cache."""
 
 _CODES: dict[str, dict[Any, float]] = {
     "execution": {"next_open": NEXT_OPEN, "next_close": NEXT_CLOSE, "same_close": SAME_CLOSE},
@@ -192,7 +188,7 @@ def simulate_batch(
 ) -> BatchOutcome:
     """Run a batch of trials over the scored bars of `market`.
 
-    A trial's bits do not depend on the others in its batch, on its place, or on `TILE_BARS`.
+    A trial's bits do not depend on the others in its batch, on its place, or on the size of a tile.
 
     Parameters
     ----------
@@ -231,31 +227,33 @@ def simulate_batch(
         atr = np.full((1, n), math.nan)
     atr = _read_only(atr)
 
-    groups = _group(market, values, np.asarray(targets.atr_row, dtype=np.float64), periods)
+    groups = _group(market, values, targets, periods)
     due = np.empty((TILE_BARS + 1, LANES))
     equity = np.empty((TILE_BARS + 1, LANES))
-    tile = np.empty((TILE_BARS, k))
     nothing = np.empty((0, 3)), np.empty((0, len(FILL_COLUMNS)))
     recorded = nothing if recording is None else (recording.curves, recording.fills)
     if first > 0:
-        last = np.empty((1, k))
-        targets.fill(first - 1, first, last)
+        last = np.empty((k, 1))
+        targets.fill(first - 1, first, np.arange(k), last)
         for group in groups:
             if group.execution != SAME_CLOSE:
-                set_first_target(group.states, group.trials, last[0])
-    for start in range(first, n, TILE_BARS):
-        part = tile[: min(TILE_BARS, n - start)]
-        targets.fill(start, start + len(part), part)
-        for group in groups:
-            curves, fills = recorded if group.trials[0, 0] == 0 else nothing
-            run_tile(
-                start, part, first, prices, benchmark, group.may_trade, block_of, atr, group.trials, group.n_lanes,
-                group.execution, group.carry, group.trailing, group.states, due, equity,
-                group.blocks, curves, fills,
-            )  # fmt: skip
+                set_first_target(group.states, group.trials, last[:, 0])
+    tile = np.empty((TILE_TRIALS, TILE_BARS))
+    for group in groups:
+        for begin in range(0, len(group.members), TILE_TRIALS):
+            members = group.members[begin : begin + TILE_TRIALS]
+            rows = slice(begin // LANES, -(-(begin + len(members)) // LANES))
+            curves, fills = recorded if members[0] == 0 else nothing
+            for start in range(first, n, TILE_BARS):
+                part = tile[: len(members)] if n - start >= TILE_BARS else np.empty((len(members), n - start))
+                targets.fill(start, start + part.shape[1], members, part)
+                run_tile(
+                    start, part, first, prices, benchmark, group.may_trade, block_of, atr, members,
+                    group.execution, group.carry, group.trailing, group.states[rows], due, equity,
+                    block_sums, block_squares, curves, fills,
+                )  # fmt: skip
     benchmark_sums = sum_benchmark(benchmark, first)
     for group in groups:
-        group.scatter_blocks(block_sums, block_squares)
         collect(
             group.states, group.trials, group.n_lanes, n - first, n, benchmark_sums, periods, values["initial_capital"],
             metrics, status,
@@ -285,6 +283,8 @@ class _Group:
     execution : {NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE}
     may_trade : (n_bars,) bool
         Whether orders fill in a bar.
+    members : (n_members,) int64
+        The trials.
     trials : (n_blocks_of_lanes, LANES) int64
         Trial of each lane; unused lanes repeat the first.
     n_lanes : (n_blocks_of_lanes,) int64
@@ -292,33 +292,27 @@ class _Group:
     carry, trailing : bool
         Whether any trial has a rate other than 0, or a trailing stop.
     states : (n_blocks_of_lanes, N_ROWS * LANES) float64
-    blocks : (n_blocks_of_lanes, n_calendar_blocks, 2 * LANES) float64
     """
 
     execution: int
     may_trade: BoolArray1D
+    members: Int64Array1D
     trials: Int64Array2D
     n_lanes: Int64Array1D
     carry: bool
     trailing: bool
     states: Float64Array2D
-    blocks: Float64Array3D
-
-    def scatter_blocks(self, sums: Float64Array2D, squares: Float64Array2D) -> None:
-        """Write the block moments of the lanes in use to the rows of their trials."""
-        for trials, n, lanes in zip(self.trials, self.n_lanes, self.blocks, strict=True):
-            sums[trials[:n]] = lanes[:, :n].T
-            squares[trials[:n]] = lanes[:, LANES : LANES + n].T
 
 
 def _group(
-    market: Market, values: Mapping[str, Float64Array1D], atr_row: Float64Array1D, periods: Float64Array1D
+    market: Market, values: Mapping[str, Float64Array1D], targets: TargetBlock, periods: Float64Array1D
 ) -> list[_Group]:
-    """Return the trials by mode, in their order."""
+    """Return the trials by mode, in the order of `targets`."""
+    atr_row = np.asarray(targets.atr_row, dtype=np.float64)
     key = values["execution"] * 3 + values["rebalance_frequency"]
     groups = []
     for mode in np.unique(key):
-        members = np.flatnonzero(key == mode)
+        members = targets.order[key[targets.order] == mode]
         execution, frequency = divmod(int(mode), 3)
         may_trade = np.ones(len(market.bars), dtype=np.bool_)
         if frequency:
@@ -334,12 +328,12 @@ def _group(
             _Group(
                 execution=execution,
                 may_trade=may_trade,
+                members=members,
                 trials=trials,
                 n_lanes=n_lanes,
                 carry=any(bool(values[rate][members].any()) for rate in ("cash_rate", "short_borrow_rate")),
                 trailing=bool(values["stop.trailing"][members].any()),
                 states=states,
-                blocks=np.empty((n_rows, market.n_blocks, 2 * LANES)),
             )
         )
     return groups

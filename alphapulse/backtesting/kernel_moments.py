@@ -25,9 +25,10 @@ from alphapulse.backtesting.kernel_state import (
     RISK_FREE,
     SQUARE,
     SUM,
+    at,
 )
 from alphapulse.compiling import jit_borrowing
-from alphapulse.typing import Float64Array1D, Float64Array2D
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 _Sums: TypeAlias = tuple[
     float, float, float, float, float, float, float, float, float, float, float, float, float, float
@@ -69,39 +70,39 @@ def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _S
 @jit_borrowing
 def _load(state: Float64Array1D, lane: int) -> _Sums:
     return (
-        state[BLOCK_SUM * LANES + lane],
-        state[BLOCK_SQUARE * LANES + lane],
-        state[CUBE * LANES + lane],
-        state[FOURTH * LANES + lane],
-        state[ACTIVE * LANES + lane],
-        state[DOWNSIDE * LANES + lane],
-        state[LOSSES * LANES + lane],
-        state[N_GAINS * LANES + lane],
-        state[N_LOSSES * LANES + lane],
-        state[LOWEST * LANES + lane],
-        state[HIGHEST * LANES + lane],
-        state[PEAK * LANES + lane],
-        state[LOW * LANES + lane],
-        state[HIGH * LANES + lane],
+        state[at(BLOCK_SUM, lane)],
+        state[at(BLOCK_SQUARE, lane)],
+        state[at(CUBE, lane)],
+        state[at(FOURTH, lane)],
+        state[at(ACTIVE, lane)],
+        state[at(DOWNSIDE, lane)],
+        state[at(LOSSES, lane)],
+        state[at(N_GAINS, lane)],
+        state[at(N_LOSSES, lane)],
+        state[at(LOWEST, lane)],
+        state[at(HIGHEST, lane)],
+        state[at(PEAK, lane)],
+        state[at(LOW, lane)],
+        state[at(HIGH, lane)],
     )
 
 
 @jit_borrowing
 def _store(sums: _Sums, state: Float64Array1D, lane: int) -> None:
-    state[BLOCK_SUM * LANES + lane] = sums[0]
-    state[BLOCK_SQUARE * LANES + lane] = sums[1]
-    state[CUBE * LANES + lane] = sums[2]
-    state[FOURTH * LANES + lane] = sums[3]
-    state[ACTIVE * LANES + lane] = sums[4]
-    state[DOWNSIDE * LANES + lane] = sums[5]
-    state[LOSSES * LANES + lane] = sums[6]
-    state[N_GAINS * LANES + lane] = sums[7]
-    state[N_LOSSES * LANES + lane] = sums[8]
-    state[LOWEST * LANES + lane] = sums[9]
-    state[HIGHEST * LANES + lane] = sums[10]
-    state[PEAK * LANES + lane] = sums[11]
-    state[LOW * LANES + lane] = sums[12]
-    state[HIGH * LANES + lane] = sums[13]
+    state[at(BLOCK_SUM, lane)] = sums[0]
+    state[at(BLOCK_SQUARE, lane)] = sums[1]
+    state[at(CUBE, lane)] = sums[2]
+    state[at(FOURTH, lane)] = sums[3]
+    state[at(ACTIVE, lane)] = sums[4]
+    state[at(DOWNSIDE, lane)] = sums[5]
+    state[at(LOSSES, lane)] = sums[6]
+    state[at(N_GAINS, lane)] = sums[7]
+    state[at(N_LOSSES, lane)] = sums[8]
+    state[at(LOWEST, lane)] = sums[9]
+    state[at(HIGHEST, lane)] = sums[10]
+    state[at(PEAK, lane)] = sums[11]
+    state[at(LOW, lane)] = sums[12]
+    state[at(HIGH, lane)] = sums[13]
 
 
 @jit_borrowing
@@ -132,7 +133,7 @@ def add_returns(
             benchmark[start + i + 3],
         )
         for lane in range(LANES):
-            risk_free = state[RISK_FREE * LANES + lane]
+            risk_free = state[at(RISK_FREE, lane)]
             e0, e1, e2 = equity[i, lane], equity[i + 1, lane], equity[i + 2, lane]
             e3, e4 = equity[i + 3, lane], equity[i + 4, lane]
             sums = _add(_load(state, lane), e0, e1, b0, risk_free)
@@ -144,20 +145,26 @@ def add_returns(
     while i < end:
         b = benchmark[start + i]
         for lane in range(LANES):
-            risk_free = state[RISK_FREE * LANES + lane]
+            risk_free = state[at(RISK_FREE, lane)]
             _store(_add(_load(state, lane), equity[i, lane], equity[i + 1, lane], b, risk_free), state, lane)
         i += 1
 
 
 @jit_borrowing
-def close_block(state: Float64Array1D, block: Float64Array1D) -> None:
-    """Write the running block out to `block` (2 * LANES,), sums then squares, add it to the totals, start the next."""
+def close_block(
+    block: int,
+    trials: Int64Array1D,
+    state: Float64Array1D,
+    sums: Float64Array2D,
+    squares: Float64Array2D,
+) -> None:
+    """Write the running block to column `block` of the trials' rows, add it to the totals, and start the next."""
+    for lane in range(trials.shape[0]):
+        trial = trials[lane]
+        sums[trial, block] = state[at(BLOCK_SUM, lane)]
+        squares[trial, block] = state[at(BLOCK_SQUARE, lane)]
     for lane in range(LANES):
-        total = state[BLOCK_SUM * LANES + lane]
-        square = state[BLOCK_SQUARE * LANES + lane]
-        block[lane] = total
-        block[LANES + lane] = square
-        state[SUM * LANES + lane] += total
-        state[SQUARE * LANES + lane] += square
-        state[BLOCK_SUM * LANES + lane] = 0.0
-        state[BLOCK_SQUARE * LANES + lane] = 0.0
+        state[at(SUM, lane)] += state[at(BLOCK_SUM, lane)]
+        state[at(SQUARE, lane)] += state[at(BLOCK_SQUARE, lane)]
+        state[at(BLOCK_SUM, lane)] = 0.0
+        state[at(BLOCK_SQUARE, lane)] = 0.0

@@ -9,29 +9,27 @@ from alphapulse.backtesting import metrics as places
 from alphapulse.backtesting.kernel_state import (
     ACTIVE,
     ATR_ROW,
+    ATR_STOP,
     BAD,
     BAND,
     BEFORE,
     BORROW,
+    BY_RANGE,
     CASH,
     COST,
     COSTS,
     CUBE,
+    DISTANCE,
     DOWNSIDE,
-    ENTERED,
     EXPOSED,
     FILLS,
     FOURTH,
     HIGH,
     HIGHEST,
     INTEREST,
-    KIND,
     LANES,
-    LAST_SEEN,
     LAST_TARGET,
     LEVERAGE,
-    LONG_DISTANCE,
-    LONG_STOP,
     LOSSES,
     LOW,
     LOWEST,
@@ -41,13 +39,14 @@ from alphapulse.backtesting.kernel_state import (
     N_ROWS,
     PEAK,
     PERCENT,
+    PERCENT_STOP,
     REENTRY,
     RISK_FREE,
     RUINED,
-    SHORT_DISTANCE,
-    SHORT_STOP,
     SQUARE,
+    STOP,
     STOP_COST,
+    STOPPED,
     SUM,
     TRADED,
     TRAILING,
@@ -92,8 +91,8 @@ def initial_states(
         LEVERAGE: values["max_leverage"],
         INTEREST: values["cash_rate"] / periods,
         BORROW: values["short_borrow_rate"] / periods,
-        KIND: values["stop.kind"],
-        PERCENT: values["stop.percent"],
+        BY_RANGE: values["stop.kind"] == ATR_STOP,
+        PERCENT: np.where(values["stop.kind"] == PERCENT_STOP, values["stop.percent"], math.inf),
         MULTIPLIER: values["stop.multiplier"],
         TRAILING: values["stop.trailing"],
         REENTRY: values["reentry"],
@@ -104,11 +103,11 @@ def initial_states(
     if values["risk_free_rate"].any():
         rates = [per_bar_rate(float(a), float(p)) for a, p in zip(values["risk_free_rate"], periods, strict=True)]
         states[:, RISK_FREE] = np.array(rates)[trials]
-    for row in (LONG_STOP, HIGHEST):
+    for row in (STOP, HIGHEST):
         states[:, row] = -math.inf
-    for row in (SHORT_STOP, LONG_DISTANCE, SHORT_DISTANCE, LOWEST):
+    for row in (DISTANCE, LOWEST):
         states[:, row] = math.inf
-    states[:, LAST_SEEN] = -1.0
+    states[:, STOPPED] = -1.0
     return states.reshape(len(trials), N_ROWS * LANES)
 
 
@@ -116,9 +115,8 @@ def set_first_target(states: Float64Array2D, trials: Int64Array2D, target: Float
     """Make `target` (n_trials,) [1], decided at the bar before the first, the one that is due there."""
     rows = states.reshape(len(trials), N_ROWS, LANES)
     a = target[trials]
-    rows[:, BAD] += np.where(np.isfinite(a), 0.0, math.nan)
-    limit = rows[:, LEVERAGE]
-    rows[:, LAST_TARGET] = np.where(a > -limit, np.where(a < limit, a, limit), -limit)
+    rows[:, BAD] = ~np.isfinite(a)
+    rows[:, LAST_TARGET] = np.clip(np.nan_to_num(a), -rows[:, LEVERAGE], rows[:, LEVERAGE])
 
 
 @jit
@@ -182,13 +180,13 @@ def collect(
             sums[places.CROSS] = 0.5 * (m2 + sums[places.BENCHMARK_M2] - sums[places.ACTIVE_M2])
             exposed = state[EXPOSED, lane]
             if state[UNITS, lane] != 0.0:
-                exposed += n_bars - max(state[ENTERED, lane], state[LAST_SEEN, lane] + 1.0)
+                exposed += n_bars
             sums[places.N_EXPOSED] = exposed
             sums[places.N_FILLS] = state[FILLS, lane]
             sums[places.TRADED] = state[TRADED, lane]
             sums[places.COSTS] = state[COSTS, lane]
             finalise(sums, state[RISK_FREE, lane], periods[trial], metrics[trial])
-            if math.isnan(state[BAD, lane]):
+            if state[BAD, lane] != 0.0:
                 status[trial] = 2
             elif state[RUINED, lane] != 0.0:
                 status[trial] = 1

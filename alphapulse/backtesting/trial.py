@@ -18,23 +18,28 @@ REASONS = np.array(["order", "stop", "ruin"], dtype=object)
 
 @dataclass
 class ArrayTargets:
-    """Targets that are there already, (n_bars, n_trials) [1], with one average true range for all trials."""
+    """Targets that are there already, (n_trials, n_bars) [1], with one average true range for all trials."""
 
     target: Float64Array2D
     atr: Float64Array2D
     atr_row: Int64Array1D
     failures: Mapping[int, str] = field(default_factory=dict)
 
+    @property
+    def order(self) -> Int64Array1D:
+        """The trials as they come."""
+        return np.arange(len(self.target))
+
     @classmethod
     def of(cls, target: Float64Array1D, atr: Float64Array1D | None = None) -> "ArrayTargets":
         """Return the block of one trial with `target` and `atr` (n_bars,) [quote]; without `atr` no atr stop is set."""
         column = np.ascontiguousarray(target, dtype=np.float64)
         rows = np.full(len(column), np.nan) if atr is None else np.ascontiguousarray(atr, dtype=np.float64)
-        return cls(column[:, np.newaxis], rows[np.newaxis], np.zeros(1, dtype=np.int64))
+        return cls(column[np.newaxis], rows[np.newaxis], np.zeros(1, dtype=np.int64))
 
-    def fill(self, start: int, stop: int, out: Float64Array2D) -> None:
-        """Copy the targets of bars [start, stop) to `out`."""
-        out[:] = self.target[start:stop]
+    def fill(self, start: int, stop: int, trials: Int64Array1D, out: Float64Array2D) -> None:
+        """Copy the targets of `trials` for bars [start, stop) to `out`."""
+        out[:] = self.target[trials, start:stop]
 
 
 def run_trial(

@@ -10,6 +10,7 @@ from alphapulse.strategies.base import Bars
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 FIRST_CAPACITY = 4
+NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 class Shelf:
@@ -44,6 +45,8 @@ class IndicatorCache:
         self.max_bytes = max_bytes
         self._bars: Bars | None = None
         self._shelves: dict[Hashable, Shelf] = {}
+        # By function, columns and other settings: the row of each window in its shelf, or -1.
+        self._row_of: dict[Hashable, Int64Array1D] = {}
 
     @property
     def n_bytes(self) -> int:
@@ -53,11 +56,15 @@ class IndicatorCache:
     def attach(self, bars: Bars) -> Bars:
         """Return `bars` with this memory behind `Bars.indicator`; other bars than the last ones empty it."""
         if self._bars is None or not same_memory(self._bars, bars):
-            self._shelves.clear()
+            self._clear()
             self._bars = replace(bars, cache=self)
         elif self.n_bytes > self.max_bytes:
-            self._shelves.clear()
+            self._clear()
         return self._bars
+
+    def _clear(self) -> None:
+        self._shelves.clear()
+        self._row_of.clear()
 
     def indicator(self, bars: Bars, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
         """Return `function` of `arguments`, in which a string names a column of `bars`; read-only."""
@@ -71,20 +78,22 @@ class IndicatorCache:
         return row
 
     def table(
-        self, bars: Bars, function: Callable[..., Any], columns: Sequence[str], settings: Sequence[tuple[Any, ...]]
+        self, bars: Bars, function: Callable[..., Any], columns: Sequence[str], windows: Int64Array1D, *settings: float
     ) -> tuple[Float64Array2D, Int64Array1D]:
-        """Return the rows of one function for many settings.
+        """Return the rows of one function for many windows.
 
         Parameters
         ----------
         bars : Bars
             As `attach` returned them.
         function : callable
-            Of the named columns and one tuple of settings.
+            Of the named columns, a window and the other settings.
         columns : sequence of str
             Names of the columns.
-        settings : sequence of tuple
-            One a trial, repeated where trials share it.
+        windows : (n_trials,) int64
+            Window of each trial.
+        *settings : float
+            Settings that all trials share.
 
         Returns
         -------
@@ -92,17 +101,16 @@ class IndicatorCache:
         row : (n_trials,) int64
             Row of each trial.
         """
-        distinct = list(dict.fromkeys(settings))
-        shelf = self._shelves.get(_shelf_key(function, columns, len(distinct[0])))
-        known = {} if shelf is None else shelf.places
-        places = {}
-        for chosen in distinct:
-            place = known.get(_row_key(chosen))
-            if place is None:
-                shelf, place = self._place(bars, function, (*columns, *chosen))
-            places[chosen] = place
-        assert shelf is not None
-        return shelf.rows, np.array([places[chosen] for chosen in settings], dtype=np.int64)
+        key = (function, tuple(columns), settings)
+        row_of = self._row_of.get(key, NO_ROWS)
+        if windows.max() >= len(row_of):
+            longer = np.full(windows.max() + 1, -1, dtype=np.int64)
+            longer[: len(row_of)] = row_of
+            row_of = self._row_of[key] = longer
+        for window in np.unique(windows[row_of[windows] < 0]).tolist():
+            row_of[window] = self._place(bars, function, (*columns, window, *settings))[1]
+        shelf = self._shelves[_shelf_key(function, columns, 1 + len(settings))]
+        return shelf.rows[: len(shelf.places)], row_of[windows]
 
     def _place(self, bars: Bars, function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Shelf | None, int]:
         columns = tuple(a for a in arguments if isinstance(a, str))

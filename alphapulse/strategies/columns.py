@@ -5,26 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.compiling import jit
 from alphapulse.strategies.base import Bars, Strategy
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 MESSAGE_LENGTH = 500
-STRIP = 8
-
-
-def spread_python(rows: Float64Array2D, row: Int64Array1D, start: int, out: Float64Array2D) -> None:
-    """Write `rows[row[i], start:]` to column i of `out` (n_bars, n_trials); 0 for a negative row."""
-    n_bars, n_trials = out.shape
-    for first in range(0, n_trials, STRIP):
-        last = min(first + STRIP, n_trials)
-        for t in range(n_bars):
-            for trial in range(first, last):
-                out[t, trial] = rows[row[trial], start + t] if row[trial] >= 0 else 0.0
-
-
-spread = jit(spread_python)
-
 
 class TargetColumns:
     """Targets of a block of trials of any strategy, see `TargetBlock`.
@@ -57,7 +41,8 @@ class TargetColumns:
         for trial in range(n_trials):
             if trial not in self.failures:
                 trials.setdefault(_key(values[trial]), []).append(trial)
-        self._rows = np.zeros((max(len(trials), 1), len(bars)))
+        # The last row, -1, is that of failed trials.
+        self._rows = np.zeros((len(trials) + 1, len(bars)))
         self._row = np.full(n_trials, -1, dtype=np.int64)
         self.atr_row = np.zeros(n_trials, dtype=np.int64)
         ranges: dict[int, int] = {}
@@ -77,11 +62,12 @@ class TargetColumns:
                 distinct.append(average)
             self._row[group] = place
             self.atr_row[group] = ranges[address]
+        self.order = np.argsort(self._row, kind="stable")
         self.atr = np.stack(distinct) if distinct else np.full((1, len(bars)), np.nan)
 
-    def fill(self, start: int, stop: int, out: Float64Array2D) -> None:
-        """Write the targets of bars [start, stop) to `out` (stop - start, n_trials); 0 for failed trials."""
-        spread(self._rows, self._row, start, out[: stop - start])
+    def fill(self, start: int, stop: int, trials: Int64Array1D, out: Float64Array2D) -> None:
+        """Write the targets of `trials` (k,) for bars [start, stop) to `out` (k, stop - start); 0 for failed trials."""
+        out[:] = self._rows[self._row[trials], start:stop]
 
 
 def checked_target(strategy: Strategy, bars: Bars) -> Float64Array1D:

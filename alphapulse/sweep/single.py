@@ -96,11 +96,11 @@ def backtest_trial(
     block = experiment.definition.block(bars, values, 1)
     if block.failures:
         raise StrategyError(f"{experiment.definition.name} failed: {block.failures[0]}")
-    target = np.empty((len(bars), 1))
-    block.fill(0, len(bars), target)
+    target = np.empty((1, len(bars)))
+    block.fill(0, len(bars), np.zeros(1, dtype=np.int64), target)
     average = block.atr[block.atr_row[0]] if len(block.atr) else None
     try:
-        result = run_trial(market, target[:, 0], average, engine)
+        result = run_trial(market, target[0], average, engine)
     except ValueError as error:
         raise StrategyError(f"{experiment.definition.name} failed: {error}") from error
     bought = benchmark_returns(bars, market.first)[market.first :]

@@ -14,6 +14,8 @@ from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8A
 from alphapulse.validation.plateau import ParameterGrid, neighbours, plateau_objective, worst_fold_sharpe
 
 CACHE_BYTES = 256 * 2**20
+# Of the targets of one call, where a strategy makes them as whole arrays.
+TARGET_BYTES = 64 * 2**20
 MESSAGE_LENGTH = 500
 
 
@@ -138,12 +140,13 @@ def evaluate_batch(
 
 
 def _simulate(context: _Context, parameters: Float64Array2D) -> _Rows:
-    """Backtest trials in calls of the size that the kernel likes."""
+    """Backtest trials in calls of the size that the kernel likes and memory has room for."""
+    most = max(1, TARGET_BYTES // (8 * len(context.market.bars)))
+    size = min(TRIALS_PER_CALL, most)
     parts = [
-        _simulate_guarded(context, parameters[start : start + TRIALS_PER_CALL])
-        for start in range(0, len(parameters), TRIALS_PER_CALL)
+        _simulate_guarded(context, parameters[start : start + size]) for start in range(0, len(parameters), size)
     ]
-    return _joined(parts, TRIALS_PER_CALL)
+    return _joined(parts, size)
 
 
 def _simulate_guarded(context: _Context, parameters: Float64Array2D) -> _Rows:

@@ -270,15 +270,17 @@ class _Gate:
         columns = {name: [p.get(name, q.default) for p in points] for name, q in self.definition.parameters.items()}
         block = self.definition.block(self.bars, columns, len(points), IndicatorCache())
         n_bars = len(self.bars)
-        out = np.empty((n_bars, len(points)))
         middle = n_bars // 3
-        block.fill(0, middle, out[:middle])
-        block.fill(middle, n_bars, out[middle:])
+        places = np.arange(len(points))
+        parts = [np.empty((len(points), middle)), np.empty((len(points), n_bars - middle))]
+        block.fill(0, middle, places, parts[0])
+        block.fill(middle, n_bars, places, parts[1])
+        out = np.hstack(parts)
         for place, point in enumerate(points):
             if place in block.failures:
                 continue
             target = checked_target(self.definition.build(point), self.bars)
-            for _, where in self._moved({TARGET: target}, {TARGET: out[:, place]}, n_bars):
+            for _, where in self._moved({TARGET: target}, {TARGET: out[place]}, n_bars):
                 name = self.definition.name
                 raise StrategyError(f"`block` and `target` of {name} differ at bar {where}; both must decide alike.")
 

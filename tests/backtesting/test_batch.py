@@ -31,7 +31,7 @@ def market():
 
 
 def targets_of(columns):
-    return ArrayTargets(np.column_stack(columns), np.ones((1, N)), np.zeros(len(columns), dtype=np.int64))
+    return ArrayTargets(np.stack(columns), np.ones((1, N)), np.zeros(len(columns), dtype=np.int64))
 
 
 def test_build_lays_out_fixed_and_swept_fields():
@@ -80,7 +80,7 @@ def test_rows_are_the_trials_in_their_order(market):
     outcome = simulate_batch(market, targets, EngineColumns.build(EngineParams(), swept, k))
     for i in (0, 1, 63, 64, 129):
         params = EngineParams(execution=executions[i], rebalance_frequency=frequencies[i])
-        alone = run_trial(market, targets.target[:, i], targets.atr[0], params)
+        alone = run_trial(market, targets.target[i], targets.atr[0], params)
         np.testing.assert_array_equal(list(alone.metrics.values()), outcome.metrics[i])
 
 
@@ -147,7 +147,7 @@ def test_a_flat_trial_has_no_sharpe_ratio(market):
 def test_no_trials_no_rows(market):
     outcome = simulate_batch(
         market,
-        ArrayTargets(np.empty((N, 0)), np.ones((1, N)), np.empty(0, np.int64)),
+        ArrayTargets(np.empty((0, N)), np.ones((1, N)), np.empty(0, np.int64)),
         EngineColumns.build(EngineParams(), n_trials=0),
     )
     assert outcome.metrics.shape == (0, 19)

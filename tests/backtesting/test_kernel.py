@@ -107,7 +107,7 @@ def columns_of(engines):
 
 
 def block_of(targets, atr, rows):
-    return ArrayTargets(np.column_stack(targets), atr, np.asarray(rows, dtype=np.int64))
+    return ArrayTargets(np.stack(targets), atr, np.asarray(rows, dtype=np.int64))
 
 
 def reference_run(market, target, atr, engine):
@@ -368,14 +368,14 @@ def test_bits_do_not_depend_on_tile_lane_or_batch(monkeypatch, size):
     n, k = 150, 150
     market = make_market(*draw_prices(rng, n, "wild"))
     engines = [draw_engine(rng) for _ in range(k)]
-    targets = np.column_stack([draw_target(rng, n) for _ in engines])
+    targets = np.stack([draw_target(rng, n) for _ in engines])
     atr, rows = np.abs(rng.normal(2, 1, (3, n))), rng.integers(0, 3, k)
     whole = simulate_batch(market, ArrayTargets(targets, atr, rows), columns_of(engines))
     monkeypatch.setattr(batch, "TILE_BARS", size)
     order = rng.permutation(k)
     for part in np.array_split(order, 4):
         some = simulate_batch(
-            market, ArrayTargets(targets[:, part], atr, rows[part]), columns_of([engines[i] for i in part])
+            market, ArrayTargets(targets[part], atr, rows[part]), columns_of([engines[i] for i in part])
         )
         for name in ("metrics", "status", "block_sums", "block_squares"):
             np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[part])

@@ -106,20 +106,22 @@ def test_block_equals_target_to_the_bit(bars, seed, tile):
     columns = random_columns(seed)
     cache = IndicatorCache()
     block = definition.block(bars, columns, N_TRIALS, cache)
-    out = np.full((len(bars), N_TRIALS), np.nan)
+    out = np.full((N_TRIALS, len(bars)), np.nan)
     for start in range(0, len(bars), tile):
         stop = min(start + tile, len(bars))
-        block.fill(start, stop, out[start:stop])
+        part = np.empty((N_TRIALS, stop - start))
+        block.fill(start, stop, np.arange(N_TRIALS), part)
+        out[:, start:stop] = part
     assert 0 < len(block.failures) < N_TRIALS
     for trial in range(N_TRIALS):
         values = {name: column[trial] for name, column in columns.items()}
         if trial in block.failures:
-            assert (out[:, trial] == 0).all()
+            assert (out[trial] == 0).all()
             with pytest.raises(ValueError, match="must hold"):
                 LongShort(**{n: v.item() if hasattr(v, "item") else v for n, v in values.items()})
             continue
         strategy = definition.build(values)
-        assert np.array_equal(strategy.target(bars).view(np.int64), out[:, trial].view(np.int64))
+        assert np.array_equal(strategy.target(bars).view(np.int64), out[trial].view(np.int64))
         range_ = atr(bars.high, bars.low, bars.close, int(columns["atr_window"][trial]))
         assert np.array_equal(block.atr[block.atr_row[trial]], range_, equal_nan=True)
 
@@ -127,13 +129,13 @@ def test_block_equals_target_to_the_bit(bars, seed, tile):
 def test_block_does_not_depend_on_other_trials(bars):
     definition = resolve("long_short")
     columns = random_columns(5)
-    whole = np.empty((len(bars), N_TRIALS))
-    definition.block(bars, columns, N_TRIALS, IndicatorCache()).fill(0, len(bars), whole)
+    whole = np.empty((N_TRIALS, len(bars)))
+    definition.block(bars, columns, N_TRIALS, IndicatorCache()).fill(0, len(bars), np.arange(N_TRIALS), whole)
     some = [3, 17, 40]
-    part = np.empty((len(bars), 3))
+    part = np.empty((3, len(bars)))
     chosen = {name: [column[i] for i in some] for name, column in columns.items()}
-    definition.block(bars, chosen, 3, IndicatorCache()).fill(0, len(bars), part)
-    assert np.array_equal(part, whole[:, some])
+    definition.block(bars, chosen, 3, IndicatorCache()).fill(0, len(bars), np.arange(3), part)
+    assert np.array_equal(part, whole[some])
 
 
 def test_block_stays_right_when_the_cache_is_too_small(bars):
@@ -143,8 +145,8 @@ def test_block_stays_right_when_the_cache_is_too_small(bars):
     outs = []
     blocks = [definition.block(bars, columns, N_TRIALS, cache) for cache in (small, small, large)]
     for block in blocks:
-        outs.append(np.empty((len(bars), N_TRIALS)))
-        block.fill(0, len(bars), outs[-1])
+        outs.append(np.empty((N_TRIALS, len(bars))))
+        block.fill(0, len(bars), np.arange(N_TRIALS), outs[-1])
     assert np.array_equal(outs[0], outs[2])
     assert np.array_equal(outs[1], outs[2])
 
@@ -208,8 +210,9 @@ def test_fill_targets_matches_plain(bars):
     rows = [rng.normal(size=(3, 150)) + 100, rng.uniform(0, 100, (3, 150)), rng.uniform(0, 50, (3, 150))]
     row = np.array([0, 1, -1, 2, 0, 1, 2, 0, 1, 2])
     settings_ = np.tile([60.0, 40.0, 20.0, 0.5, 1.0, 0.3, 0.1, -0.1], (10, 1))
-    outs = [np.empty((100, 10)), np.empty((100, 10))]
+    outs = [np.empty((10, 100)), np.empty((10, 100))]
+    trials = rng.permutation(10)
     for function, out in zip((positions.fill_targets, positions.fill_targets_python), outs, strict=True):
-        function(part.close, rows[0], row, rows[1], np.abs(row), rows[2], np.abs(row), settings_, 50, out)
+        function(part.close, rows[0], row, rows[1], np.abs(row), rows[2], np.abs(row), settings_, trials, 50, out)
     assert np.array_equal(*outs)
-    assert (outs[0][:, 2] == 0).all()
+    assert (outs[0][trials == 2] == 0).all()

@@ -140,12 +140,12 @@ def test_resolve_takes_a_strategy_of_thirty_lines(write_module, bars):
     cache = IndicatorCache()
     block = definition.block(bars, columns, 5, cache)
     assert not block.failures
-    out = np.empty((len(bars), 5))
-    block.fill(0, len(bars), out)
+    out = np.empty((5, len(bars)))
+    block.fill(0, len(bars), np.arange(len(out)), out)
     for trial in range(5):
         values = {name: column[trial] for name, column in columns.items()}
         strategy = definition.build(values)
-        assert np.array_equal(np.nan_to_num(strategy.target(bars)), out[:, trial])
+        assert np.array_equal(np.nan_to_num(strategy.target(bars)), out[trial])
         assert definition.lookback(values) == columns["slow_window"][trial]
     assert set(np.unique(out)) == {-1.0, 0.0, 1.0}
     # Three averages, one volatility and one average true range are all that was computed.
@@ -186,10 +186,10 @@ def test_block_of_a_compiled_function_rides_the_lanes(forms, bars):
     definition = resolve("forms.compiled", forms)
     windows = np.array([2, 5, 9, 9])
     block = definition.block(bars, {"window": windows}, 4, IndicatorCache())
-    out = np.empty((len(bars), 4))
-    block.fill(0, len(bars), out)
+    out = np.empty((4, len(bars)))
+    block.fill(0, len(bars), np.arange(len(out)), out)
     for trial, window in enumerate(windows):
-        assert np.array_equal(out[:, trial], definition.subject.py_func(bars.close, window))
+        assert np.array_equal(out[trial], definition.subject.py_func(bars.close, window))
     expected = atr(bars.high, bars.low, bars.close, 14)
     assert np.array_equal(block.atr[block.atr_row[2]], expected, equal_nan=True)
 
@@ -212,11 +212,11 @@ def test_block_calls_target_once_for_equal_parameters(bars, write_module):
 def test_block_keeps_failures_to_their_trials(forms, bars):
     kinds = ["nan", "shape", "raise", "inf", "writes", "text", "fine"]
     block = resolve("forms.misbehaves", forms).block(bars, {"kind": kinds}, 7, IndicatorCache())
-    out = np.full((len(bars), 7), np.nan)
-    block.fill(0, len(bars), out)
+    out = np.full((7, len(bars)), np.nan)
+    block.fill(0, len(bars), np.arange(len(out)), out)
     assert sorted(block.failures) == [0, 1, 2, 3, 4, 5]
-    assert (out[:, :6] == 0).all()
-    assert (out[:, 6] == 1).all()
+    assert (out[:6] == 0).all()
+    assert (out[6] == 1).all()
     assert block.failures[0].startswith("ValueError: `target` must be finite, but got nan at 1971-12-02; ")
     assert block.failures[1].startswith(
         "ValueError: `target` must be one number a bar, shape (1200,), but got shape (1199,)"
@@ -231,19 +231,19 @@ def test_block_fails_trials_whose_values_do_not_fit(bars):
     block = resolve("long_short").block(bars, {"ma_window": np.array([20.0, 20.5]), "atr_window": 10}, 2)
     assert list(block.failures) == [1]
     assert "`strategy.ma_window` must be a whole number, but got 20.5" in block.failures[1]
-    out = np.empty((len(bars), 2))
-    block.fill(0, len(bars), out)
-    assert np.array_equal(out[:, 0], LongShort(ma_window=20, atr_window=10).target(bars))
-    assert (out[:, 1] == 0).all()
+    out = np.empty((2, len(bars)))
+    block.fill(0, len(bars), np.arange(len(out)), out)
+    assert np.array_equal(out[0], LongShort(ma_window=20, atr_window=10).target(bars))
+    assert (out[1] == 0).all()
 
 
 def test_nan_before_the_lookback_is_flat(bars, write_module):
     text = "import numpy as np\n\n\ndef f(close, window=30):\n    out = np.ones(len(close))\n"
     text += "    out[:{n}] = np.nan\n    return out\n"
     block = resolve("late.f", write_module(text.format(n="window"), "late")).block(bars, {}, 1)
-    out = np.empty((len(bars), 1))
-    block.fill(0, len(bars), out)
-    assert out[:, 0].tolist() == [0.0] * 30 + [1.0] * (len(bars) - 30)
+    out = np.empty((1, len(bars)))
+    block.fill(0, len(bars), np.arange(len(out)), out)
+    assert out[0].tolist() == [0.0] * 30 + [1.0] * (len(bars) - 30)
     block = resolve("later.f", write_module(text.format(n="window + 1"), "later")).block(bars, {}, 1)
     assert "NaN is flat in the first 30 bars only" in block.failures[0]
 

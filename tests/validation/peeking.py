@@ -212,10 +212,11 @@ class _Block:
         self.failures = {}
         self.atr = np.full((1, len(bars)), np.nan)
         self.atr_row = np.zeros(n_trials, dtype=np.int64)
+        self.order = np.arange(n_trials)
         self.ahead = np.append(np.sign(np.diff(bars.close)), 0.0)
 
-    def fill(self, start, stop, out):
-        out[:] = self.ahead[start:stop, None]
+    def fill(self, start, stop, trials, out):
+        out[:] = self.ahead[start:stop]
 
 
 _highest = {}

@@ -12,7 +12,7 @@ from alphapulse.strategies.indicators import atr, rsi, sma
 from alphapulse.strategies.long_short.indicators import CLOSE, VOLATILITY, volatility
 from alphapulse.strategies.long_short.params import INVARIANTS, LongShortParams
 from alphapulse.strategies.long_short.position_manager import SETTINGS, fill_targets
-from alphapulse.typing import BoolArray1D, Float64Array2D
+from alphapulse.typing import BoolArray1D, Float64Array2D, Int64Array1D
 
 RANGE = ("high", "low", "close")
 
@@ -33,32 +33,32 @@ class LongShortBlock:
         self.failures: Mapping[int, str] = {trial: _reason(columns, trial) for trial in np.flatnonzero(~valid).tolist()}
         # Failed trials ask for the default windows, which another trial may have no use for but which exist.
         window = {
-            name: np.where(valid, columns[name], getattr(LongShortParams, name)).tolist()
+            name: np.where(valid, columns[name], getattr(LongShortParams, name)).astype(np.int64)
             for name in ("ma_window", "rsi_window", "atr_window", "realized_window")
         }
         realized = np.asarray(columns["volatility_source"]) == "realized"
-        volatility_windows = np.where(realized & valid, window["realized_window"], 0).tolist()
+        volatility_windows = np.where(realized & valid, window["realized_window"], 0)
         bars = cache.attach(bars)
         self._close = bars.close
-        self._averages = cache.table(bars, sma, CLOSE, [(w,) for w in window["ma_window"]])
-        self._strengths = cache.table(bars, rsi, CLOSE, [(w,) for w in window["rsi_window"]])
-        self._volatilities = cache.table(
-            bars, volatility, VOLATILITY, [(w, bars.periods_per_year) for w in volatility_windows]
-        )
-        self.atr, self.atr_row = cache.table(bars, atr, RANGE, [(w,) for w in window["atr_window"]])
+        self._averages = cache.table(bars, sma, CLOSE, window["ma_window"])
+        self._strengths = cache.table(bars, rsi, CLOSE, window["rsi_window"])
+        self._volatilities = cache.table(bars, volatility, VOLATILITY, volatility_windows, bars.periods_per_year)
+        self.atr, self.atr_row = cache.table(bars, atr, RANGE, window["atr_window"])
         self._averages[1][~valid] = -1
+        self.order = np.lexsort((window["rsi_window"], window["ma_window"]))
         self._settings = np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in SETTINGS])
 
-    def fill(self, start: int, stop: int, out: Float64Array2D) -> None:
-        """Write the targets of bars [start, stop) to `out` (stop - start, n_trials); 0 for failed trials."""
+    def fill(self, start: int, stop: int, trials: Int64Array1D, out: Float64Array2D) -> None:
+        """Write the targets of `trials` (k,) for bars [start, stop) to `out` (k, stop - start); 0 for failed trials."""
         fill_targets(
             self._close,
             *self._averages,
             *self._strengths,
             *self._volatilities,
             self._settings,
+            trials,
             start,
-            out[: stop - start],
+            out,
         )
 
 

@@ -7,7 +7,6 @@ from alphapulse.strategies.long_short.risk_manager import volatility_scale
 from alphapulse.strategies.long_short.signal_generator import signal
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
-STRIP = 8
 # Columns of the settings array.
 SETTINGS = (
     "rsi_overbought",
@@ -38,10 +37,11 @@ def fill_targets_python(
     volatilities: Float64Array2D,
     volatility_row: Int64Array1D,
     settings: Float64Array2D,
+    trials: Int64Array1D,
     start: int,
     out: Float64Array2D,
 ) -> None:
-    """Write the targets of bars [start, start + len(out)) to `out` (n_bars, n_trials) [1].
+    """Write the targets of bars [start, start + n_bars) to `out` [1].
 
     Parameters
     ----------
@@ -53,48 +53,36 @@ def fill_targets_python(
         Rows of each trial; a negative average row is a failed trial, whose targets are 0.
     settings : (n_trials, 8) float64
         In the order of `SETTINGS`.
+    trials : (k,) int64
+        Trials to fill in; neighbours that share a row find it in the processor's cache.
     start : int
         First bar.
-    out : (n_bars, n_trials) float64
+    out : (k, n_bars) float64
         Filled.
     """
-    n_bars, n_trials = out.shape
-    # Trials are computed along their bars, a few at a time, and turned around once: a column of `out`
-    # written bar by bar would touch one cache line a value and take four times as long.
-    strip = np.empty((STRIP, n_bars))
+    n_bars = out.shape[1]
     now = close[start : start + n_bars]
-    for first in range(0, n_trials, STRIP):
-        width = min(STRIP, n_trials - first)
-        for lane in range(width):
-            trial = first + lane
-            target = strip[lane]
-            if average_row[trial] < 0:
-                target[:] = 0.0
-                continue
-            average = averages[average_row[trial]][start : start + n_bars]
-            strength = strengths[strength_row[trial]][start : start + n_bars]
-            volatility = volatilities[volatility_row[trial]][start : start + n_bars]
-            overbought = settings[trial, 0]
-            oversold = settings[trial, 1]
-            threshold = settings[trial, 2]
-            high_scale = settings[trial, 3]
-            trend_weight = settings[trial, 4]
-            reversion_weight = settings[trial, 5]
-            long_threshold = settings[trial, 6]
-            short_threshold = settings[trial, 7]
-            for t in range(n_bars):
-                mixed = signal(now[t], average[t], strength[t], trend_weight, reversion_weight, overbought, oversold)
-                scaled = mixed * volatility_scale(volatility[t], threshold, high_scale)
-                target[t] = position(scaled, long_threshold, short_threshold)
-        if width == STRIP:
-            # A constant count, so that the compiler unrolls it.
-            for t in range(n_bars):
-                for lane in range(STRIP):
-                    out[t, first + lane] = strip[lane, t]
-        else:
-            for t in range(n_bars):
-                for lane in range(width):
-                    out[t, first + lane] = strip[lane, t]
+    for place in range(trials.shape[0]):
+        trial = trials[place]
+        target = out[place]
+        if average_row[trial] < 0:
+            target[:] = 0.0
+            continue
+        average = averages[average_row[trial]][start : start + n_bars]
+        strength = strengths[strength_row[trial]][start : start + n_bars]
+        volatility = volatilities[volatility_row[trial]][start : start + n_bars]
+        overbought = settings[trial, 0]
+        oversold = settings[trial, 1]
+        threshold = settings[trial, 2]
+        high_scale = settings[trial, 3]
+        trend_weight = settings[trial, 4]
+        reversion_weight = settings[trial, 5]
+        long_threshold = settings[trial, 6]
+        short_threshold = settings[trial, 7]
+        for t in range(n_bars):
+            mixed = signal(now[t], average[t], strength[t], trend_weight, reversion_weight, overbought, oversold)
+            scaled = mixed * volatility_scale(volatility[t], threshold, high_scale)
+            target[t] = position(scaled, long_threshold, short_threshold)
 
 
 fill_targets = jit(fill_targets_python)

@@ -25,9 +25,9 @@ def signal_python(
     overbought, oversold : float
         RSI that calls for a fall or a rise [0 to 100].
     """
-    trend = 1.0 if close > average else (-1.0 if close < average else 0.0)
-    reversion = -1.0 if strength > overbought else (1.0 if strength < oversold else 0.0)
-    mixed = trend_weight * trend + reversion_weight * reversion
+    trend = trend_weight if close > average else (-trend_weight if close < average else 0.0)
+    reversion = -reversion_weight if strength > overbought else (reversion_weight if strength < oversold else 0.0)
+    mixed = trend + reversion
     return 1.0 if mixed > 1.0 else (-1.0 if mixed < -1.0 else mixed)
 
 

@@ -24,14 +24,14 @@ class LongShort(LongShortParams, Strategy):
 
     def target(self, bars: Bars) -> Float64Array1D:
         """Return the target allocation (n_bars,) [1] decided at the close of each bar."""
-        column = np.empty((len(bars), 1))
+        targets = np.empty((1, len(bars)))
         row = np.zeros(1, dtype=np.int64)
         settings = np.array([[getattr(self, name) for name in SETTINGS]], dtype=np.float64)
         average = indicators.moving_average(bars, self)[None, :]
         strength = indicators.strength(bars, self)[None, :]
         volatility = indicators.market_volatility(bars, self)[None, :]
-        fill_targets(bars.close, average, row, strength, row, volatility, row, settings, 0, column)
-        return column[:, 0]
+        fill_targets(bars.close, average, row, strength, row, volatility, row, settings, row, 0, targets)
+        return targets[0]
 
     def indicators(self, bars: Bars) -> dict[str, Float64Array1D]:
         """Return what `target` is made of, by name, each (n_bars,)."""
