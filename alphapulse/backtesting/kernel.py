@@ -13,7 +13,9 @@ bits of a trial. Readings of the definition that leave a choice are listed in `t
 """
 
 import math
+
 import numpy as np
+
 from alphapulse.backtesting.kernel_fills import order_strip, ruin, stop_out, write_order
 from alphapulse.backtesting.kernel_moments import add_returns, close_block
 from alphapulse.backtesting.kernel_state import (
@@ -37,7 +39,7 @@ from alphapulse.backtesting.kernel_state import (
 )
 from alphapulse.backtesting.kernel_vector import lowest_bit, turn_square
 from alphapulse.compiling import jit_borrowing
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D, Int64Array2D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
 NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE = 0, 1, 2
 
@@ -141,9 +143,7 @@ def _trade(
 
 
 @jit_borrowing
-def _stop(
-    t: int, open_: float, high: float, low: float, state: Float64Array1D, fills: Float64Array2D
-) -> None:
+def _stop(t: int, open_: float, high: float, low: float, state: Float64Array1D, fills: Float64Array2D) -> None:
     """Close the positions whose stop the bar reaches."""
     hits = np.uint64(0)
     for lane in range(LANES):
@@ -159,9 +159,7 @@ def _stop(
 
 
 @jit_borrowing
-def _mark(
-    close: float, carry: bool, trailing: bool, state: Float64Array1D, equity: Float64Array2D, row: int
-) -> int:
+def _mark(close: float, carry: bool, trailing: bool, state: Float64Array1D, equity: Float64Array2D, row: int) -> int:
     """Write each lane's equity at the close to `equity[row]`; return how many are newly ruined."""
     if carry:
         for lane in range(LANES):

@@ -10,6 +10,7 @@ from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 MESSAGE_LENGTH = 500
 
+
 class TargetColumns:
     """Targets of a block of trials of any strategy, see `TargetBlock`.
 

@@ -143,9 +143,7 @@ def _simulate(context: _Context, parameters: Float64Array2D) -> _Rows:
     """Backtest trials in calls of the size that the kernel likes and memory has room for."""
     most = max(1, TARGET_BYTES // (8 * len(context.market.bars)))
     size = min(TRIALS_PER_CALL, most)
-    parts = [
-        _simulate_guarded(context, parameters[start : start + size]) for start in range(0, len(parameters), size)
-    ]
+    parts = [_simulate_guarded(context, parameters[start : start + size]) for start in range(0, len(parameters), size)]
     return _joined(parts, size)
 
 

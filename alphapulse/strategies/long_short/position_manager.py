@@ -1,7 +1,5 @@
 """From signals to target allocations, one trial or a tile of many."""
 
-import numpy as np
-
 from alphapulse.compiling import jit
 from alphapulse.strategies.long_short.risk_manager import volatility_scale
 from alphapulse.strategies.long_short.signal_generator import signal
