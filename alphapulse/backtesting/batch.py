@@ -307,12 +307,14 @@ class _Group:
 def _group(
     market: Market, values: Mapping[str, Float64Array1D], targets: TargetBlock, periods: Float64Array1D
 ) -> list[_Group]:
-    """Return the trials by mode, in the order of `targets`."""
+    """Return the trials by mode, in the order of `targets` but for trial 0, which comes first."""
     atr_row = np.asarray(targets.atr_row, dtype=np.float64)
     key = values["execution"] * 3 + values["rebalance_frequency"]
+    # The kernel records the first lane of a group: trial 0 leads its own, wherever the targets have it.
+    order = np.concatenate((targets.order[targets.order == 0], targets.order[targets.order != 0]))
     groups = []
     for mode in np.unique(key):
-        members = targets.order[key[targets.order] == mode]
+        members = order[key[order] == mode]
         execution, frequency = divmod(int(mode), 3)
         may_trade = np.ones(len(market.bars), dtype=np.bool_)
         if frequency:

@@ -397,3 +397,19 @@ def test_recording_matches_batch_without_it():
     recording = Recording.of(market)
     with_it = simulate_batch(market, targets, columns, recording=recording)
     np.testing.assert_array_equal(with_it.metrics, simulate_batch(market, targets, columns).metrics)
+
+
+def test_recording_is_of_trial_0_wherever_the_targets_order_it(monkeypatch):
+    rng = np.random.default_rng(5)
+    n, k = 50, 80
+    market = make_market(*draw_prices(rng, n, "wild"))
+    targets = ArrayTargets(rng.choice([-1.0, 0.0, 1.0], (k, n)), np.ones((1, n)), np.zeros(k, dtype=np.int64))
+    monkeypatch.setattr(ArrayTargets, "order", property(lambda block: np.arange(len(block.target))[::-1]))
+    recording, alone = Recording.of(market), Recording.of(market)
+    simulate_batch(market, targets, EngineColumns.build(EngineParams(), n_trials=k), recording=recording)
+    simulate_batch(
+        market, ArrayTargets.of(targets.target[0], np.ones(n)), EngineColumns.build(EngineParams()), recording=alone
+    )
+    np.testing.assert_array_equal(recording.curves, alone.curves)
+    np.testing.assert_array_equal(recording.fills, alone.fills)
+    assert np.isfinite(recording.curves).all()
