@@ -1,11 +1,12 @@
 """The engine's inner loop: lanes of trials side by side, tile by tile of bars, one state carried along.
 
 A group is `LANES` trials that share an execution mode and a rebalance frequency; its state is one flat buffer of
-rows, one entry a lane. Each bar is two passes over the lanes, without branches, so that they become vector
-instructions, and a scalar step for the few lanes in which something may be filled:
+rows, one entry a lane. A bar is passes over the lanes without branches, so that they become vector instructions, and
+what few lanes need:
 
-1. `_watch` finds the lanes where an order may be due or a stop may be hit. It errs on the side of looking closer.
-2. `_order` and `_check_stop` run such a lane, in the order of the definition, and decide to the letter.
+1. `_watch` finds the strips of lanes where an order may be due; it errs on the side of looking closer. In those
+   `order_strip` decides to the letter and trades.
+2. `_stop` closes the positions whose stop is reached, before the orders if these fill at the close.
 3. `_mark` books interest and writes the equity at the close, from which `kernel_moments` takes its sums.
 
 Nothing here depends on the other lanes of a group, on the size of a tile or on the width of a vector, so neither do the

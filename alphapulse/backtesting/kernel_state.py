@@ -9,10 +9,10 @@ import numpy as np
 from alphapulse.compiling import jit_borrowing
 
 LANES = 64
-"""Trials in a group; one bit each in a 64-bit mask."""
+"""Trials in a group: their state just fits a first-level cache, and what a bar costs beside its lanes is small."""
 
 STRIP = 8
-"""Lanes that are traded together: as many as fit the widest vector."""
+"""Lanes that are traded together: as many as fit the widest vector. A group has a bit of a mask for each strip."""
 
 NO_STOP, PERCENT_STOP, ATR_STOP = range(3)
 """Codes of the kinds of stop."""
@@ -49,6 +49,6 @@ N_ROWS = 46
 
 
 @jit_borrowing
-def at(row: int, lane: int) -> np.uint64:
+def at(row: int, lane: int | np.uint64) -> np.uint64:
     """Return the place of an entry. Unsigned, or numba looks at each index for a negative one and loops stay scalar."""
     return np.uint64(row * LANES) + np.uint64(lane)

@@ -151,8 +151,9 @@ class TargetBlock(Protocol):
     atr_row: Int64Array1D
     """Row of `atr` that each trial uses (n_trials,)."""
 
-    order: Int64Array1D
-    """Every trial once (n_trials,), those that decide alike side by side: the engine trades neighbours together."""
+    @property
+    def order(self) -> Int64Array1D:
+        """Every trial once (n_trials,), those that decide alike side by side: the engine trades neighbours together."""
 
     def fill(self, start: int, stop: int, trials: Int64Array1D, out: Float64Array2D) -> None:
         """Write the targets of `trials` (k,) for bars [start, stop) to `out` (k, stop - start); 0 for failed trials."""

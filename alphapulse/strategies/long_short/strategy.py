@@ -11,7 +11,7 @@ from alphapulse.strategies.long_short import indicators
 from alphapulse.strategies.long_short.block import LongShortBlock
 from alphapulse.strategies.long_short.params import LongShortParams
 from alphapulse.strategies.long_short.position_manager import SETTINGS, fill_targets
-from alphapulse.typing import Float64Array1D
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,15 @@ class LongShort(LongShortParams, Strategy):
 
     def target(self, bars: Bars) -> Float64Array1D:
         """Return the target allocation (n_bars,) [1] decided at the close of each bar."""
-        targets = np.empty((1, len(bars)))
+        targets: Float64Array2D = np.empty((1, len(bars)))
         row = np.zeros(1, dtype=np.int64)
         settings = np.array([[getattr(self, name) for name in SETTINGS]], dtype=np.float64)
         average = indicators.moving_average(bars, self)[None, :]
         strength = indicators.strength(bars, self)[None, :]
         volatility = indicators.market_volatility(bars, self)[None, :]
         fill_targets(bars.close, average, row, strength, row, volatility, row, settings, row, 0, targets)
-        return targets[0]
+        target: Float64Array1D = targets[0]
+        return target
 
     def indicators(self, bars: Bars) -> dict[str, Float64Array1D]:
         """Return what `target` is made of, by name, each (n_bars,)."""
