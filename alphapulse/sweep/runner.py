@@ -303,10 +303,11 @@ class _Run:
                 drawing = pool.submit(self._timed, "tear_sheet", lambda: self._draw(best[0]["parameters"], sheet))
                 with self.clock.phase("verdict"):
                     verdict = self._verdict(best[0])
-                copying.result()
+                refusal = copying.result()
                 failure = drawing.result()
             places["tear sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
-            places["optuna dashboard"] = "python -m alphapulse.dashboard"
+            dashboard = "python -m alphapulse.dashboard"
+            places["optuna dashboard"] = dashboard if refusal is None else f"not copied, {refusal}"
         places["report"] = f"python -m alphapulse.report study={self.study.name}"
         self.clock.seconds["total"] = seconds_since_start()
         return summarise(
@@ -331,8 +332,13 @@ class _Run:
         with self.clock.phase(name):
             return work()
 
-    def _mirror(self) -> None:
-        mirror(self.database, self.study.id, limit=self.config.optuna.mirror_limit)
+    def _mirror(self) -> str | None:
+        """Copy the study to Optuna's tables; return why not, which costs no verdict."""
+        try:
+            mirror(self.database, self.study.id, limit=self.config.optuna.mirror_limit)
+        except StudyError as refusal:
+            return str(refusal)
+        return None
 
     def _draw(self, parameters: Float64Array1D, path: Path) -> str | None:
         return draw_tear_sheet(self.preparation.market, self.preparation.experiment, parameters, path)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.groups import OptunaConfig, SearchConfig
+from alphapulse.data_pipeline.optuna_tables import ensure_optuna_tables
 from alphapulse.errors import StudyError
 from alphapulse.sweep.space import Dimension, SearchSpace
 from alphapulse.sweep.store import Store
@@ -87,6 +88,15 @@ def test_summary_has_what_a_reader_needs(ray_cluster, small_study, run, database
     loaded = optuna.load_study(study_name="small", storage=database.optuna_url)
     assert len(loaded.trials) == 100
     assert loaded.best_value == summary.best[0].values["sharpe_ratio"]
+
+
+def test_foreign_study_in_optunas_tables_costs_no_verdict(ray_cluster, small_study, run, database):
+    ensure_optuna_tables(database)
+    optuna.create_study(study_name="taken", storage=database.optuna_url)
+    summary = run(small_study(study="taken", optuna=OptunaConfig()))
+    assert summary.status == "COMPLETE"
+    assert summary.verdict is not None
+    assert summary.places["optuna dashboard"].startswith("not copied, Optuna's tables hold another study named 'taken'")
 
 
 def test_same_command_again_changes_nothing(ray_cluster, small_study, run, table, database):
