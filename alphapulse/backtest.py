@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 @command("backtest", "BacktestConfig")
 def main(config: "BacktestConfig") -> None:
     """Run the command."""
-    from alphapulse.sweep.single import run_backtest
+    from alphapulse.commands.backtest import run_backtest
 
     run_backtest(config)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 @command("dashboard", "DashboardConfig")
 def main(config: "DashboardConfig") -> None:
     """Run the command."""
-    from alphapulse.data_pipeline.dashboard import run_dashboard
+    from alphapulse.commands.dashboard import run_dashboard
 
     run_dashboard(config)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 @command("db", "DatabaseCommandConfig", words=("action", "admin_url"))
 def main(config: "DatabaseCommandConfig") -> None:
     """Run the command."""
-    from alphapulse.data_pipeline.setup import run_database_command
+    from alphapulse.commands.db import run_database_command
 
     run_database_command(config)
 

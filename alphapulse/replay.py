@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 @command("replay", "ReplayConfig")
 def main(config: "ReplayConfig") -> None:
     """Run the command."""
-    from alphapulse.sweep.replay import run_replay
+    from alphapulse.commands.replay import run_replay
 
     run_replay(config)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 @command("report", "ReportConfig")
 def main(config: "ReportConfig") -> None:
     """Run the command."""
-    from alphapulse.sweep.report import run_report
+    from alphapulse.commands.report import run_report
 
     run_report(config)
 

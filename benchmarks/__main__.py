@@ -64,7 +64,7 @@ def run_scaling(console: Console, sizes: list[int]) -> None:
 
 def run_rivals(console: Console, sizes: list[int]) -> None:
     """The same work in other tools, and in a sweep of ours, one after the other."""
-    from alphapulse.sweep.optuna_space import to_distributions
+    from alphapulse.search.optuna_space import to_distributions
 
     work = rivals.default_work()
     distributions = to_distributions(work.space)

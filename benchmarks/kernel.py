@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from alphapulse.backtesting.batch import TILE_BARS, TILE_TRIALS, TRIALS_PER_CALL, EngineColumns, simulate_batch
-from alphapulse.backtesting.calendar import calendar_blocks, starts_period
-from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.backtesting.trial import ArrayTargets
+from alphapulse.market.calendar import calendar_blocks, starts_period
+from alphapulse.market.indicator_cache import IndicatorCache
+from alphapulse.market.market import Market
 from alphapulse.strategies.base import Bars
-from alphapulse.strategies.cache import IndicatorCache
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 
 REPEATS = 5

@@ -19,9 +19,9 @@ from alphapulse.config.assembly import assemble
 from alphapulse.config.resources import resource_dir
 from alphapulse.config.schema import DEFAULT_STRATEGY, SweepConfig
 from alphapulse.data_pipeline.database import open_database
+from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.base import Bars
-from alphapulse.sweep.preparation import load
-from alphapulse.sweep.space import SearchSpace
+from alphapulse.sweep.inputs import load
 from alphapulse.sweep.worker import evaluate_batch
 
 Settings = dict[str, Any]

@@ -18,8 +18,8 @@ from statistics import median
 
 import numpy as np
 
-from alphapulse.sweep.search import LAG, make_sampler
-from alphapulse.sweep.space import Dimension, SearchSpace
+from alphapulse.search.choosing import LAG, make_sampler
+from alphapulse.search.space import Dimension, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def default_sweep() -> Problem:
     from alphapulse.config.resources import resource_dir
     from alphapulse.config.schema import DEFAULT_STRATEGY, SweepConfig
     from alphapulse.data_pipeline.database import open_database
-    from alphapulse.sweep.preparation import load
+    from alphapulse.sweep.inputs import load
     from alphapulse.sweep.worker import evaluate_batch
 
     experiment = yaml.safe_load((resource_dir("sweeps") / "long_short_daily.yaml").read_text())

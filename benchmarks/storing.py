@@ -9,12 +9,12 @@ import sqlalchemy
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database, open_database
-from alphapulse.data_pipeline.optuna_tables import ensure_optuna_tables
-from alphapulse.sweep.models import Generation, Study
-from alphapulse.sweep.optuna_mirror import mirror
-from alphapulse.sweep.optuna_space import to_distributions
-from alphapulse.sweep.space import Dimension, SearchSpace
-from alphapulse.sweep.store import Store
+from alphapulse.search.optuna_space import to_distributions
+from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.study.optuna_mirror import mirror
+from alphapulse.study.optuna_tables import ensure_optuna_tables
+from alphapulse.study.records import Generation, Study
+from alphapulse.study.store import Store
 
 SPACE = SearchSpace(tuple(Dimension(f"strategy.p{i}", "float", 0.0, 1.0) for i in range(8)))
 SIZE = 8192

@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 
 from alphapulse.data_pipeline.database import open_database
 from alphapulse.data_pipeline.upgrading import upgrade_transaction
-from alphapulse.sweep.models import metadata
+from alphapulse.study.records import metadata
 
 
 def run(connection: Connection) -> None:

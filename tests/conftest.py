@@ -13,6 +13,8 @@ from sqlalchemy.exc import ProgrammingError
 from alphapulse.data_pipeline.database import Database, create_database, locate_database, open_database
 from alphapulse.data_pipeline.embedded import stop_server
 
+pytest_plugins = ["study_fixtures"]
+
 TABLES = ("ohlcv_data", "sweep", "trial", "trial_blocks", "holdout_opening")
 
 

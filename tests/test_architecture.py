@@ -19,15 +19,15 @@ LAYERS = (
     ("words", "alphapulse.errors alphapulse.typing alphapulse.compiling alphapulse.numerics"),
     (
         "computation",
-        "alphapulse.strategies alphapulse.backtesting.models alphapulse.backtesting.market "
+        "alphapulse.strategies alphapulse.backtesting.models alphapulse.market.market "
         "alphapulse.backtesting.trial alphapulse.backtesting.kernel alphapulse.backtesting.metrics "
-        "alphapulse.backtesting.batch alphapulse.backtesting.calendar alphapulse.backtesting.joining "
-        "alphapulse.sweep.space",
+        "alphapulse.backtesting.batch alphapulse.market.calendar alphapulse.market.joining "
+        "alphapulse.search.space",
     ),
     ("faces", "alphapulse.backtesting.signal_processor alphapulse.backtesting.backtester"),
     ("services", "alphapulse.config alphapulse.data_pipeline alphapulse.backtesting alphapulse.validation"),
     ("sweep parts", "alphapulse.sweep"),
-    ("runs", "alphapulse.sweep.runner"),
+    ("runs", "alphapulse.commands.sweep"),
     (
         "entry points",
         "alphapulse.__main__ alphapulse.sweep.__main__ alphapulse.download alphapulse.backtest alphapulse.replay "
@@ -40,7 +40,7 @@ HOT_PATH = (
     "alphapulse.backtesting.kernel",
     "alphapulse.backtesting.metrics",
     "alphapulse.backtesting.batch",
-    "alphapulse.sweep.space",
+    "alphapulse.search.space",
     "alphapulse.sweep.experiment",
     "alphapulse.sweep.worker",
 )

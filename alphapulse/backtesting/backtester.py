@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.backtesting.batch import returns_of_closes
-from alphapulse.backtesting.calendar import calendar_blocks, count_periods_per_year, starts_period
-from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.models import BacktestResult, EngineParams
 from alphapulse.backtesting.trial import run_trial
 from alphapulse.errors import did_you_mean
-from alphapulse.strategies.base import Bars
+from alphapulse.market.bars import Bars
+from alphapulse.market.calendar import calendar_blocks, count_periods_per_year, starts_period
+from alphapulse.market.market import Market
 from alphapulse.typing import Float64Array1D
 
 PRICES = ("open", "high", "low", "close")

@@ -16,10 +16,11 @@ from alphapulse.backtesting.kernel import (
 from alphapulse.backtesting.kernel_fills import FILL_COLUMNS
 from alphapulse.backtesting.kernel_state import ATR_STOP, LANES, NO_STOP, PERCENT_STOP
 from alphapulse.backtesting.kernel_totals import collect, initial_states, set_first_target, sum_benchmark
-from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import N_METRICS
 from alphapulse.backtesting.models import EngineParams
-from alphapulse.strategies.base import Bars, TargetBlock
+from alphapulse.market.bars import Bars
+from alphapulse.market.market import Market
+from alphapulse.market.targets import TargetBlock
 from alphapulse.typing import (
     BoolArray1D,
     Float64Array1D,

@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from alphapulse.backtesting.calendar import count_periods_per_year
-from alphapulse.backtesting.joining import DAY, bar_end, duration_length, join_by_end, timeframe_length
 from alphapulse.errors import did_you_mean
-from alphapulse.strategies.base import Bars, Strategy
+from alphapulse.market.bars import Bars
+from alphapulse.market.calendar import count_periods_per_year
+from alphapulse.market.joining import DAY, bar_end, duration_length, join_by_end, timeframe_length
+from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.columns import checked_target
 from alphapulse.strategies.resolve import adapt, resolve
 from alphapulse.typing import Float64Array1D, Int64Array1D

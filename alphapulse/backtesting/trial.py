@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.backtesting.batch import FAILED, RUINED, EngineColumns, Recording, simulate_batch
-from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.models import BacktestResult, EngineParams
+from alphapulse.market.market import Market
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 SIDES = np.array(["sell", "buy"], dtype=object)

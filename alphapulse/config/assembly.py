@@ -11,9 +11,9 @@ from alphapulse.config.building import build, convert, field_types, plain, unkno
 from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError, ConfigError
+from alphapulse.search.space import Dimension, SearchSpace
 from alphapulse.strategies.parameters import Parameter
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
-from alphapulse.sweep.space import Dimension, SearchSpace
 
 Config = TypeVar("Config")
 

@@ -25,7 +25,7 @@ from hydra.errors import HydraException
 
 from alphapulse.config.building import convert, describe
 from alphapulse.errors import ConfigError, did_you_mean
-from alphapulse.sweep.space import Dimension, SearchSpace
+from alphapulse.search.space import Dimension, SearchSpace
 
 FORMS = "a,b, choice(..), range(..), interval(..), int(..) and tag(log,..)"
 

@@ -17,7 +17,7 @@ from alphapulse.config.building import field_types, unknown_key
 from alphapulse.config.grammar import parse
 from alphapulse.config.resources import resource_dir
 from alphapulse.errors import ConfigError, did_you_mean
-from alphapulse.sweep.space import SearchSpace
+from alphapulse.search.space import SearchSpace
 
 PASSWORD = "db.password"
 LISTS = frozenset({"data.symbols", "objective", "direction", "validation.priors"})

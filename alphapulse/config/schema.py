@@ -25,7 +25,7 @@ from alphapulse.config.groups import (
     within,
 )
 from alphapulse.errors import ConfigError, did_you_mean
-from alphapulse.sweep.space import SearchSpace
+from alphapulse.search.space import SearchSpace
 
 __all__ = [
     "BacktestConfig",

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from alphapulse.backtesting.joining import DAY, timeframe_length
 from alphapulse.data_pipeline.providers.base import Fetched, Provider, UnreachableError
 from alphapulse.data_pipeline.providers.sample_provider import FILES, SampleProvider
 from alphapulse.data_pipeline.ranges import Moment
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.errors import DataError
+from alphapulse.market.joining import DAY, timeframe_length
 
 if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from alphapulse.backtesting.joining import timeframe_length
+from alphapulse.market.joining import timeframe_length
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = ("timestamp", "symbol", "timeframe", *PRICES, "volume")

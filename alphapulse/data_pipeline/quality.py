@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from alphapulse.backtesting.joining import DAY, bar_spacing, timeframe_length
-from alphapulse.strategies.base import Bars
+from alphapulse.market.bars import Bars
+from alphapulse.market.joining import DAY, bar_spacing, timeframe_length
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 MOST_STALE_OPENS = 0.20

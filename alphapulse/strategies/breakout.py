@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphapulse.compiling import jit
-from alphapulse.strategies.base import Bars, Strategy
+from alphapulse.market.bars import Bars
+from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.indicators import rolling_highest, rolling_lowest
 from alphapulse.typing import Float64Array1D
 

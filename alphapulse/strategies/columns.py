@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.strategies.base import Bars, Strategy
+from alphapulse.market.bars import Bars
+from alphapulse.strategies.base import Strategy
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 MESSAGE_LENGTH = 500

@@ -10,16 +10,10 @@ from typing import Any
 import numpy as np
 
 from alphapulse.errors import StrategyError, did_you_mean
-from alphapulse.strategies.base import (
-    ATR_WINDOW,
-    COLUMNS,
-    Bars,
-    Strategy,
-    TargetBlock,
-    average_true_range,
-    longest_window,
-)
-from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.market.bars import COLUMNS, Bars
+from alphapulse.market.indicator_cache import IndicatorCache
+from alphapulse.market.targets import TargetBlock
+from alphapulse.strategies.base import ATR_WINDOW, Strategy, average_true_range, longest_window
 from alphapulse.strategies.columns import TargetColumns
 from alphapulse.strategies.importing import find_source, import_module
 from alphapulse.strategies.parameters import Parameter, annotations, reject_unknown, signature_parameters

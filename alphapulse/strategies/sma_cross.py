@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alphapulse.strategies.base import Bars, Strategy
+from alphapulse.market.bars import Bars
+from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.indicators import sma
 from alphapulse.typing import Float64Array1D
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 @command("config", "SweepConfig")
 def main(config: "SweepConfig") -> None:
     """Run the command."""
-    from alphapulse.sweep.runner import run_sweep
+    from alphapulse.commands.sweep import run_sweep
 
     run_sweep(config)
 

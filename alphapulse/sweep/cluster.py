@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from alphapulse.backtesting.market import Market
 from alphapulse.errors import AlphaPulseError
+from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.typing import BoolArray1D, Float64Array2D

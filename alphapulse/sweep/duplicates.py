@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alphapulse.sweep.space import Dimension, SearchSpace
+from alphapulse.search.space import Dimension, SearchSpace
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
 
 CAPACITY = 2**17

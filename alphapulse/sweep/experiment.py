@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from alphapulse.backtesting.models import EngineParams
+from alphapulse.search.space import Choice, Dimension, SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
-from alphapulse.sweep.space import Choice, Dimension, SearchSpace
 from alphapulse.typing import Float64Array2D
 from alphapulse.validation.spa import Bootstrap
 

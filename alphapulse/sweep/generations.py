@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from alphapulse.backtesting.metrics import METRICS
+from alphapulse.study.records import Generation, Stored
 from alphapulse.sweep.duplicates import Answers, Duplicates
-from alphapulse.sweep.models import Generation, Stored
-from alphapulse.sweep.streaming import Streaming, sampled
+from alphapulse.sweep.study_state import Streaming, sampled
 from alphapulse.sweep.worker import BatchResult
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
 
@@ -24,7 +24,7 @@ HISTORY_CHUNK = 20_000
 
 
 class Sampler(Protocol):
-    """What the search promises, see `alphapulse.sweep.search`."""
+    """What the search promises, see `alphapulse.search.choosing`."""
 
     generation_size: int
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alphapulse.backtesting.batch import FAILED, OK, TRIALS_PER_CALL, EngineColumns, simulate_batch
-from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import METRICS
-from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.market.indicator_cache import IndicatorCache
+from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
 from alphapulse.validation.plateau import ParameterGrid, neighbours, plateau_objective, worst_fold_sharpe

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alphapulse.strategies.base import Bars
+from alphapulse.market.bars import Bars
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 DAY = 86_400 * 10**9

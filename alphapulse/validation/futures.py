@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.strategies.base import Bars
+from alphapulse.market.bars import Bars
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 SECOND = 10**9

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from alphapulse.errors import LookAheadError, StrategyError
-from alphapulse.strategies.base import COLUMNS, Bars
-from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.market.bars import COLUMNS, Bars
+from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.strategies.columns import checked_target, describe, timestamp_text
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.typing import BoolArray1D

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from alphapulse.backtesting.batch import FAILED, OK, EngineColumns, benchmark_returns, simulate_batch
-from alphapulse.backtesting.calendar import calendar_blocks, starts_period
-from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.backtesting.trial import ArrayTargets, run_trial
+from alphapulse.market.calendar import calendar_blocks, starts_period
+from alphapulse.market.market import Market
 from alphapulse.strategies.base import Bars
 
 N = 400

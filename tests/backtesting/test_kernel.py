@@ -10,10 +10,10 @@ from reference_engine import run_reference, week_and_month_starts
 
 from alphapulse.backtesting import batch
 from alphapulse.backtesting.batch import EngineColumns, Recording, simulate_batch
-from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
 from alphapulse.backtesting.models import EngineParams, StopParams
 from alphapulse.backtesting.trial import ArrayTargets, run_trial
+from alphapulse.market.market import Market
 from alphapulse.strategies.base import Bars
 
 DAY = 86_400 * 10**9

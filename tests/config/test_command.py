@@ -12,7 +12,7 @@ from alphapulse.config.command import command, run_directory
 from alphapulse.config.resources import resource_dir
 from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import DataError
-from alphapulse.sweep.optuna_space import to_distributions
+from alphapulse.search.optuna_space import to_distributions
 
 Run = Callable[..., Any]
 Refuse = Callable[..., str]

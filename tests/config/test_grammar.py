@@ -7,8 +7,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from alphapulse.config.grammar import fit, parse, read_space, write_space
 from alphapulse.errors import ConfigError
-from alphapulse.sweep.optuna_space import from_distributions, to_distributions
-from alphapulse.sweep.space import Dimension, SearchSpace
+from alphapulse.search.optuna_space import from_distributions, to_distributions
+from alphapulse.search.space import Dimension, SearchSpace
 
 KEY = "strategy.x"
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from alphapulse.backtesting.data_loader import load_history
 from alphapulse.config.schema import DataConfig
+from alphapulse.data_pipeline.loading import load_history
 from alphapulse.errors import DataError
 
 pytestmark = pytest.mark.postgres

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.strategies.base import Bars
-from alphapulse.strategies.cache import IndicatorCache
 from alphapulse.strategies.indicators import atr
 from alphapulse.strategies.long_short import LongShort
 from alphapulse.strategies.long_short import position_manager as positions

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from alphapulse.errors import StrategyError
+from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.breakout import Breakout
-from alphapulse.strategies.cache import IndicatorCache
 from alphapulse.strategies.indicators import atr, sma
 from alphapulse.strategies.long_short import LongShort
 from alphapulse.strategies.resolve import resolve

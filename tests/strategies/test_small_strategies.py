@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.breakout import Breakout, positions, positions_python
-from alphapulse.strategies.cache import IndicatorCache
 from alphapulse.strategies.indicators import atr
 from alphapulse.strategies.resolve import resolve
 from alphapulse.strategies.sma_cross import SmaCross

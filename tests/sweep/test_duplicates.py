@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from alphapulse.search.space import Dimension, SearchSpace
 from alphapulse.sweep import duplicates
 from alphapulse.sweep.duplicates import Duplicates
-from alphapulse.sweep.space import Dimension, SearchSpace
 
 SPACE = SearchSpace(
     (

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from alphapulse.backtesting.metrics import METRICS
+from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.study.records import Stored
 from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.generations import Generations
-from alphapulse.sweep.models import Stored
-from alphapulse.sweep.space import Dimension, SearchSpace
-from alphapulse.sweep.streaming import Streaming
+from alphapulse.sweep.study_state import Streaming
 from alphapulse.sweep.worker import BatchResult
 
 SIZE = 40

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alphapulse.backtesting.calendar import calendar_blocks, starts_period
-from alphapulse.backtesting.market import Market
 from alphapulse.backtesting.metrics import METRICS
+from alphapulse.market.calendar import calendar_blocks, starts_period
+from alphapulse.market.market import Market
+from alphapulse.search.space import Dimension, SearchSpace
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.resolve import resolve
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.space import Dimension, SearchSpace
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.validation import make_bootstrap, worst_fold_sharpe
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from alphapulse.sweep.space import Dimension
+from alphapulse.search.space import Dimension
 from alphapulse.validation import (
     BlockArrays,
     ParameterGrid,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from alphapulse.sweep.space import Dimension
+from alphapulse.search.space import Dimension
 from alphapulse.validation import ParameterGrid, break_even_commission, parameter_importance
 
 SPACE = (

@@ -14,9 +14,9 @@ import asyncpg
 import numpy as np
 import pandas as pd
 
-from alphapulse.backtesting.joining import timeframe_length
 from alphapulse.data_pipeline.binary_copy import Kind, copy_out
 from alphapulse.data_pipeline.storage.db_writer import VALUES
+from alphapulse.market.joining import timeframe_length
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.strategies.base import Bars
-from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.market.bars import Bars
+from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.strategies.indicators import atr, rsi, sma
 from alphapulse.strategies.long_short.indicators import CLOSE, VOLATILITY, volatility
 from alphapulse.strategies.long_short.params import INVARIANTS, LongShortParams

@@ -3,7 +3,7 @@
 import numpy as np
 
 from alphapulse.compiling import jit
-from alphapulse.strategies.base import Bars
+from alphapulse.market.bars import Bars
 from alphapulse.strategies.indicators import realized_volatility, rsi, sma
 from alphapulse.strategies.long_short.params import LongShortParams
 from alphapulse.typing import Float64Array1D

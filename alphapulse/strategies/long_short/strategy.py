@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alphapulse.strategies.base import Bars, Strategy, TargetBlock, average_true_range
-from alphapulse.strategies.cache import IndicatorCache
+from alphapulse.market.bars import Bars
+from alphapulse.market.indicator_cache import IndicatorCache
+from alphapulse.market.targets import TargetBlock
+from alphapulse.strategies.base import Strategy, average_true_range
 from alphapulse.strategies.long_short import indicators
 from alphapulse.strategies.long_short.block import LongShortBlock
 from alphapulse.strategies.long_short.params import LongShortParams

@@ -1,0 +1,121 @@
+"""One backtest with its files: `python -m alphapulse.backtest`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from alphapulse.backtesting.batch import benchmark_returns
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.models import BacktestResult
+from alphapulse.backtesting.trial import run_trial
+from alphapulse.config.command import run_directory
+from alphapulse.config.schema import BacktestConfig
+from alphapulse.data_pipeline.database import open_database
+from alphapulse.data_pipeline.loading import load_history
+from alphapulse.errors import StrategyError
+from alphapulse.market.market import Market
+from alphapulse.reports.summary import describe_data, metrics_table, print_json, print_places, stdout_console
+from alphapulse.reports.tear_sheet import analyze_results
+from alphapulse.reports.weighing import benchmark_metrics
+from alphapulse.search.space import SearchSpace
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.inputs import define_strategy, run_gate, warn
+from alphapulse.typing import Float64Array1D
+
+TEAR_SHEET = "tear_sheet.html"
+TRADES = "trades.csv"
+
+
+def run_backtest(config: BacktestConfig) -> None:
+    """Run one backtest over the bars that a sweep would search; print its metrics, write tear sheet and trades.
+
+    Raises
+    ------
+    AlphaPulseError
+        Whatever a user can cause, in one line.
+    """
+    directory = run_directory()
+    database = open_database(config.db)
+    definition, values = define_strategy(config.strategy)
+    history = load_history(database, config.data, definition.lookback(values))
+    market, holdout = history.split(config.validation.holdout)
+    warnings = (*warn(market.bars, config.engine), *history.volatility_warnings())
+    if not config.quiet:
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        for line in warnings:
+            console.print(f"warning: {line}")
+    gate = run_gate(definition, market.bars, values, {}, config.validation)
+    experiment = Experiment(SearchSpace(()), definition, values, config.engine)
+    result, benchmark = backtest_trial(market, experiment, np.empty(0))
+    places = {"trades": str(directory / TRADES), "tear sheet": str(directory / TEAR_SHEET)}
+    result.trades.to_csv(directory / TRADES, index=False)
+    write_tear_sheet(result, benchmark, experiment, market, directory / TEAR_SHEET)
+    bought = benchmark_metrics(experiment, market)
+    data = describe_data(market, holdout)
+    if config.output == "json":
+        document: dict[str, Any] = {
+            "strategy": definition.target,
+            "parameters": definition.convert(values),
+            "data": data,
+            "look_ahead_gate": gate,
+            "metrics": result.metrics,
+            "benchmark": bought,
+            "ruined": result.ruined,
+            "places": places,
+            "warnings": warnings,
+        }
+        print_json(document)
+        return
+    out = stdout_console()
+    rows = {definition.name: result.metrics, "buy & hold": bought}
+    out.print(metrics_table(f"{definition.name} on {market.bars.symbol}", rows, METRICS))
+    out.print(f"Data: {data}.", soft_wrap=True)
+    if holdout is not None:
+        out.print("The hold-out is left alone, as in a sweep; validation.holdout=0 scores it too.", soft_wrap=True)
+    out.print(f"Look-ahead gate: {gate}.")
+    if result.ruined:
+        out.print("Ruined: equity fell to 0.")
+    print_places(out, places)
+
+
+def backtest_trial(
+    market: Market, experiment: Experiment, parameters: Float64Array1D
+) -> tuple[BacktestResult, pd.Series]:
+    """Return one trial with its curves, and the returns of buy and hold on the same bars.
+
+    Raises
+    ------
+    StrategyError
+        If the strategy cannot be built or run with these parameters.
+    """
+    values, engine = experiment.values(parameters)
+    bars = market.bars
+    block = experiment.definition.block(bars, values, 1)
+    if block.failures:
+        raise StrategyError(f"{experiment.definition.name} failed: {block.failures[0]}")
+    target = np.empty((1, len(bars)))
+    block.fill(0, len(bars), np.zeros(1, dtype=np.int64), target)
+    average = block.atr[block.atr_row[0]] if len(block.atr) else None
+    try:
+        result = run_trial(market, target[0], average, engine)
+    except ValueError as error:
+        raise StrategyError(f"{experiment.definition.name} failed: {error}") from error
+    bought = benchmark_returns(bars, market.first)[market.first :]
+    return result, pd.Series(bought, result.returns.index, name=bars.symbol)
+
+
+def write_tear_sheet(
+    result: BacktestResult, benchmark: pd.Series, experiment: Experiment, market: Market, path: Path
+) -> None:
+    """Write the QuantStats tear sheet of a trial to `path`."""
+    analyze_results(
+        result,
+        benchmark,
+        path,
+        title=f"{experiment.definition.name} on {market.bars.symbol} {market.bars.timeframe}",
+        benchmark_title=f"Buy and hold {market.bars.symbol}",
+        periods_per_year=experiment.engine.periods_per_year or market.bars.periods_per_year,
+    )

@@ -1,0 +1,43 @@
+"""The report of a stored sweep, from the database alone: `python -m alphapulse.report`."""
+
+from alphapulse.config.schema import ReportConfig
+from alphapulse.data_pipeline.database import open_database
+from alphapulse.reports.summary import N_BEST, print_summary, summarise
+from alphapulse.study.store import Store
+
+
+def run_report(config: ReportConfig) -> None:
+    """Print the summary and the verdict of a study as they are stored.
+
+    Raises
+    ------
+    StudyError
+        If there is no such study.
+    """
+    database = open_database(config.db)
+    store = Store(database)
+    assert config.study is not None
+    study = store.find_study(config.study)
+    # A verdict speaks of the trials that there were; with more of them it is out of date.
+    verdict = study.verdict if study.verdict is not None and study.verdict["n_trials"] == study.n_done else None
+    said = verdict or {}
+    traded = study.config.get("data", {})
+    print_summary(
+        summarise(
+            store,
+            study,
+            best=store.best(study, N_BEST),
+            status=study.status,
+            n_wanted=study.n_trials,
+            data=said.get("data", f"{', '.join(traded.get('symbols', ()))} {traded.get('timeframe', '')}"),
+            benchmark=said.get("benchmark", {}),
+            verdict=verdict,
+            places={
+                "database": database.url(),
+                "optuna dashboard": "python -m alphapulse.dashboard",
+                "replay": f"python -m alphapulse.replay study={study.name} trial=NUMBER",
+            },
+            warnings=tuple(said.get("warnings", ())),
+        ),
+        config.output,
+    )

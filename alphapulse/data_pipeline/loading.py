@@ -1,0 +1,287 @@
+"""Bars out of the database, once and whole, into what strategies and the engine see."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from alphapulse.data_pipeline.availability import ensure_bars, no_bars
+from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.data_pipeline.models import PRICES
+from alphapulse.data_pipeline.quality import series_warnings
+from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
+from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up, read_bars
+from alphapulse.errors import ConfigError, DataError
+from alphapulse.market.bars import Bars
+from alphapulse.market.calendar import calendar_blocks, count_periods_per_year, starts_period
+from alphapulse.market.joining import bar_end, duration_length, join_by_end, timeframe_length
+from alphapulse.market.market import Market
+from alphapulse.typing import Float64Array1D
+
+if TYPE_CHECKING:
+    from alphapulse.config.schema import DataConfig
+
+# A standard deviation needs two returns.
+FEWEST_SCORED = 2
+
+
+@dataclass(frozen=True)
+class History:
+    """The bars of a study before the hold-out is cut off.
+
+    Attributes
+    ----------
+    bars : Bars
+        Warm-up bars first, then the scored ones; read-only.
+    first : int
+        Place of the first scored bar.
+    fingerprint : str
+        Hexadecimal SHA-256 of symbols, timeframe and arrays from `data.start` on (all, where it is None). It does not
+        depend on the lookback.
+    volatility : BarColumns, optional
+        Bars of the volatility index as stored, before the join.
+    volatility_name : (str, str), optional
+        Its symbol and the timeframe of those bars.
+    """
+
+    bars: Bars
+    first: int
+    fingerprint: str
+    volatility: BarColumns | None = None
+    volatility_name: tuple[str, str] | None = None
+
+    def split(self, holdout: float) -> tuple[Market, Market | None]:
+        """Cut off the hold-out.
+
+        Parameters
+        ----------
+        holdout : float
+            Share of the scored bars, at their end [1].
+
+        Returns
+        -------
+        search : Market
+            Warm-up and the bars that the search may see; the arrays end there.
+        holdout : Market or None
+            The rest, with all earlier bars as its warm-up; None if the share is 0.
+
+        Raises
+        ------
+        DataError
+            If either part has fewer than two scored bars.
+        """
+        n_scored = len(self.bars) - self.first
+        n_holdout = round(n_scored * holdout)
+        if n_scored - n_holdout < FEWEST_SCORED or (holdout > 0.0 and n_holdout < FEWEST_SCORED):
+            raise DataError(
+                f"At least {FEWEST_SCORED} bars must be left for the search and for the hold-out, but "
+                f"validation.holdout={holdout:g} leaves {n_scored - n_holdout} and {n_holdout} of {n_scored} scored "
+                f"bars of {self.bars.symbol!r}; widen data.start and data.end, or change validation.holdout."
+            )
+        cut = len(self.bars) - n_holdout
+        search = self._market(self.bars[:cut], self.first)
+        return search, self._market(self.bars, cut) if n_holdout else None
+
+    def volatility_warnings(self) -> list[str]:
+        """Return one line for each fault of the volatility index's own bars; `data_warnings` judges the traded ones."""
+        if self.volatility is None or self.volatility_name is None:
+            return []
+        return series_warnings(*self.volatility_name, self.volatility.frame())
+
+    def _market(self, bars: Bars, first: int) -> Market:
+        block_end, block_unit = calendar_blocks(bars.timestamp, first=first)
+        week_start = starts_period(bars.timestamp, "week", first=first)
+        month_start = starts_period(bars.timestamp, "month", first=first)
+        for array in (block_end, week_start, month_start):
+            array.flags.writeable = False
+        return Market(bars, first, block_end, block_unit, week_start, month_start, self.fingerprint)
+
+
+def load_backtest_data(
+    symbols: str | Sequence[str],
+    timeframe: str,
+    start_dt: Moment = None,
+    end_dt: Moment = None,
+    *,
+    database: Database | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Return the stored bars of each symbol.
+
+    Parameters
+    ----------
+    symbols : str or sequence of str
+    timeframe : str
+        "1d", "1h" and their like.
+    start_dt, end_dt : datetime with a time zone, date, or ISO 8601 text, optional
+        The range of bar starts, both ends included; a plain date is its whole day, UTC. None is open.
+    database : Database, optional
+        By default the one that the environment names. The sample's symbols are put into it if need be.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        Columns open, high, low, close [quote] and volume (NaN where unknown), float64; the index is the start of
+        each bar, UTC, named timestamp.
+
+    Raises
+    ------
+    ValueError
+        If the timeframe is none, a time has no zone, or the range ends before it starts.
+    DataError
+        If a symbol has no bars in the range.
+    """
+    wanted = [symbols] if isinstance(symbols, str) else list(symbols)
+    if not wanted:
+        raise ValueError("`symbols` must name at least one symbol, but got [].")
+    timeframe_length(timeframe)
+    start, stop = _check_range("start_dt", start_dt, "end_dt", end_dt)
+    database = database if database is not None else open_database()
+    ensure_bars(database, "sample", wanted, timeframe, start, stop)
+    frames = {}
+    for symbol in wanted:
+        columns = read_bars(database, symbol, timeframe, start, stop)
+        if len(columns) == 0:
+            raise DataError(no_bars(database, "database", symbol, timeframe, start_dt, end_dt))
+        _check_columns(symbol, timeframe, columns)
+        index = pd.DatetimeIndex(columns.timestamp.view("datetime64[ns]"), name="timestamp").tz_localize("UTC")
+        values = {name: getattr(columns, name) for name in (*PRICES, "volume")}
+        frames[symbol] = pd.DataFrame(values, index=index, copy=False)
+    return frames
+
+
+def load_history(database: Database, data: "DataConfig", lookback: int) -> History:
+    """Return the bars of a study, joined, with `lookback` bars of warm-up before `data.start`.
+
+    Where `data.start` is None, or has fewer bars before it, the first `lookback` bars are the warm-up and scoring
+    starts after them. Other symbols and the volatility index are read in the traded timeframe or, where they
+    have no such bars, daily. The sample's bars are stored first if need be, Yahoo's are fetched if absent
+    (`data.source`).
+
+    Parameters
+    ----------
+    lookback : int
+        Largest lookback of the study [bars].
+
+    Raises
+    ------
+    ConfigError
+        If the range of dates is impossible.
+    DataError
+        If there are no bars, too few, or bars that cannot be.
+    """
+    try:
+        start, stop = _check_range("data.start", data.start, "data.end", data.end)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    symbol, timeframe = data.symbols[0], data.timeframe
+    length = timeframe_length(timeframe)
+    max_staleness = duration_length(data.max_staleness)
+    ensure_bars(database, data.source, [symbol], timeframe, start, stop)
+
+    warm_up = start
+    if start is not None and lookback > 0:
+        # With fewer bars before the start than the lookback, all of them are loaded.
+        warm_up = find_warm_up(database, symbol, timeframe, start, lookback)
+    columns = read_bars(database, symbol, timeframe, warm_up, stop)
+    _check_columns(symbol, timeframe, columns)
+    n_before = 0 if start is None else int(np.searchsorted(columns.timestamp, start.as_unit("ns").value))
+    if len(columns) == n_before:
+        raise DataError(no_bars(database, data.source, symbol, timeframe, data.start, data.end))
+    first = max(n_before, lookback)
+    if len(columns) - first < FEWEST_SCORED:
+        raise DataError(
+            f"The lookback of {lookback} bars must leave at least {FEWEST_SCORED} to score, but {symbol!r} {timeframe} "
+            f"has {len(columns)} bars up to {data.end or 'its end'}; take an earlier data.start, a later data.end or "
+            "shorter windows."
+        )
+
+    end = columns.timestamp + length
+
+    def join(other: str) -> tuple[Float64Array1D, BarColumns, str]:
+        earliest = pd.Timestamp(int(columns.timestamp[0]) - max_staleness, tz="UTC").floor("D") - pd.Timedelta(days=1)
+        stored, label = _read_other(database, data, other, earliest, start, stop)
+        ends = bar_end(stored.timestamp, timeframe_length(label))
+        return join_by_end(end, ends, stored.close, max_staleness=max_staleness), stored, label
+
+    volatility, stored, name = np.full(len(columns), np.nan), None, None
+    if data.volatility_symbol is not None:
+        volatility, stored, label = join(data.volatility_symbol)
+        name = (data.volatility_symbol, label)
+    bars = Bars(
+        symbol=symbol,
+        timeframe=timeframe,
+        timestamp=columns.timestamp,
+        **{name: getattr(columns, name) for name in (*PRICES, "volume")},
+        volatility=volatility,
+        others={other: join(other)[0] for other in data.symbols[1:]},
+        periods_per_year=count_periods_per_year(columns.timestamp, timeframe),
+    )
+    _freeze(bars)
+    fingerprint = _fingerprint(data, bars[n_before if start is not None else 0 :])
+    return History(bars, first, fingerprint, stored, name)
+
+
+def _check_range(
+    start_name: str, start: Moment, end_name: str, end: Moment
+) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    opens, stop = range_start(start_name, start), range_stop(end_name, end)
+    if opens is not None and stop is not None and opens >= stop:
+        raise ValueError(f"`{start_name} <= {end_name}` must hold, but got {start_name}={start}, {end_name}={end}.")
+    return opens, stop
+
+
+def _check_columns(symbol: str, timeframe: str, columns: BarColumns) -> None:
+    """Raise DataError for prices that cannot be; rows that other programs stored never met the providers' check."""
+    for name in PRICES:
+        prices = getattr(columns, name)
+        bad = np.flatnonzero(~((prices > 0.0) & (prices < np.inf)))
+        if len(bad):
+            stamp = pd.Timestamp(int(columns.timestamp[bad[0]]), tz="UTC").isoformat()
+            raise DataError(
+                f"`{name} > 0` and finite must hold, but {symbol!r} {timeframe} has {name}={prices[bad[0]]} at {stamp} "
+                f"({len(bad)} such bars); correct or delete them in ohlcv_data."
+            )
+
+
+def _read_other(
+    database: Database,
+    data: "DataConfig",
+    symbol: str,
+    earliest: pd.Timestamp,
+    start: pd.Timestamp | None,
+    stop: pd.Timestamp | None,
+) -> tuple[BarColumns, str]:
+    """Return the bars that are joined, in the traded timeframe or daily, and their label."""
+    labels = dict.fromkeys((data.timeframe, "1d"))
+    for label in labels:
+        ensure_bars(database, data.source, [symbol], label, start, stop, required=False)
+        columns = read_bars(database, symbol, label, earliest, stop)
+        if len(columns):
+            _check_columns(symbol, label, columns)
+            return columns, label
+    raise DataError(no_bars(database, data.source, symbol, data.timeframe, data.start, data.end))
+
+
+def _arrays(bars: Bars) -> dict[str, np.ndarray]:
+    others: Mapping[str, np.ndarray] = {f"other {name}": close for name, close in bars.others.items()}
+    names = ("timestamp", *PRICES, "volume", "volatility")
+    return {name: getattr(bars, name) for name in names} | dict(others)
+
+
+def _freeze(bars: Bars) -> None:
+    for array in _arrays(bars).values():
+        if array.dtype == np.float64:
+            # A NaN has many bit patterns; the fingerprint must see one.
+            array[np.isnan(array)] = np.nan
+        array.flags.writeable = False
+
+
+def _fingerprint(data: "DataConfig", bars: Bars) -> str:
+    digest = hashlib.sha256(repr((data.symbols, data.volatility_symbol, data.timeframe)).encode())
+    for name, array in _arrays(bars).items():
+        digest.update(f"{name} {len(array)} ".encode())
+        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()

@@ -1,0 +1,96 @@
+"""Bars of the traded symbol with what is joined to them: all that a strategy may look at."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from alphapulse.errors import did_you_mean
+from alphapulse.typing import Float64Array1D, Int64Array1D
+
+PRICES = ("open", "high", "low", "close")
+COLUMNS = ("timestamp", *PRICES, "volume", "volatility")
+
+
+class IndicatorMemory(Protocol):
+    """Where bars keep the indicators that were computed from them, see `IndicatorCache`."""
+
+    def indicator(self, bars: "Bars", function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        """Return `function` of `arguments`, in which a string names a column of `bars`."""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars of the traded symbol and the series joined to them by the end of each bar.
+
+    Attributes
+    ----------
+    symbol, timeframe : str
+        What is traded, and the length of a bar ("1d", "1h").
+    timestamp : (n_bars,) int64
+        Start of each bar [ns since the epoch, UTC], strictly increasing.
+    open, high, low, close : (n_bars,) float64
+        Prices [quote], positive.
+    volume : (n_bars,) float64
+        Traded volume; NaN where unknown.
+    volatility : (n_bars,) float64
+        Close of the volatility index last known at the end of each bar [percent]; NaN where unknown.
+    others : mapping of str to (n_bars,) float64
+        Closes of the other symbols [quote], joined the same way; NaN where unknown.
+    periods_per_year : float
+        Bars in a year [1].
+    cache : IndicatorMemory, optional
+        Where `indicator` keeps what it computed.
+    """
+
+    symbol: str
+    timeframe: str
+    timestamp: Int64Array1D
+    open: Float64Array1D
+    high: Float64Array1D
+    low: Float64Array1D
+    close: Float64Array1D
+    volume: Float64Array1D
+    volatility: Float64Array1D
+    others: Mapping[str, Float64Array1D] = field(default_factory=dict)
+    periods_per_year: float = 252.0
+    cache: "IndicatorMemory | None" = field(default=None, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.close)
+
+    def __getitem__(self, part: slice) -> "Bars":
+        """Return the bars of `part` as views of the same memory."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts: dict[str, Any] = {
+            name: column[part] for name, column in columns.items() if isinstance(column, np.ndarray)
+        }
+        return replace(self, **parts, others={name: close[part] for name, close in self.others.items()}, cache=None)
+
+    def column(self, name: str) -> Float64Array1D:
+        """Return the series called `name`: a field such as "close", or another symbol.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if name in COLUMNS:
+            column: Float64Array1D = getattr(self, name)
+            return column
+        if name not in self.others:
+            known = [*COLUMNS, *self.others]
+            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}."
+            raise ValueError(f"Unknown column {name!r}{hint}")
+        return self.others[name]
+
+    def indicator(self, function: Callable[..., Any], *arguments: str | float) -> Any:
+        """Return `function` of `arguments`, computed once in a sweep for all trials that ask for the same.
+
+        A string names a column: `bars.indicator(sma, "close", 40)` is `sma(bars.close, 40)`. The
+        function must depend on its arguments only; its result is not to be written to.
+        """
+        if self.cache is not None:
+            return self.cache.indicator(self, function, arguments)
+        return function(*(self.column(a) if isinstance(a, str) else a for a in arguments))

@@ -1,0 +1,46 @@
+"""The bars of a study as the engine sees them: dense, read-only, cut before the hold-out."""
+
+from dataclasses import dataclass
+
+from alphapulse.market.bars import Bars
+from alphapulse.typing import BoolArray1D, Int64Array1D
+
+
+@dataclass(frozen=True)
+class Market:
+    """Warm-up and scored bars, with the calendar that frequencies and block moments need.
+
+    Attributes
+    ----------
+    bars : Bars
+        Warm-up bars first, then the scored ones; nothing after them.
+    first : int
+        Place of the first scored bar in `bars`.
+    block_end : (n_blocks,) int64
+        Place in `bars` one past the last bar of each calendar block; the first block starts at `first`,
+        the last ends with the bars.
+    block_unit : {"day", "week", "month"}
+        What a block is.
+    week_start, month_start : (n_bars,) bool
+        Whether a bar is the first of a new ISO week or calendar month (by its start, UTC).
+    fingerprint : str
+        Hexadecimal hash of the data of the study, hold-out included.
+    """
+
+    bars: Bars
+    first: int
+    block_end: Int64Array1D
+    block_unit: str
+    week_start: BoolArray1D
+    month_start: BoolArray1D
+    fingerprint: str
+
+    @property
+    def n_blocks(self) -> int:
+        """Calendar blocks in the scored window."""
+        return len(self.block_end)
+
+    @property
+    def n_scored(self) -> int:
+        """Bars in the scored window."""
+        return len(self.bars) - self.first

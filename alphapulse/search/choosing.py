@@ -1,0 +1,110 @@
+"""Choice of the sampler: by name, or by space, budget and objectives."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from inspect import signature
+from typing import Any
+
+from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.search.samplers._base import LAG, Sampler
+from alphapulse.search.space import SearchSpace
+
+__all__ = ["LAG", "SAMPLERS", "Sampler", "choose_sampler", "make_sampler"]
+
+SAMPLERS = {
+    "random": ("random", "RandomSampler"),
+    "grid": ("grid", "GridSampler"),
+    "qmc": ("qmc", "QMCSampler"),
+    "tpe": ("tpe", "TPESampler"),
+    "cmaes": ("cmaes", "CmaEsSampler"),
+    "nsga2": ("nsga", "NSGAIISampler"),
+    "nsga3": ("nsga", "NSGAIIISampler"),
+    "gp": ("gp", "GPSampler"),
+}
+"""Module and class of each name; imported on demand, since most studies need one."""
+
+
+def make_sampler(
+    name: str,
+    space: SearchSpace,
+    *,
+    seed: int,
+    n_objectives: int = 1,
+    directions: Sequence[str] = ("maximize",),
+    n_trials: int = 2000,
+    options: Mapping[str, Any] | None = None,
+) -> Sampler:
+    """Return the sampler of a study.
+
+    Parameters
+    ----------
+    name : str
+        One of `SAMPLERS`, or "auto" (see `choose_sampler`).
+    space : SearchSpace
+        What is searched.
+    seed : int
+        Of all randomness.
+    n_objectives : int
+        Number of objectives.
+    directions : sequence of {"minimize", "maximize"}
+        One an objective.
+    n_trials : int
+        Budget; only "auto" looks at it, so that raising it continues a study unchanged.
+    options : mapping, optional
+        Of the sampler: generation_size, n_startup_trials, population_size and such; None is the sampler's own.
+
+    Returns
+    -------
+    Sampler
+        Its `reason` says why "auto" chose it.
+
+    Raises
+    ------
+    ConfigError
+        If the name or an option is unknown, or the sampler cannot search this space or these objectives.
+    """
+    if len(directions) != n_objectives:
+        raise ConfigError(f"One direction an objective, but got {len(directions)} for {n_objectives} objectives.")
+    reason = ""
+    if name == "auto":
+        name, reason = choose_sampler(space, n_objectives=n_objectives, n_trials=n_trials)
+    if name not in SAMPLERS:
+        raise ConfigError(f"Unknown search {name!r}{did_you_mean(name, [*SAMPLERS, 'auto'])}.")
+    if len(space) == 0 and name != "grid":
+        raise ConfigError(
+            f"search={name} needs a swept key; give one, for example 'strategy.ma_window=int(interval(10,250))'."
+        )
+    module, class_name = SAMPLERS[name]
+    sampler_class = getattr(import_module(f"alphapulse.search.samplers.{module}"), class_name)
+    known = [
+        k for k in signature(sampler_class.__init__).parameters if k not in ("self", "space", "seed", "directions")
+    ]
+    given = {k: v for k, v in (options or {}).items() if v is not None}
+    for key in given:
+        if key not in known:
+            raise ConfigError(
+                f"search={name} has no option {key!r}{did_you_mean(key, known)}; it takes {', '.join(known)}."
+            )
+    sampler: Sampler = sampler_class(space, seed=seed, directions=tuple(directions), **given)
+    sampler.reason = reason
+    return sampler
+
+
+def choose_sampler(space: SearchSpace, *, n_objectives: int, n_trials: int) -> tuple[str, str]:
+    """Return the name that "auto" stands for and a sentence that says why."""
+    size, n = space.size, len(space)
+    if size is not None and size <= n_trials:
+        return "grid", f"search=auto chose grid: all {size} points fit into {n_trials} trials."
+    if n_objectives > 3:
+        return "nsga3", f"search=auto chose nsga3: {n_objectives} objectives need reference points to spread over."
+    if n_objectives > 1:
+        return "nsga2", f"search=auto chose nsga2: {n_objectives} objectives have a front, not a best trial."
+    if n_trials > 100_000:
+        if n <= 64:
+            return "qmc", f"search=auto chose qmc: {n_trials} trials cover {n} keys without a model."
+        return "random", f"search=auto chose random: {n_trials} trials over {n} keys need no model."
+    if n_trials <= 200 and n <= 12 and all(d.kind != "categorical" for d in space.dimensions):
+        return "gp", f"search=auto chose gp: with {n_trials} trials of {n} numeric keys each is worth a costly model."
+    if n_trials >= 250 * n and 2 <= n <= 40 and all(d.kind == "float" and d.step is None for d in space.dimensions):
+        return "cmaes", f"search=auto chose cmaes: {n} continuous keys and {n_trials} trials let it adapt their scales."
+    return "tpe", f"search=auto chose tpe: {n_trials} trials of {n} keys of any kind, in a model of flat cost."

@@ -1,0 +1,162 @@
+"""What every sampler is: generations of parameters as a pure function of seed, generation and what was told."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from alphapulse.errors import ConfigError
+from alphapulse.search.samplers._encoding import Encoding
+from alphapulse.search.space import SearchSpace
+from alphapulse.typing import Float64Array2D
+
+LAG = 2
+"""Generation g is proposed from the results of generations <= g - LAG, so that two are always in flight."""
+
+
+class Sampler(ABC):
+    """Proposes whole generations of trials.
+
+    Randomness comes from the counter-based generator Philox, keyed by seed and generation: any generation can be
+    drawn without drawing the ones before it.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What is searched.
+    seed : int
+        Of all randomness.
+    directions : sequence of {"minimize", "maximize"}
+        One an objective.
+    generation_size : int
+        Trials of a generation.
+
+    Raises
+    ------
+    ConfigError
+        If `generation_size >= 1` does not hold or the sampler cannot search this space or these objectives.
+    """
+
+    name: ClassVar[str]
+    needs_history: ClassVar[bool] = False
+
+    def __init__(self, space: SearchSpace, *, seed: int, directions: Sequence[str], generation_size: int) -> None:
+        if generation_size < 1:
+            raise ConfigError(f"`search.generation_size >= 1` must hold, but got {generation_size}.")
+        self.space = space
+        self.encoding = Encoding.of(space)
+        self.seed = seed
+        self.directions = tuple(directions)
+        self.generation_size = generation_size
+        self.reason = ""
+
+    @property
+    def n_objectives(self) -> int:
+        """Objectives of the study."""
+        return len(self.directions)
+
+    @abstractmethod
+    def propose(self, generation: int) -> Float64Array2D:
+        """Return the parameters (m, p) of a generation; fewer than `generation_size` rows when exhausted."""
+
+    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:  # noqa: B027
+        """Give the results of (a further part of) a generation, generations in order.
+
+        Parameters
+        ----------
+        generation : int
+            That proposed them.
+        parameters : (k, p)
+            In the order proposed.
+        values : (k, n_objectives)
+            NaN in any place is a failed trial.
+        """
+
+    def uniforms(self, generation: int, *shape: int, stream: int = 0) -> np.ndarray:
+        """Return uniform numbers in [0, 1) of `shape`, the same for the same seed, generation and stream."""
+        key = np.array([self.seed % 2**64, stream << 48 | generation], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key)).random(shape)
+
+
+class HistorySampler(Sampler):
+    """A sampler that learns: it absorbs the generations told, in order, and no sooner than the lag allows.
+
+    What it knows at generation g is therefore the same in a study that was never interrupted and in one that was
+    told everything at once.
+    """
+
+    needs_history: ClassVar[bool] = True
+
+    def __init__(self, space: SearchSpace, *, seed: int, directions: Sequence[str], generation_size: int) -> None:
+        super().__init__(space, seed=seed, directions=directions, generation_size=generation_size)
+        self._signs = np.array([-1.0 if d == "maximize" else 1.0 for d in self.directions])
+        self._told: dict[int, list[tuple[Float64Array2D, Float64Array2D]]] = {}
+        self._n_absorbed = 0
+
+    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:
+        """Keep the results until a generation may learn from them."""
+        if generation < self._n_absorbed:
+            raise ValueError(
+                f"A generation is told before it is learnt from, but got generation={generation} "
+                f"after learning from {self._n_absorbed - 1}."
+            )
+        losses = np.asarray(values, dtype=np.float64).reshape(len(parameters), self.n_objectives) * self._signs
+        losses[np.isnan(losses).any(axis=1)] = np.inf
+        self._told.setdefault(generation, []).append((np.array(parameters, dtype=np.float64), losses))
+
+    def propose(self, generation: int) -> Float64Array2D:
+        """Return the parameters (generation_size, p) of a generation."""
+        if self._n_absorbed > max(generation - LAG + 1, 0):
+            raise ValueError(
+                f"Generations are proposed in order, but got generation={generation} "
+                f"after learning from {self._n_absorbed - 1}."
+            )
+        while self._n_absorbed <= generation - LAG:
+            parts = self._told.pop(self._n_absorbed, None)
+            if parts is None:
+                raise ValueError(
+                    f"Generation {generation} needs the results of {generation - LAG}, but {self._n_absorbed} "
+                    "has not been told."
+                )
+            self._absorb(self._n_absorbed, np.concatenate([p for p, _ in parts]), np.concatenate([v for _, v in parts]))
+            self._n_absorbed += 1
+        return self._draw(generation)
+
+    @abstractmethod
+    def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:
+        """Learn from a generation: parameters (k, p), losses (k, n_objectives) to minimise, inf where failed."""
+
+    @abstractmethod
+    def _draw(self, generation: int) -> Float64Array2D:
+        """Return the parameters of a generation from what was absorbed; changes nothing."""
+
+
+def given(option: int | None, own: int) -> int:
+    """Return the option, or the sampler's own where it is None."""
+    return own if option is None else option
+
+
+def require_numeric(name: str, space: SearchSpace) -> None:
+    """Refuse a space with a categorical dimension.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first categorical key.
+    """
+    for d in space.dimensions:
+        if d.kind == "categorical":
+            raise ConfigError(f"search={name} needs numbers, but {d.key} is a choice; use search=tpe.")
+
+
+def require_single_objective(name: str, directions: Sequence[str]) -> None:
+    """Refuse several objectives.
+
+    Raises
+    ------
+    ConfigError
+        If there is more than one.
+    """
+    if len(directions) > 1:
+        raise ConfigError(f"search={name} takes one objective, but got {len(directions)}; use search=nsga2.")

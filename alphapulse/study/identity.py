@@ -1,0 +1,99 @@
+"""Whether a command continues the study that it names, or would make another one under its name."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from alphapulse.errors import StudyError
+from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.study.records import Study
+
+# What else the configuration holds may change between commands: workers, output, the total of trials.
+PINNED = ("strategy", "engine", "search", "validation")
+STRATEGY = "strategy._target_"
+PINNED_IN_VALIDATION = ("holdout", "objective", "n_bootstrap", "keep_blocks")
+
+
+def check_same_study(
+    study: Study,
+    *,
+    config: Mapping[str, Any],
+    seed: int,
+    fingerprint: str,
+    space: SearchSpace,
+    objectives: tuple[str, ...],
+    directions: tuple[str, ...],
+) -> None:
+    """Raise StudyError that names the first difference from the stored study, if there is one."""
+    differences = _differences(study, config, seed, fingerprint, space, objectives, directions)
+    for what, stored, given in differences:
+        raise StudyError(
+            f"Study {study.name!r} was made with {what} {stored}, but got {given}; "
+            "choose another name with study=NAME, or the old value to continue it."
+        )
+
+
+def _differences(
+    study: Study,
+    config: Mapping[str, Any],
+    seed: int,
+    fingerprint: str,
+    space: SearchSpace,
+    objectives: tuple[str, ...],
+    directions: tuple[str, ...],
+) -> Iterator[tuple[str, Any, Any]]:
+    old, new = _flat(study.config), _flat(config)
+    # The space of another strategy differs as well, but that is not what the user changed.
+    if old.get(STRATEGY) != new.get(STRATEGY):
+        yield STRATEGY, old.get(STRATEGY), new.get(STRATEGY)
+    yield from _dimensions(study.space, space)
+    for what, stored, given in (
+        ("objective", study.objectives, objectives),
+        ("direction", study.directions, directions),
+    ):
+        if stored != given:
+            yield what, ", ".join(stored), ", ".join(given)
+    if study.seed != seed:
+        yield "seed", study.seed, seed
+    for key in sorted(old.keys() | new.keys()):
+        if _is_pinned(key) and old.get(key) != new.get(key):
+            yield key, old.get(key), new.get(key)
+    if study.fingerprint != fingerprint:
+        for key in sorted(old.keys() | new.keys()):
+            if key.startswith("data.") and old.get(key) != new.get(key):
+                yield key, old.get(key), new.get(key)
+        yield "data of fingerprint", study.fingerprint[:12], f"{fingerprint[:12]} (bars were added or changed)"
+
+
+def _dimensions(stored: SearchSpace, given: SearchSpace) -> Iterator[tuple[str, Any, Any]]:
+    old = {d.key: d for d in stored.dimensions}
+    new = {d.key: d for d in given.dimensions}
+    for key in dict.fromkeys((*old, *new)):
+        if old.get(key) != new.get(key):
+            yield f"the search space {key} =", _describe(old.get(key)), _describe(new.get(key))
+    if stored.keys != given.keys:
+        yield "the search space in the order", ", ".join(stored.keys), ", ".join(given.keys)
+
+
+def _describe(dimension: Dimension | None) -> str:
+    if dimension is None:
+        return "(fixed)"
+    if dimension.kind == "categorical":
+        return "choice(" + ", ".join(map(str, dimension.choices)) + ")"
+    step = "" if dimension.step is None else f", step {dimension.step:g}"
+    log = ", log" if dimension.log else ""
+    return f"{dimension.kind}[{dimension.low:g}, {dimension.high:g}{step}{log}]"
+
+
+def _is_pinned(key: str) -> bool:
+    group, _, rest = key.partition(".")
+    return group in PINNED and (group != "validation" or rest.split(".")[0] in PINNED_IN_VALIDATION)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat

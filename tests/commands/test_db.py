@@ -1,0 +1,106 @@
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from sqlalchemy import text
+
+from alphapulse.commands.db import initialise, upgrade
+from alphapulse.config.schema import DatabaseConfig
+from alphapulse.data_pipeline.database import open_database
+from alphapulse.data_pipeline.embedded import SUPERUSER
+from alphapulse.errors import ConfigError, DatabaseError
+
+pytestmark = pytest.mark.postgres
+
+ROLE = DatabaseConfig(host="ignored", name="my data", user="dev-user", password="p@ss:/w#rd %41\"'?&=")
+
+
+@pytest.fixture
+def admin_url(session_database):
+    if not session_database.embedded:
+        pytest.skip("needs the rights of an administrator")
+    yield f"postgresql://{SUPERUSER}@/postgres?host={session_database.host}"
+    with session_database.sync_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text('DROP DATABASE IF EXISTS "my data" WITH (FORCE)'))
+        connection.execute(text('DROP ROLE IF EXISTS "dev-user"'))
+
+
+def test_initialise_makes_role_and_database_once(admin_url, session_database):
+    for _ in range(2):
+        said = initialise(ROLE, admin_url)
+        assert said.startswith("Ready: database 'my data'")
+        assert f"DB_HOST={session_database.host}" in said
+        assert ROLE.password not in said
+    database = open_database(DatabaseConfig(session_database.host, 5432, ROLE.name, ROLE.user, ROLE.password))
+    with database.sync_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM trial")) == 0
+        is_superuser, hashed = connection.execute(
+            text("SELECT rolsuper, rolpassword LIKE '%%****%%' FROM pg_roles WHERE rolname = 'dev-user'")
+        ).one()
+    database.close()
+    assert (is_superuser, hashed) == (False, True)
+
+
+def test_initialise_lets_a_role_in_to_a_database_that_exists(admin_url, session_database):
+    with session_database.sync_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text('CREATE DATABASE "my data"'))
+    assert initialise(ROLE, admin_url).startswith("Ready")
+
+
+def test_initialise_without_an_address_takes_what_is_there(session_database):
+    assert initialise().startswith(f"Ready: {session_database}; revision ")
+    assert upgrade().startswith(f"Up to date: {session_database}; revision ")
+
+
+@pytest.mark.parametrize("url", ["postgresql://x:secret@host:port/y z", "secret", "mysql://u:secret@host/db", ""])
+def test_initialise_refuses_what_is_no_address_without_showing_it(url):
+    with pytest.raises(ConfigError, match=r"`admin_url` must be like postgresql://") as caught:
+        initialise(None, url)
+    assert "secret" not in str(caught.value)
+
+
+def test_initialise_says_that_the_server_is_down():
+    with pytest.raises(DatabaseError, match=r"^No answer from the database 'postgres' at 127.0.0.1:1 [^\n]*$"):
+        initialise(None, "postgresql://postgres:secret@127.0.0.1:1/postgres")
+
+
+def test_commands_print_one_line(environment, session_database):
+    def run(*arguments, **variables):
+        return subprocess.run(
+            [sys.executable, "-m", "alphapulse.db", *arguments],
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    told = run("url")
+    assert (told.returncode, told.stdout.strip()) == (0, session_database.url())
+    refused = run("upgrade", DB_HOST="127.0.0.1", DB_PORT="1")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: No answer from the database ")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_dashboard_serves_studies_until_interrupted(environment, database):
+    import optuna
+
+    from alphapulse.study.optuna_tables import ensure_optuna_tables
+
+    ensure_optuna_tables(database)
+    optuna.create_study(study_name="shown", storage=database.optuna_url)
+    command = [sys.executable, "-m", "alphapulse.dashboard", "port=0"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            address = process.stdout.readline().split()[2]
+            with urllib.request.urlopen(f"{address}api/studies", timeout=60) as answer:
+                assert b'"study_name": "shown"' in answer.read()
+        finally:
+            os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == ""

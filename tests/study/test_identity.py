@@ -1,0 +1,42 @@
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from alphapulse.errors import StudyError
+from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.study.identity import check_same_study
+from alphapulse.study.records import Study
+
+SPACE = SearchSpace((Dimension("strategy.window", "int", 10, 250),))
+STORED: dict[str, Any] = {
+    "config": {"strategy": {"_target_": "mine.First"}},
+    "seed": 0,
+    "fingerprint": "a" * 64,
+    "space": SPACE,
+    "objectives": ("sharpe_ratio",),
+    "directions": ("maximize",),
+}
+STUDY = cast(Study, SimpleNamespace(name="stored", **STORED))
+OTHER_SPACE = SearchSpace((Dimension("strategy.window", "int", 10, 20),))
+
+
+def test_check_same_study_passes_the_same() -> None:
+    check_same_study(STUDY, **STORED)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"seed": 7}, "seed 0, but got 7"),
+        ({"objectives": ("cagr",)}, "objective sharpe_ratio, but got cagr"),
+        ({"directions": ("minimize",)}, "direction maximize, but got minimize"),
+        ({"fingerprint": "b" * 64}, "bars were added or changed"),
+        ({"space": OTHER_SPACE}, r"strategy.window = int\[10, 250\], but got int\[10, 20\]"),
+        # Another strategy brings a space of its own; the strategy is what is named.
+        ({"config": {"strategy": {"_target_": "mine.Second"}}, "space": OTHER_SPACE}, "strategy._target_ mine.First"),
+    ],
+)
+def test_check_same_study_names_the_difference(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(StudyError, match=f"Study 'stored' was made with .*{words}.*; choose another name"):
+        check_same_study(STUDY, **STORED | given)

@@ -1,0 +1,298 @@
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.data_pipeline.database import Database
+from alphapulse.errors import DatabaseError, StudyError
+from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.study.records import Generation, Study
+from alphapulse.study.store import Store
+
+pytestmark = pytest.mark.postgres
+
+SPACE = SearchSpace(
+    (
+        Dimension("strategy.ma_window", "int", 10, 250),
+        Dimension("engine.slippage", "float", 1e-5, 1e-2, log=True),
+        Dimension("engine.execution", "categorical", choices=("next_open", "next_close", None, True)),
+    )
+)
+IDENTITY = {
+    "config": {"strategy": {"_target_": "x", "rsi_window": 14}, "engine": {"commission": 0.001}, "n_trials": 10},
+    "seed": 3,
+    "fingerprint": "f" * 64,
+    "code_version": "1",
+    "packages": {"numpy": "2"},
+    "space": SPACE,
+    "objectives": ("sharpe_ratio",),
+    "directions": ("maximize",),
+}
+
+
+def open_study(store: Store, name: str = "s", **changes) -> Study:
+    return store.open_study(name, **(IDENTITY | changes))
+
+
+def make_generation(number: int, k: int = 50, n_objectives: int = 1, n_blocks: int = 130, seed: int = 0) -> Generation:
+    rng = np.random.default_rng([seed, number])
+    parameters = np.column_stack([rng.integers(10, 251, k), rng.uniform(1e-5, 1e-2, k), rng.integers(0, 4, k)])
+    metrics = rng.normal(size=(k, len(METRICS)))
+    values = metrics[:, :n_objectives].copy()
+    status = np.zeros(k, dtype=np.int8)
+    metrics[1, 3] = np.nan
+    metrics[2, :3] = values[2, 0] = np.nan
+    metrics[3], values[3], status[3] = np.nan, np.nan, 2
+    status[4] = 1
+    kept = number * k + np.array([0, 7])
+    return Generation(
+        number=number,
+        first_trial=number * k,
+        parameters=parameters.astype(np.float64),
+        values=values,
+        metrics=metrics,
+        status=status,
+        errors={2: "sharpe_ratio is undefined", 3: "ValueError: bad\0 \N{SNOWMAN}"},
+        seconds=0.25,
+        block_numbers=kept,
+        block_sums=rng.normal(size=(2, n_blocks)),
+        block_squares=rng.normal(size=(2, n_blocks)),
+        state=f"after {number}".encode(),
+    )
+
+
+@pytest.fixture
+def store(database: Database) -> Iterator[Store]:
+    store = Store(database)
+    yield store
+    store.close()
+
+
+def test_store_gives_back_every_bit(store, monkeypatch):
+    study = open_study(store)
+    generations = [make_generation(g) for g in range(3)]
+    for generation in generations:
+        store.append(study, generation)
+    store.finish(study, "COMPLETE")
+
+    history = store.history(study)
+    for name in ("parameters", "values", "metrics", "status"):
+        expected = np.concatenate([getattr(g, name) for g in generations])
+        np.testing.assert_array_equal(getattr(history, name), expected)
+        assert getattr(history, name).dtype == expected.dtype
+    assert history.errors[52] == "sharpe_ratio is undefined"
+    assert history.errors[53] == "ValueError: bad \N{SNOWMAN}"
+    part = store.history(study, 50, 60)
+    np.testing.assert_array_equal(part.metrics, generations[1].metrics[:10])
+    assert sorted(part.errors) == [2, 3]
+
+    # Cut within a generation, and with nothing left for a last piece.
+    monkeypatch.setattr("alphapulse.study.store.TRIALS_A_PIECE", 40)
+    monkeypatch.setattr("alphapulse.study.store.BLOCK_BYTES_A_PIECE", 3 * 130 * 8)
+    numbers, sums, squares = (np.concatenate(parts) for parts in zip(*store.blocks(study), strict=True))
+    np.testing.assert_array_equal(numbers, np.concatenate([g.block_numbers for g in generations]))
+    np.testing.assert_array_equal(sums, np.concatenate([g.block_sums for g in generations]))
+    np.testing.assert_array_equal(squares, np.concatenate([g.block_squares for g in generations]))
+
+    sharpes = np.where(np.isnan(history.values[:, 0]), np.nan, history.metrics[:, METRICS.index("sharpe_ratio")])
+    np.testing.assert_array_equal(np.concatenate(list(store.sharpes(study, 120))), sharpes[:120])
+    some = np.array([3, 52, 149])
+    parameters, annual = store.parameters_and_sharpes(study, some)
+    np.testing.assert_array_equal(parameters, history.parameters[some])
+    np.testing.assert_array_equal(annual, sharpes[some])
+    with pytest.raises(StudyError, match="lacks 1 of its trials"):
+        store.parameters_and_sharpes(study, np.array([3, 150]))
+    assert (store.n_trials_done(study), store.state(study)) == (150, b"after 2")
+    assert store.find_study("s").status == "COMPLETE"
+
+
+def test_store_marks_states_and_nulls(store, database):
+    study = open_study(store)
+    store.append(study, make_generation(0))
+    store.finish(study, "COMPLETE")
+    with database.sync_engine.connect() as connection:
+        rows = connection.execute(text("SELECT * FROM trial ORDER BY number")).mappings().all()
+        named = connection.execute(text("SELECT * FROM trial_named ORDER BY number")).mappings().all()
+        params = connection.execute(text("SELECT key, value FROM trial_params WHERE number = 4")).all()
+    assert [row["state"] for row in rows[:6]] == ["COMPLETE", "COMPLETE", "FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+    assert rows[1]["cagr"] is None
+    assert rows[1]["value"] is not None
+    assert rows[2]["value"] is None
+    assert [row["ruined"] for row in rows[:6]] == [False, False, False, False, True, False]
+    assert named[4]["params"] == dict(map(tuple, params)) == store.trial(study, 4)["params"]
+    assert isinstance(named[4]["params"]["strategy.ma_window"], int)
+
+
+def test_store_keeps_partly_undefined_objectives(store):
+    study = open_study(store, objectives=("sharpe_ratio", "max_drawdown"), directions=("maximize", "maximize"))
+    generation = make_generation(0, n_objectives=2)
+    store.append(study, generation)
+    store.finish(study, "COMPLETE")
+    np.testing.assert_array_equal(store.history(study).values, generation.values)
+
+
+def test_store_best_trial_and_failures(store):
+    study = open_study(store)
+    generation = make_generation(0)
+    store.append(study, generation)
+    store.finish(study, "COMPLETE")
+    best = store.best(study, 3)
+    order = np.argsort(-np.where(np.isnan(generation.values[:, 0]), -np.inf, generation.values[:, 0]))
+    assert [trial["number"] for trial in best] == order[:3].tolist()
+    assert best[0]["values"] == [generation.values[order[0], 0]]
+    assert best[0]["metrics"]["beta"] == generation.metrics[order[0], METRICS.index("beta")]
+    assert list(store.failures(study).values()) == [1, 1]
+    with pytest.raises(StudyError, match=r"'s' has no trial 50; its 50 trials count from 0"):
+        store.trial(study, 50)
+
+
+def test_open_study_continues_and_counts(store):
+    study = open_study(store, n_trials=100)
+    store.append(study, make_generation(0))
+    store.finish(study, "INTERRUPTED")
+    assert store.find_study("s").status == "INTERRUPTED"
+    again = open_study(store, n_trials=200, config=IDENTITY["config"] | {"n_trials": 200})
+    assert (again.id, again.n_done, again.state, again.status, again.n_trials) == (
+        study.id,
+        50,
+        b"after 0",
+        "RUNNING",
+        200,
+    )
+    store.append(again, make_generation(1))
+    store.finish(again, "COMPLETE")
+    assert store.count_trials("f" * 64) == 100
+    assert store.count_trials("none") == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"seed": 4}, "seed 3, but got 4"),
+        ({"objectives": ("cagr",)}, "objective sharpe_ratio, but got cagr"),
+        ({"directions": ("minimize",)}, "direction maximize, but got minimize"),
+        ({"fingerprint": "e" * 64}, "data of fingerprint ffffffffffff, but got eeeeeeeeeeee"),
+        ({"config": {"strategy": {"_target_": "x", "rsi_window": 15}}}, "engine.commission 0.001, but got None"),
+        (
+            {"space": SearchSpace((replace(SPACE.dimensions[0], high=200), *SPACE.dimensions[1:]))},
+            r"strategy.ma_window = int\[10, 250\], but got int\[10, 200\]",
+        ),
+        ({"space": SearchSpace(SPACE.dimensions[:2])}, r"engine.execution = choice\(.*\), but got \(fixed\)"),
+    ],
+)
+def test_open_study_refuses_another(store, changes, what):
+    store.finish(open_study(store), "COMPLETE")
+    with pytest.raises(StudyError, match=what):
+        open_study(store, **changes)
+    # The refusal holds no lock.
+    store.finish(open_study(store), "COMPLETE")
+
+
+def test_open_study_keeps_a_second_driver_out(store, monkeypatch):
+    monkeypatch.setattr("alphapulse.study.store.LOCK_PATIENCE", 0.2)
+    study = open_study(store)
+    with pytest.raises(StudyError, match="'s' is being run by another command"):
+        open_study(store)
+    open_study(store, "t")
+    store.finish(study, "INTERRUPTED")
+    store.finish(open_study(store), "COMPLETE")
+
+
+def test_append_refuses_a_gap(store):
+    study = open_study(store)
+    future = store.append(study, make_generation(1))
+    with pytest.raises(StudyError, match="in order from 0, but got a generation from 50"):
+        future.result()
+    assert store.n_trials_done(study) == 0
+
+
+def test_append_stores_all_or_nothing(store, database):
+    study = open_study(store)
+    store.append(study, make_generation(0)).result()
+    broken = make_generation(1)
+    broken = replace(broken, block_numbers=np.array([60, 60]))
+    first, second = store.append(study, broken), store.append(study, make_generation(2))
+    with pytest.raises(DatabaseError, match="trial_blocks_pkey"):
+        first.result()
+    with pytest.raises(StudyError, match="in order from 50"):
+        second.result()
+    assert len(store.history(study).values) == 50
+    with database.sync_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM trial")) == 50
+
+
+def test_append_says_in_one_line_that_the_connection_is_gone(store, database):
+    study = open_study(store)
+    with database.sync_engine.begin() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            )
+        )
+    with pytest.raises(DatabaseError, match=r"^[^\n]+$"):
+        store.append(study, make_generation(0)).result()
+
+
+def test_find_study_suggests(store):
+    store.finish(open_study(store, "momentum"), "COMPLETE")
+    with pytest.raises(StudyError, match=r"No study 'momentun' .* did you mean 'momentum'"):
+        store.find_study("momentun")
+
+
+def test_openings_count_per_data(store):
+    study = open_study(store)
+    assert store.record_opening("a", study, 3) == 1
+    assert store.record_opening("a", study, 3) == 1
+    assert store.record_opening("a", study, 4) == 2
+    assert store.count_openings("b") == 0
+
+
+def test_save_verdict_turns_nan_to_null(store):
+    study = open_study(store)
+    store.save_verdict(study, {"word": "SURVIVES", "p": np.float64("nan"), "list": (np.int64(1), 0.5)})
+    assert store.find_study("s").verdict == {"word": "SURVIVES", "p": None, "list": [1, 0.5]}
+    assert [s.name for s in store.studies()] == ["s"]
+
+
+def test_killed_driver_leaves_whole_generations(store, database, environment, tmp_path):
+    """However often the process is killed while it writes, whole generations are there, and it continues."""
+    script = tmp_path / "driver.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {str(__file__).rpartition("/")[0]!r})
+            from test_store import *
+            from alphapulse.data_pipeline.database import open_database
+
+            store = Store(open_database())
+            study = open_study(store)
+            print("open", flush=True)
+            for g in range(study.n_done // 2000, 1000):
+                store.append(study, make_generation(g, k=2000))
+                print(g, flush=True)
+            """
+        )
+    )
+    done = []
+    for wait_for in (2, 5, 9):
+        with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment, text=True) as driver:
+            for _ in range(wait_for):
+                driver.stdout.readline()
+            driver.kill()
+        study = open_study(store)
+        done.append(study.n_done)
+        with database.sync_engine.connect() as connection:
+            count, last = connection.execute(text("SELECT count(*), max(number) FROM trial")).one()
+        assert (count, (last if last is not None else -1) + 1) == (study.n_done, study.n_done)
+        assert study.n_done % 2000 == 0
+        assert study.state == (f"after {study.n_done // 2000 - 1}".encode() if study.n_done else None)
+        store.finish(study, "INTERRUPTED")
+    assert done == sorted(done)
+    assert done[-1] > 0
