@@ -11,7 +11,8 @@ import pandas as pd
 import psutil
 import sqlalchemy
 
-from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.providers.base import Fetched
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
 from alphapulse.data_pipeline.storage.db_writer import write_bars

@@ -18,10 +18,10 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.assembly import assemble
 from alphapulse.config.resources import resource_dir
 from alphapulse.config.schema import DEFAULT_STRATEGY, SweepConfig
-from alphapulse.data_pipeline.database import open_database
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.base import Bars
-from alphapulse.sweep.inputs import load
+from alphapulse.sweep.inputs import load_inputs
 from alphapulse.sweep.worker import evaluate_batch
 
 Settings = dict[str, Any]
@@ -60,18 +60,18 @@ def default_work() -> Work:
     strategy = {"_target_": DEFAULT_STRATEGY, "volatility_source": "realized"}
     config = assemble(SweepConfig, {"study": "rival", "strategy": strategy, "space": experiment["space"]})
     database = open_database(config.db)
-    prepared = load(config, database)
-    plain = replace(prepared.experiment, bootstrap=None)
+    inputs = load_inputs(config, database)
+    plain = replace(inputs.experiment, bootstrap=None)
 
     def make_objective() -> Objective:
         def objective(settings: Settings) -> dict[str, float]:
             row = np.array([[float(settings[key.rpartition(".")[2]]) for key in config.space.keys]])
-            metrics = evaluate_batch(prepared.market, plain, row).metrics[0]
+            metrics = evaluate_batch(inputs.market, plain, row).trials.metrics[0]
             return dict(zip(METRICS, metrics.tolist(), strict=True))
 
         return objective
 
-    return Work(prepared.market.bars, config.space, make_objective, database.optuna_url)
+    return Work(inputs.market.bars, config.space, make_objective, database.optuna_url)
 
 
 def _targets(bars: Bars, settings: Settings) -> pd.Series:

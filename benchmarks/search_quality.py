@@ -153,17 +153,17 @@ def default_sweep() -> Problem:
     from alphapulse.config.assembly import assemble
     from alphapulse.config.resources import resource_dir
     from alphapulse.config.schema import DEFAULT_STRATEGY, SweepConfig
-    from alphapulse.data_pipeline.database import open_database
-    from alphapulse.sweep.inputs import load
+    from alphapulse.data_pipeline.opening import open_database
+    from alphapulse.sweep.inputs import load_inputs
     from alphapulse.sweep.worker import evaluate_batch
 
     experiment = yaml.safe_load((resource_dir("sweeps") / "long_short_daily.yaml").read_text())
     strategy = {"_target_": DEFAULT_STRATEGY, "volatility_source": "realized"}
     config = assemble(SweepConfig, {"study": "quality", "strategy": strategy, "space": experiment["space"]})
-    prepared = load(config, open_database(config.db))
-    plain = replace(prepared.experiment, bootstrap=None)
+    inputs = load_inputs(config, open_database(config.db))
+    plain = replace(inputs.experiment, bootstrap=None)
     return Problem(
-        DEFAULT_SWEEP, config.space, lambda parameters: -evaluate_batch(prepared.market, plain, parameters).values
+        DEFAULT_SWEEP, config.space, lambda parameters: -evaluate_batch(inputs.market, plain, parameters).trials.values
     )
 
 

@@ -8,13 +8,15 @@ import optuna
 import sqlalchemy
 
 from alphapulse.backtesting.metrics import METRICS
-from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.search.optuna_space import to_distributions
 from alphapulse.search.space import Dimension, SearchSpace
 from alphapulse.study.optuna_mirror import mirror
 from alphapulse.study.optuna_tables import ensure_optuna_tables
-from alphapulse.study.records import Generation, Study
+from alphapulse.study.records import Generation, Study, StudyPlan
 from alphapulse.study.store import Store
+from alphapulse.study.trials import BlockMoments, Trials
 
 SPACE = SearchSpace(tuple(Dimension(f"strategy.p{i}", "float", 0.0, 1.0) for i in range(8)))
 SIZE = 8192
@@ -33,33 +35,29 @@ class Storing:
 
 def _open(store: Store, n_trials: int) -> Study:
     return store.open_study(
-        f"benchmark-{time.time_ns()}",
-        config={"strategy": {"_target_": "benchmark"}},
-        seed=0,
-        fingerprint="benchmark",
-        code_version="benchmark",
-        packages={},
-        space=SPACE,
-        objectives=("sharpe_ratio",),
-        directions=("maximize",),
-        n_trials=n_trials,
+        StudyPlan(
+            name=f"benchmark-{time.time_ns()}",
+            config={"strategy": {"_target_": "benchmark"}},
+            space=SPACE,
+            seed=0,
+            objectives=("sharpe_ratio",),
+            directions=("maximize",),
+            fingerprint="benchmark",
+            code_version="benchmark",
+            packages={},
+            n_trials=n_trials,
+        )
     )
 
 
 def _generation(number: int, rng: np.random.Generator) -> Generation:
     metrics = rng.normal(size=(SIZE, len(METRICS)))
+    status, seconds = np.zeros(SIZE, dtype=np.int8), np.full(SIZE, 2e-5)
     return Generation(
         number=number,
         first_trial=number * SIZE,
-        parameters=rng.random((SIZE, len(SPACE))),
-        values=metrics[:, :1],
-        metrics=metrics,
-        status=np.zeros(SIZE, dtype=np.int8),
-        errors={},
-        seconds=np.full(SIZE, 2e-5),
-        block_numbers=np.empty(0, dtype=np.int64),
-        block_sums=np.empty((0, 1)),
-        block_squares=np.empty((0, 1)),
+        trials=Trials(rng.random((SIZE, len(SPACE))), metrics[:, :1], metrics, status, seconds),
+        blocks=BlockMoments(np.empty(0, dtype=np.int64), np.empty((0, 1)), np.empty((0, 1))),
         state=bytes(8000),
     )
 

@@ -3,9 +3,9 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from alphapulse.data_pipeline.database import open_database
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.upgrading import upgrade_transaction
-from alphapulse.study.records import metadata
+from alphapulse.study.tables import metadata
 
 
 def run(connection: Connection) -> None:

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import ProgrammingError
 
-from alphapulse.data_pipeline.database import Database, create_database, locate_database, open_database
+from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.embedded import stop_server
+from alphapulse.data_pipeline.opening import create_database, locate_database, open_database
 
 pytest_plugins = ["study_fixtures"]
 

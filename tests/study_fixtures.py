@@ -16,6 +16,7 @@ from alphapulse.commands import sweep
 from alphapulse.config.groups import DataConfig, OptunaConfig, SearchConfig, ValidationConfig, WalkForwardConfig
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.database import Database
+from alphapulse.reports import closing
 from alphapulse.search.space import Dimension, SearchSpace
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.worker import evaluate_batch
@@ -89,7 +90,7 @@ class InProcess:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database) -> Callable[..., Any]:
     """Return a runner of studies, on Ray unless workers are given; drawing tear sheets is left out."""
-    monkeypatch.setattr(sweep, "draw_tear_sheet", lambda *arguments: None)
+    monkeypatch.setattr(closing, "draw_tear_sheet", lambda *arguments: None)
 
     def run_study(config: SweepConfig, workers: Any = None) -> Any:
         return sweep.run_study(lambda: workers or Cluster(), config, Console(file=io.StringIO()), tmp_path)

@@ -1,29 +1,23 @@
 """One backtest with its files: `python -m alphapulse.backtest`."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from rich.console import Console
 
-from alphapulse.backtesting.batch import benchmark_returns
 from alphapulse.backtesting.metrics import METRICS
-from alphapulse.backtesting.models import BacktestResult
-from alphapulse.backtesting.trial import run_trial
 from alphapulse.config.command import run_directory
 from alphapulse.config.schema import BacktestConfig
-from alphapulse.data_pipeline.database import open_database
 from alphapulse.data_pipeline.loading import load_history
-from alphapulse.errors import StrategyError
-from alphapulse.market.market import Market
-from alphapulse.reports.summary import describe_data, metrics_table, print_json, print_places, stdout_console
-from alphapulse.reports.tear_sheet import analyze_results
+from alphapulse.data_pipeline.opening import open_database
+from alphapulse.reports.curves import backtest_trial, write_tear_sheet
+from alphapulse.reports.formatting import metrics_table, print_json, print_places, stdout_console
+from alphapulse.reports.summary import describe_data
 from alphapulse.reports.weighing import benchmark_metrics
 from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.inputs import define_strategy, run_gate, warn
-from alphapulse.typing import Float64Array1D
+from alphapulse.sweep.gate import run_gate
+from alphapulse.sweep.inputs import define_strategy, warn
 
 TEAR_SHEET = "tear_sheet.html"
 TRADES = "trades.csv"
@@ -79,43 +73,3 @@ def run_backtest(config: BacktestConfig) -> None:
     if result.ruined:
         out.print("Ruined: equity fell to 0.")
     print_places(out, places)
-
-
-def backtest_trial(
-    market: Market, experiment: Experiment, parameters: Float64Array1D
-) -> tuple[BacktestResult, pd.Series]:
-    """Return one trial with its curves, and the returns of buy and hold on the same bars.
-
-    Raises
-    ------
-    StrategyError
-        If the strategy cannot be built or run with these parameters.
-    """
-    values, engine = experiment.values(parameters)
-    bars = market.bars
-    block = experiment.definition.block(bars, values, 1)
-    if block.failures:
-        raise StrategyError(f"{experiment.definition.name} failed: {block.failures[0]}")
-    target = np.empty((1, len(bars)))
-    block.fill(0, len(bars), np.zeros(1, dtype=np.int64), target)
-    average = block.atr[block.atr_row[0]] if len(block.atr) else None
-    try:
-        result = run_trial(market, target[0], average, engine)
-    except ValueError as error:
-        raise StrategyError(f"{experiment.definition.name} failed: {error}") from error
-    bought = benchmark_returns(bars, market.first)[market.first :]
-    return result, pd.Series(bought, result.returns.index, name=bars.symbol)
-
-
-def write_tear_sheet(
-    result: BacktestResult, benchmark: pd.Series, experiment: Experiment, market: Market, path: Path
-) -> None:
-    """Write the QuantStats tear sheet of a trial to `path`."""
-    analyze_results(
-        result,
-        benchmark,
-        path,
-        title=f"{experiment.definition.name} on {market.bars.symbol} {market.bars.timeframe}",
-        benchmark_title=f"Buy and hold {market.bars.symbol}",
-        periods_per_year=experiment.engine.periods_per_year or market.bars.periods_per_year,
-    )

@@ -5,7 +5,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from alphapulse.data_pipeline.database import open_database
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import ConfigError
 from alphapulse.study.optuna_tables import ensure_optuna_tables
 

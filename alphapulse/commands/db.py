@@ -11,13 +11,8 @@ from sqlalchemy import text
 
 from alphapulse.config.settings import DEFAULT_PORT, check_port
 from alphapulse.data_pipeline import timescale, upgrading
-from alphapulse.data_pipeline.database import (
-    Database,
-    chosen_settings,
-    create_database,
-    locate_database,
-    open_database,
-)
+from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.opening import chosen_settings, create_database, locate_database, open_database
 from alphapulse.errors import ConfigError, DatabaseError
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from rich.table import Table
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.assembly import assemble
 from alphapulse.config.schema import ReplayConfig, SweepConfig
-from alphapulse.data_pipeline.database import open_database
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
-from alphapulse.reports.summary import format_parameter, print_json, stdout_console
+from alphapulse.reports.formatting import format_parameter, print_json, stdout_console
+from alphapulse.study.provenance import changes_since
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
-from alphapulse.sweep.inputs import changes_since, load
+from alphapulse.sweep.inputs import load_inputs
 from alphapulse.sweep.worker import evaluate_batch
 
 
@@ -36,15 +37,15 @@ def run_replay(config: ReplayConfig) -> None:
     study = store.find_study(config.study)
     stored = store.trial(study, config.trial)
     values = {key: value for key, value in study.config.items() if key != "sampler"}
-    preparation = load(assemble(SweepConfig, values, os.getcwd()), database)
-    result = evaluate_batch(preparation.market, preparation.experiment, stored["parameters"][None, :])
+    inputs = load_inputs(assemble(SweepConfig, values, os.getcwd()), database)
+    result = evaluate_batch(inputs.market, inputs.experiment, stored["parameters"][None, :]).trials
     again: dict[str, float] = dict(zip(METRICS, result.metrics[0].tolist(), strict=True))
     pairs = {name: (stored["metrics"][name], again[name]) for name in METRICS}
     values_again = result.values[0].tolist()
     for name, before, now in zip(study.objectives, stored["values"], values_again, strict=True):
         pairs[f"objective {name}"] = (before, now)
     differing = [name for name, (before, now) in pairs.items() if not same_bits(before, now)]
-    changes = changes_since(study, preparation)
+    changes = changes_since(study, inputs.experiment.definition, inputs.market.fingerprint)
     _print(config, study, stored, pairs, result.errors.get(0), differing, changes)
     if differing:
         reason = "; ".join(changes) if changes else "nothing that is recorded with the study"

@@ -1,8 +1,9 @@
 """The report of a stored sweep, from the database alone: `python -m alphapulse.report`."""
 
 from alphapulse.config.schema import ReportConfig
-from alphapulse.data_pipeline.database import open_database
-from alphapulse.reports.summary import N_BEST, print_summary, summarise
+from alphapulse.data_pipeline.opening import open_database
+from alphapulse.reports.summary import N_BEST, Account, summarise
+from alphapulse.reports.summary_table import print_summary
 from alphapulse.study.store import Store
 
 
@@ -22,22 +23,17 @@ def run_report(config: ReportConfig) -> None:
     verdict = study.verdict if study.verdict is not None and study.verdict["n_trials"] == study.n_done else None
     said = verdict or {}
     traded = study.config.get("data", {})
-    print_summary(
-        summarise(
-            store,
-            study,
-            best=store.best(study, N_BEST),
-            status=study.status,
-            n_wanted=study.n_trials,
-            data=said.get("data", f"{', '.join(traded.get('symbols', ()))} {traded.get('timeframe', '')}"),
-            benchmark=said.get("benchmark", {}),
-            verdict=verdict,
-            places={
-                "database": database.url(),
-                "optuna dashboard": "python -m alphapulse.dashboard",
-                "replay": f"python -m alphapulse.replay study={study.name} trial=NUMBER",
-            },
-            warnings=tuple(said.get("warnings", ())),
-        ),
-        config.output,
+    account = Account(
+        status=study.status,
+        n_wanted=study.n_trials,
+        data=said.get("data", f"{', '.join(traded.get('symbols', ()))} {traded.get('timeframe', '')}"),
+        benchmark=said.get("benchmark", {}),
+        verdict=verdict,
+        places={
+            "database": database.url(),
+            "optuna dashboard": "python -m alphapulse.dashboard",
+            "replay": f"python -m alphapulse.replay study={study.name} trial=NUMBER",
+        },
+        warnings=tuple(said.get("warnings", ())),
     )
+    print_summary(summarise(store, study, store.best(study, N_BEST), account), config.output)

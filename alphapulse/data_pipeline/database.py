@@ -1,29 +1,22 @@
-"""The database that settings name: a server, or the embedded one; reached, entered and brought up to date."""
+"""One database: where it is, the ways into it, and what its errors mean to whoever runs a command."""
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 import sqlalchemy
-from sqlalchemy import URL, Engine, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import URL, Engine
 
-from alphapulse.config.settings import Settings, read_settings
-from alphapulse.data_pipeline import embedded, upgrading
 from alphapulse.errors import DatabaseError
-
-if TYPE_CHECKING:
-    from alphapulse.config.schema import DatabaseConfig
 
 Result = TypeVar("Result")
 
-OLDEST_SERVER = 14
 OPTUNA_SCHEMA = "optuna"
 CONNECT_TIMEOUT = 10
 
@@ -98,11 +91,6 @@ class Database:
             self._url("psycopg"), pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT}
         )
 
-    @cached_property
-    def async_engine(self) -> AsyncEngine:
-        """SQLAlchemy engine over asyncpg, for a running event loop."""
-        return create_async_engine(self._url("asyncpg"), pool_pre_ping=True)
-
     @property
     def asyncpg_options(self) -> dict[str, Any]:
         """Keyword arguments of `asyncpg.connect`."""
@@ -133,6 +121,18 @@ class Database:
         """
         with self.one_line_errors():
             return self.submit(coroutine).result()
+
+    def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Return the rows of a query that runs on a connection of its own; `arguments` are $1, $2 and so on."""
+
+        async def fetch() -> list[asyncpg.Record]:
+            connection = await self.connect()
+            try:
+                return list(await connection.fetch(query, *arguments))
+            finally:
+                await connection.close()
+
+        return self.run(fetch())
 
     @contextlib.contextmanager
     def one_line_errors(self) -> Iterator[None]:
@@ -182,100 +182,6 @@ class Database:
     def close(self) -> None:
         """Close idle connections."""
         self.sync_engine.dispose()
-
-
-def open_database(db: "DatabaseConfig | None" = None, *, upgrade: bool = True) -> Database:
-    """Return the database that the configuration and the environment name, reachable and up to date.
-
-    Parameters
-    ----------
-    db : DatabaseConfig, optional
-        What is not None in it comes before the environment. Without a host from either, the embedded server
-        is started unless it runs.
-    upgrade : bool
-        Whether missing tables are made and old ones altered.
-
-    Raises
-    ------
-    DatabaseError
-        If the server cannot be reached, entered or upgraded, or is older than this package can use.
-    ConfigError
-        If the environment holds a port that is none.
-    """
-    database = locate_database(db)
-    if database.embedded:
-        _create_embedded(database)
-    server_version, revision = database.run(_probe(database))
-    if server_version // 10_000 < OLDEST_SERVER:
-        raise DatabaseError(
-            f"PostgreSQL >= {OLDEST_SERVER} is needed, but the server at {database.address} is "
-            f"{server_version // 10_000}.{server_version % 100}; upgrade it, or unset DB_HOST to use the embedded one."
-        )
-    if upgrade:
-        upgrading.bring_up_to_date(database, revision)
-    return database
-
-
-def chosen_settings(db: "DatabaseConfig | None" = None) -> Settings:
-    """Return the settings of the environment, with what is not None in `db` in their place."""
-    settings = read_settings()
-    if db is None:
-        return settings
-    given = {name: getattr(db, name) for name in ("host", "port", "name", "user", "password")}
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})
-
-
-def locate_database(db: "DatabaseConfig | None" = None) -> Database:
-    """Return the database that the configuration and the environment name, the embedded server started."""
-    settings = chosen_settings(db)
-    if settings.host is None:
-        socket = embedded.ensure_server(settings.home)
-        return Database(str(socket), embedded.PORT, settings.name, embedded.SUPERUSER, "", embedded=True)
-    return Database(settings.host, settings.port, settings.name, settings.user, settings.password)
-
-
-async def _probe(database: Database) -> tuple[int, str | None]:
-    """Return the server's version number and the schema's revision (None: no tables yet)."""
-    connection = await _patient_connect(database)
-    try:
-        version = await connection.fetchval("SELECT current_setting('server_version_num')::int")
-        revision = None
-        if await connection.fetchval("SELECT to_regclass('alembic_version')") is not None:
-            revision = await connection.fetchval("SELECT version_num FROM alembic_version")
-    finally:
-        await connection.close()
-    return version, revision
-
-
-async def _patient_connect(database: Database) -> asyncpg.Connection:
-    """Connect; a server that is still starting gets a while."""
-    for _ in range(2 * CONNECT_TIMEOUT):
-        try:
-            return await database.connect()
-        except asyncpg.CannotConnectNowError:
-            await asyncio.sleep(0.5)
-    return await database.connect()
-
-
-def _create_embedded(database: Database) -> None:
-    """Create the named database on the embedded server unless it exists."""
-    maintenance = replace(database, name="postgres")
-    exists = text("SELECT 1 FROM pg_database WHERE datname = :name")
-    with maintenance.one_line_errors():
-        with maintenance.sync_engine.connect() as connection:
-            if connection.scalar(exists, {"name": database.name}):
-                return
-        with contextlib.suppress(sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
-            # Another command may create it in the same moment; what else can fail shows when we enter it.
-            create_database(maintenance, database.name)
-
-
-def create_database(maintenance: Database, name: str, owner: str | None = None) -> None:
-    """Create database `name` through a connection to another one."""
-    with maintenance.sync_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        quote = connection.dialect.identifier_preparer.quote
-        ownership = "" if owner is None else f" OWNER {quote(owner)}"
-        connection.execute(text(f"CREATE DATABASE {quote(name)}{ownership} TEMPLATE template0 ENCODING 'UTF8'"))
 
 
 def _first_line(error: object) -> str:

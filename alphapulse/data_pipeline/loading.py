@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.data_pipeline.availability import ensure_bars, no_bars
-from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.models import PRICES
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
 from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up, read_bars

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from alphapulse.data_pipeline.database import Database, open_database
+from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.providers.base import Fetched, Provider, Rejected, UnreachableError
 from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
 from alphapulse.data_pipeline.providers.sample_provider import SampleProvider

@@ -8,12 +8,11 @@ from sqlalchemy import Connection, text
 
 from alphapulse.config.resources import resource_dir
 from alphapulse.data_pipeline import timescale
+from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import DatabaseError
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-    from alphapulse.data_pipeline.database import Database
 
 # Any number; the same for all commands that upgrade one database.
 UPGRADE_LOCK = 0x616C706861
@@ -24,7 +23,7 @@ def revisions() -> list[str]:
     return sorted(path.name.split("_")[0] for path in (resource_dir("migrations") / "versions").glob("[0-9]*_*.py"))
 
 
-def bring_up_to_date(database: "Database", revision: str | None) -> None:
+def bring_up_to_date(database: Database, revision: str | None) -> None:
     """Upgrade the tables from `revision` (None: there are none) to the newest, if there is a newer one.
 
     Raises
@@ -42,7 +41,7 @@ def bring_up_to_date(database: "Database", revision: str | None) -> None:
         migrate(database)
 
 
-def migrate(database: "Database", target: str = "head") -> None:
+def migrate(database: Database, target: str = "head") -> None:
     """Upgrade (or, to an older `target` or "base", downgrade) the tables in one transaction."""
     # Most commands find the tables up to date and do without Alembic.
     from alembic import command
@@ -67,7 +66,7 @@ def alembic_config() -> "Config":
 
 
 @contextlib.contextmanager
-def upgrade_transaction(database: "Database") -> Iterator[Connection]:
+def upgrade_transaction(database: Database) -> Iterator[Connection]:
     """Yield a connection in a transaction that no other upgrade shares; hypertables are made before it ends."""
     with database.sync_engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": UPGRADE_LOCK})

@@ -41,7 +41,7 @@ def draw_tear_sheet(market: Market, experiment: Experiment, parameters: Float64A
 
 def _draw(market: Market, experiment: Experiment, parameters: Float64Array1D, path: Path, answer: Connection) -> None:
     try:
-        from alphapulse.commands.backtest import backtest_trial, write_tear_sheet
+        from alphapulse.reports.curves import backtest_trial, write_tear_sheet
 
         result, benchmark = backtest_trial(market, experiment, parameters)
         write_tear_sheet(result, benchmark, experiment, market, path)

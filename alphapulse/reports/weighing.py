@@ -3,19 +3,20 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from alphapulse.backtesting.batch import benchmark_returns
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
-from alphapulse.config.schema import SweepConfig
+from alphapulse.config.groups import ValidationConfig
 from alphapulse.market.market import Market
 from alphapulse.search.space import SearchSpace
-from alphapulse.study.records import Study, TrialRecord
-from alphapulse.study.store import Store
+from alphapulse.study.columns import StudyColumns
+from alphapulse.study.ledger import count_trials, record_opening
+from alphapulse.study.records import TrialRecord
 from alphapulse.sweep.experiment import Experiment, engine_with
-from alphapulse.sweep.study_state import Streaming
+from alphapulse.sweep.opening import OpenStudy
+from alphapulse.sweep.searching import study_state
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation import (
@@ -36,26 +37,24 @@ class StoredTrials:
 
     Attributes
     ----------
-    store : Store
-    study : Study
+    columns : StudyColumns
     n_trials : int
     periods_per_year : float
         Turns the annual Sharpe ratios that are stored into per-bar ones [1].
     """
 
-    store: Store
-    study: Study
+    columns: StudyColumns
     n_trials: int
     periods_per_year: float
 
     def sharpes(self) -> Iterator[Float64Array1D]:
         """Yield the per-bar Sharpe ratios of all trials in order; NaN for a failed one [1]."""
-        for annual in self.store.sharpes(self.study, self.n_trials):
+        for annual in self.columns.sharpes(self.n_trials):
             yield annual / math.sqrt(self.periods_per_year)
 
     def read(self, trials: Int64Array1D) -> tuple[Float64Array2D, Float64Array1D]:
         """Return parameters and per-bar Sharpe ratios of some trials."""
-        parameters, annual = self.store.parameters_and_sharpes(self.study, trials)
+        parameters, annual = self.columns.parameters_and_sharpes(trials)
         return parameters, annual / math.sqrt(self.periods_per_year)
 
 
@@ -63,76 +62,54 @@ class StoredTrials:
 class StoredBlocks:
     """The kept block moments of a study, read from the database in pieces."""
 
-    store: Store
-    study: Study
+    columns: StudyColumns
 
-    @cached_property
+    @property
     def n_kept(self) -> int:
-        """Trials whose moments are kept."""
-        return self.store.n_blocks_kept(self.study)
+        """Number of trials whose moments are kept."""
+        return self.columns.n_blocks_kept
 
     def read(self) -> Iterator[tuple[Int64Array1D, Float64Array2D, Float64Array2D]]:
         """Yield trials, sums and squares, by trial."""
-        return self.store.blocks(self.study)
+        return self.columns.blocks()
 
 
-def weigh(
-    config: SweepConfig,
-    experiment: Experiment,
-    market: Market,
-    holdout: Market | None,
-    streaming: Streaming,
-    store: Store,
-    study: Study,
-    *,
-    best: TrialRecord,
-    n_trials: int,
-    n_trials_on_data: int,
-    n_openings: int,
-    gate: str,
-) -> Verdict:
-    """Return the verdict on a study; this opens the hold-out for the trial `best`.
-
-    Parameters
-    ----------
-    best : TrialRecord
-        The trial chosen.
-    n_trials : int
-        Trials of the study.
-    n_trials_on_data, n_openings : int
-        Trials of all studies on this data, and openings of its hold-out, this study's included.
-    gate : {"clean", "off"}
-        What the look-ahead gate said.
-    """
+def weigh(opened: OpenStudy, best: TrialRecord) -> Verdict:
+    """Return the verdict on the stored trials of a study; this opens the hold-out for the trial `best`."""
+    store, study, inputs = opened.store, opened.study, opened.inputs
+    experiment, market, holdout = inputs.experiment, inputs.market, inputs.holdout
     assert experiment.bootstrap is not None
+    n_openings = 0 if holdout is None else record_opening(store.database, study, best["number"])
+    state = study_state(opened)
+    n_done = store.n_done(study)
     parameters = best["parameters"]
     periods = periods_per_year(experiment, market, parameters)
+    columns = StudyColumns(store.database, study)
     return make_verdict(
         VerdictInputs(
             chosen=best["number"],
             in_sample=estimate(experiment, market, parameters),
             hold_out=None if holdout is None else estimate(experiment, holdout, parameters),
-            trials=StoredTrials(store, study, n_trials, periods),
+            trials=StoredTrials(columns, n_done, periods),
             bootstrap=experiment.bootstrap,
-            observed=streaming.observed,
-            maxima=streaming.maxima,
-            look_ahead_clean=True if gate == "clean" else None,
-            n_trials_on_data=max(n_trials_on_data, n_trials),
+            observed=state.observed,
+            maxima=state.maxima,
+            look_ahead_clean=True if inputs.gate == "clean" else None,
+            n_trials_on_data=max(count_trials(store.database, study.fingerprint), n_done),
             n_openings=n_openings,
-            blocks=StoredBlocks(store, study),
+            blocks=StoredBlocks(columns),
             grid=ParameterGrid.of(experiment.space.dimensions),
             parameter_names=experiment.space.keys,
             break_even=break_even(experiment, market, parameters),
             periods_per_year=periods,
         ),
-        options_of(config),
+        options_of(opened.config.validation),
     )
 
 
-def options_of(config: SweepConfig) -> VerdictOptions:
+def options_of(validation: ValidationConfig) -> VerdictOptions:
     """Return how a verdict is computed, from the configuration."""
-    validation, windows = config.validation, config.validation.walk_forward
-    limits = validation.thresholds
+    windows, limits = validation.walk_forward, validation.thresholds
     return VerdictOptions(
         thresholds=VerdictThresholds(limits.survive_p, limits.luck_p, limits.survive_psr, limits.luck_psr),
         priors=validation.priors,
@@ -158,7 +135,7 @@ def estimate(experiment: Experiment, market: Market, parameters: Float64Array1D)
 def metrics_of_trial(experiment: Experiment, market: Market, parameters: Float64Array1D) -> dict[str, float]:
     """Return the metrics of one trial on the scored bars of `market`."""
     alone = replace(experiment, bootstrap=None, robustness=None)
-    row = evaluate_batch(market, alone, parameters[None, :]).metrics[0]
+    row = evaluate_batch(market, alone, parameters[None, :]).trials.metrics[0]
     return dict(zip(METRICS, row.tolist(), strict=True))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from alphapulse.errors import StudyError
 from alphapulse.search.space import Dimension, SearchSpace
-from alphapulse.study.records import Study
+from alphapulse.study.records import Study, StudyPlan
 
 # What else the configuration holds may change between commands: workers, output, the total of trials.
 PINNED = ("strategy", "engine", "search", "validation")
@@ -13,55 +13,45 @@ STRATEGY = "strategy._target_"
 PINNED_IN_VALIDATION = ("holdout", "objective", "n_bootstrap", "keep_blocks")
 
 
-def check_same_study(
-    study: Study,
-    *,
-    config: Mapping[str, Any],
-    seed: int,
-    fingerprint: str,
-    space: SearchSpace,
-    objectives: tuple[str, ...],
-    directions: tuple[str, ...],
-) -> None:
-    """Raise StudyError that names the first difference from the stored study, if there is one."""
-    differences = _differences(study, config, seed, fingerprint, space, objectives, directions)
-    for what, stored, given in differences:
+def check_same_study(study: Study, plan: StudyPlan, config: Mapping[str, Any]) -> None:
+    """Raise StudyError that names the first difference between a stored study and a plan, if there is one.
+
+    Parameters
+    ----------
+    study : Study
+    plan : StudyPlan
+    config : mapping
+        The plan's configuration in JSON's types, as the study's is.
+    """
+    for what, stored, given in _differences(study, plan, config):
         raise StudyError(
             f"Study {study.name!r} was made with {what} {stored}, but got {given}; "
             "choose another name with study=NAME, or the old value to continue it."
         )
 
 
-def _differences(
-    study: Study,
-    config: Mapping[str, Any],
-    seed: int,
-    fingerprint: str,
-    space: SearchSpace,
-    objectives: tuple[str, ...],
-    directions: tuple[str, ...],
-) -> Iterator[tuple[str, Any, Any]]:
+def _differences(study: Study, plan: StudyPlan, config: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     old, new = _flat(study.config), _flat(config)
     # The space of another strategy differs as well, but that is not what the user changed.
     if old.get(STRATEGY) != new.get(STRATEGY):
         yield STRATEGY, old.get(STRATEGY), new.get(STRATEGY)
-    yield from _dimensions(study.space, space)
+    yield from _dimensions(study.space, plan.space)
     for what, stored, given in (
-        ("objective", study.objectives, objectives),
-        ("direction", study.directions, directions),
+        ("objective", study.objectives, plan.objectives),
+        ("direction", study.directions, plan.directions),
     ):
         if stored != given:
             yield what, ", ".join(stored), ", ".join(given)
-    if study.seed != seed:
-        yield "seed", study.seed, seed
+    if study.seed != plan.seed:
+        yield "seed", study.seed, plan.seed
     for key in sorted(old.keys() | new.keys()):
         if _is_pinned(key) and old.get(key) != new.get(key):
             yield key, old.get(key), new.get(key)
-    if study.fingerprint != fingerprint:
+    if study.fingerprint != plan.fingerprint:
         for key in sorted(old.keys() | new.keys()):
             if key.startswith("data.") and old.get(key) != new.get(key):
                 yield key, old.get(key), new.get(key)
-        yield "data of fingerprint", study.fingerprint[:12], f"{fingerprint[:12]} (bars were added or changed)"
+        yield "data of fingerprint", study.fingerprint[:12], f"{plan.fingerprint[:12]} (bars were added or changed)"
 
 
 def _dimensions(stored: SearchSpace, given: SearchSpace) -> Iterator[tuple[str, Any, Any]]:

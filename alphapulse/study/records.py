@@ -1,171 +1,41 @@
-"""What a study is in the database: its tables, and the records that go in and come out."""
+"""What goes into a study and comes out of it: the study itself, generations, single trials."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    DateTime,
-    Double,
-    Identity,
-    Index,
-    Integer,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-    UniqueConstraint,
-    func,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-
-from alphapulse.backtesting.metrics import METRICS
-from alphapulse.data_pipeline.tables import metadata
 from alphapulse.search.space import Dimension, SearchSpace
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
+from alphapulse.study.trials import BlockMoments, Trials
+from alphapulse.typing import Float64Array1D
 
 Status = Literal["RUNNING", "COMPLETE", "INTERRUPTED"]
 
-sweep_table = Table(
-    "sweep",
-    metadata,
-    Column("id", BigInteger, Identity(), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("config", JSONB, nullable=False),
-    Column("space", JSONB, nullable=False),
-    Column("seed", BigInteger, nullable=False),
-    Column("objectives", ARRAY(Text), nullable=False),
-    Column("directions", ARRAY(Text), nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("code_version", Text, nullable=False),
-    Column("packages", JSONB, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("n_trials", Integer, nullable=False),
-    Column("n_done", Integer, nullable=False, server_default="0"),
-    Column("state", LargeBinary),
-    Column("verdict", JSONB),
-    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    PrimaryKeyConstraint("id"),
-    UniqueConstraint("name"),
-    CheckConstraint("status IN ('RUNNING', 'COMPLETE', 'INTERRUPTED')", name="status"),
-    Index(None, "fingerprint"),
-)
-
-trial_table = Table(
-    "trial",
-    metadata,
-    Column("sweep_id", BigInteger, nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("generation", Integer, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("params", ARRAY(Double), nullable=False),
-    Column("value", ARRAY(Double)),
-    *(Column(name, Double) for name in METRICS),
-    Column("ruined", Boolean, nullable=False),
-    Column("error", Text),
-    Column("seconds", Double, nullable=False),
-    Column("completed_at", DateTime(timezone=True), nullable=False),
-    PrimaryKeyConstraint("sweep_id", "number"),
-    CheckConstraint("state IN ('COMPLETE', 'FAIL')", name="state"),
-)
-
-trial_blocks_table = Table(
-    "trial_blocks",
-    metadata,
-    Column("sweep_id", BigInteger, nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("sums", LargeBinary, nullable=False),
-    Column("squares", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("sweep_id", "number"),
-)
-
-holdout_opening_table = Table(
-    "holdout_opening",
-    metadata,
-    Column("id", BigInteger, Identity(), nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("sweep_id", BigInteger, nullable=False),
-    Column("trial", Integer, nullable=False),
-    Column("opened_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    PrimaryKeyConstraint("id"),
-    Index(None, "fingerprint"),
-)
-
 
 @dataclass(frozen=True)
-class Generation:
-    """Consecutive trials of one generation, ready to be stored.
+class StudyPlan:
+    """What makes a study, before its first trial.
 
     Attributes
     ----------
-    number : int
-        Of the generation.
-    first_trial : int
-        Number of the first of these k trials.
-    parameters : (k, n_dimensions) float64
-        In the order of the search space.
-    values : (k, n_objectives) float64
-        NaN in any of them makes the trial FAIL.
-    metrics : (k, n_metrics) float64
-        In the order of METRICS; NaN is undefined.
-    status : (k,) int8
-        0 ok, 1 ruined, 2 failed.
-    errors : mapping of int to str
-        Reasons of failed trials by row.
-    seconds : (k,) float64 or float
-        Time of evaluation [s].
-    block_numbers : (n_kept,) int64
-        Numbers of the trials whose block moments are kept.
-    block_sums, block_squares : (n_kept, n_blocks) float64
-        Their moments.
-    state : bytes
-        State of the study after these trials, for whoever continues it.
+    name : str
+        Names the study in its database.
+    config : dict
+        The resolved configuration, without the database's address.
+    space : SearchSpace
+    seed : int
+    objectives : tuple of str
+    directions : tuple of {"minimize", "maximize"}
+        There is one for each objective.
+    fingerprint : str
+        Hexadecimal hash of the bars.
+    code_version : str
+        Hashes of this package's source and of the strategy's.
+    packages : dict of str to str
+        Versions that a trial's numbers may depend on, by package.
+    n_trials : int
+        Trials asked for in total.
     """
 
-    number: int
-    first_trial: int
-    parameters: Float64Array2D
-    values: Float64Array2D
-    metrics: Float64Array2D
-    status: Int8Array1D
-    errors: Mapping[int, str]
-    seconds: Float64Array1D | float
-    block_numbers: Int64Array1D
-    block_sums: Float64Array2D
-    block_squares: Float64Array2D
-    state: bytes
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Consecutive trials read back; the attributes are those of `Generation`."""
-
-    parameters: Float64Array2D
-    values: Float64Array2D
-    metrics: Float64Array2D
-    status: Int8Array1D
-    errors: dict[int, str]
-
-
-@dataclass(frozen=True)
-class Study:
-    """A row of `sweep` as it was when read.
-
-    Attributes
-    ----------
-    n_trials, n_done : int
-        Trials asked for in total, and stored.
-    state : bytes or None
-        What the last stored generation left for whoever continues.
-    """
-
-    id: int
     name: str
     config: dict[str, Any]
     space: SearchSpace
@@ -175,13 +45,56 @@ class Study:
     fingerprint: str
     code_version: str
     packages: dict[str, str]
-    status: Status
     n_trials: int
+
+
+@dataclass(frozen=True)
+class Study(StudyPlan):
+    """A row of `sweep` as it was when read: a plan, and how far it has come.
+
+    Attributes
+    ----------
+    id : int
+    status : {"RUNNING", "COMPLETE", "INTERRUPTED"}
+    n_done : int
+        Trials that are stored.
+    state : bytes or None
+        What the last stored generation left for whoever continues.
+    verdict : dict or None
+    created_at, updated_at : datetime
+    """
+
+    id: int
+    status: Status
     n_done: int
     state: bytes | None = field(repr=False)
     verdict: dict[str, Any] | None = field(repr=False)
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Consecutive trials of one generation, ready to be stored.
+
+    Attributes
+    ----------
+    number : int
+        Number of the generation.
+    first_trial : int
+        Number of the first of these trials.
+    trials : Trials
+    blocks : BlockMoments
+        Moments of those trials that keep them, by number in the study.
+    state : bytes
+        State of the study after these trials, for whoever continues it.
+    """
+
+    number: int
+    first_trial: int
+    trials: Trials
+    blocks: BlockMoments
+    state: bytes
 
 
 class TrialRecord(TypedDict):

@@ -11,15 +11,15 @@ from typing import Any
 import asyncpg
 import numpy as np
 
+from alphapulse.backtesting.batch import RUINED
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.binary_copy import Column, copy_in
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import StudyError
 from alphapulse.study.records import Generation, Study
+from alphapulse.study.trials import BlockMoments
 
 MAX_PENDING = 2
-RUINED = 1
-FAILED = 2
 
 
 class Writer:
@@ -66,7 +66,7 @@ class Writer:
             with self._database.one_line_errors():
                 await self._unless_lost(self._write_generation(generation))
             self.seconds += time.perf_counter() - started
-            self._n_done += len(generation.values)
+            self._n_done += len(generation.trials)
 
     async def _unless_lost(self, writing: Coroutine[Any, Any, None]) -> None:
         """Await `writing`, or raise when the connection is lost: asyncpg waits for ever in a COPY that was cut."""
@@ -93,22 +93,21 @@ class Writer:
     async def _write_generation(self, generation: Generation) -> None:
         async with self.connection.transaction():
             await self._write_trials(generation)
-            await self._write_blocks(generation)
+            await self._write_blocks(generation.blocks)
             await self.connection.execute(
                 "UPDATE sweep SET n_done = $2, state = $3, updated_at = now() WHERE id = $1",
                 self._study.id,
-                self._n_done + len(generation.values),
+                self._n_done + len(generation.trials),
                 generation.state,
             )
 
     async def _write_trials(self, generation: Generation) -> None:
-        n = len(generation.values)
-        is_failed = np.isnan(generation.values).any(axis=1) | (generation.status == FAILED)
-        seconds = np.broadcast_to(np.asarray(generation.seconds, dtype=np.float64), n)
+        is_failed = generation.trials.is_failed
         now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
         for state, rows in (("COMPLETE", np.flatnonzero(~is_failed)), ("FAIL", np.flatnonzero(is_failed))):
             if not len(rows):
                 continue
+            trials = generation.trials[rows]
             # Several objectives may be undefined in part; a single one that is undefined is no value.
             has_value = state == "COMPLETE" or len(self._study.objectives) > 1
             columns: dict[str, Column] = {
@@ -116,25 +115,25 @@ class Writer:
                 "number": (generation.first_trial + rows).astype(np.int32),
                 "generation": np.int32(generation.number),
                 "state": state,
-                "params": generation.parameters[rows],
-                "value": generation.values[rows] if has_value else None,
-                **{name: generation.metrics[rows, i] for i, name in enumerate(METRICS)},
-                "ruined": generation.status[rows] == RUINED,
-                "seconds": seconds[rows],
+                "params": trials.parameters,
+                "value": trials.values if has_value else None,
+                **{name: trials.metrics[:, place] for place, name in enumerate(METRICS)},
+                "ruined": trials.status == RUINED,
+                "seconds": trials.seconds,
                 "completed_at": now,
             }
             if state == "FAIL":
-                columns["error"] = [_error_text(generation.errors.get(row)) for row in rows.tolist()]
+                columns["error"] = [_error_text(trials.errors.get(row)) for row in range(len(rows))]
             await copy_in(self.connection, "trial", columns, nan_is_null=METRICS)
 
-    async def _write_blocks(self, generation: Generation) -> None:
-        if not len(generation.block_numbers):
+    async def _write_blocks(self, blocks: BlockMoments) -> None:
+        if not len(blocks.trials):
             return
         columns: dict[str, Column] = {
             "sweep_id": np.int64(self._study.id),
-            "number": generation.block_numbers.astype(np.int32),
-            "sums": np.ascontiguousarray(generation.block_sums, dtype="<f8").view(np.uint8),
-            "squares": np.ascontiguousarray(generation.block_squares, dtype="<f8").view(np.uint8),
+            "number": blocks.trials.astype(np.int32),
+            "sums": np.ascontiguousarray(blocks.sums, dtype="<f8").view(np.uint8),
+            "squares": np.ascontiguousarray(blocks.squares, dtype="<f8").view(np.uint8),
         }
         await copy_in(self.connection, "trial_blocks", columns)
 

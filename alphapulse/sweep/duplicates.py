@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphapulse.search.space import Dimension, SearchSpace
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
+from alphapulse.study.trials import Trials
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 CAPACITY = 2**17
 EMPTY = -1
@@ -55,20 +56,17 @@ class Duplicates:
     Parameters
     ----------
     space : SearchSpace
-    n_metrics, n_objectives : int
-        Columns of what is kept.
+    n_objectives : int
+        Number of values that a trial tells the search.
     """
 
-    def __init__(self, space: SearchSpace, n_metrics: int, n_objectives: int) -> None:
+    def __init__(self, space: SearchSpace, n_objectives: int) -> None:
         self._space = space
         self.finite = space.size is not None and 0 < space.size < 2**62
         n_slots = min(space.size or 0, CAPACITY) if self.finite else 0
         self._direct = self.finite and n_slots == space.size
         self._code = np.full(n_slots, EMPTY, dtype=np.int64)
-        self._metrics = np.empty((n_slots, n_metrics))
-        self._values = np.empty((n_slots, n_objectives))
-        self._status = np.empty(n_slots, dtype=np.int8)
-        self._errors: dict[int, str] = {}
+        self._outcomes = Trials.blank(np.empty((n_slots, 0)), n_objectives)
 
     def find(self, parameters: Float64Array2D) -> Answers:
         """Return which of the trials (n_trials, n_dimensions) have to run; call `fill` before the next `record`."""
@@ -86,47 +84,20 @@ class Duplicates:
         known = np.flatnonzero(is_known)
         return Answers(rows[is_first], known, slot[known], rows[~is_first], first_row[~is_first])
 
-    def fill(
-        self,
-        answers: Answers,
-        metrics: Float64Array2D,
-        values: Float64Array2D,
-        status: Int8Array1D,
-        errors: dict[int, str],
-    ) -> None:
-        """Write the outcome of the trials of earlier generations to their rows of the arrays."""
-        metrics[answers.known] = self._metrics[answers.slot]
-        values[answers.known] = self._values[answers.slot]
-        status[answers.known] = self._status[answers.slot]
-        for row, slot in zip(answers.known.tolist(), answers.slot.tolist(), strict=True):
-            if slot in self._errors:
-                errors[row] = self._errors[slot]
+    def fill(self, answers: Answers, trials: Trials) -> None:
+        """Write the outcome of the trials of earlier generations to their rows of `trials`."""
+        trials.answer(answers.known, self._outcomes[answers.slot])
 
-    def record(
-        self,
-        parameters: Float64Array2D,
-        metrics: Float64Array2D,
-        values: Float64Array2D,
-        status: Int8Array1D,
-        errors: dict[int, str],
-    ) -> None:
-        """Keep the outcome of the trials (n_trials, n_dimensions) of a generation."""
+    def record(self, trials: Trials) -> None:
+        """Keep the outcome of the trials of a generation."""
         if not self.finite:
             return
-        code = self._codes(parameters)
+        code = self._codes(trials.parameters)
         slot = self._slots(code)
         # Of rows that share a slot the last one stays, in every column.
         last = len(slot) - 1 - np.unique(slot[::-1], return_index=True)[1]
-        slot = slot[last]
-        self._code[slot] = code[last]
-        self._metrics[slot] = metrics[last]
-        self._values[slot] = values[last]
-        self._status[slot] = status[last]
-        if self._errors or errors:
-            for place, row in zip(slot.tolist(), last.tolist(), strict=True):
-                self._errors.pop(place, None)
-                if row in errors:
-                    self._errors[place] = errors[row]
+        self._code[slot[last]] = code[last]
+        self._outcomes.put(slot[last], trials[last])
 
     def _codes(self, parameters: Float64Array2D) -> Int64Array1D:
         code = np.zeros(len(parameters), dtype=np.int64)

@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 @dataclass
-class Streaming:
+class StudyState:
     """State of a study after its committed trials; stored with every generation.
 
     Attributes
@@ -41,7 +41,7 @@ class Streaming:
     seconds: float = 0.0
 
     @classmethod
-    def start(cls, n_bootstrap: int) -> "Streaming":
+    def start(cls, n_bootstrap: int) -> "StudyState":
         """Return the state before the first trial."""
         return cls(-np.inf, np.full(n_bootstrap, -np.inf))
 
@@ -81,7 +81,7 @@ class Streaming:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, state: bytes) -> "Streaming":
+    def from_bytes(cls, state: bytes) -> "StudyState":
         """Return the state that was stored.
 
         Raises
@@ -102,6 +102,11 @@ class Streaming:
                 dict(zip(stored["generations"].tolist(), stored["thresholds"].tolist(), strict=True)),
                 float(stored["seconds"]),
             )
+
+
+def read_state(state: bytes | None, n_bootstrap: int) -> StudyState:
+    """Return the state that a study has stored, or the one before its first trial."""
+    return StudyState.start(n_bootstrap) if state is None else StudyState.from_bytes(state)
 
 
 def sampled(numbers: Int64Array1D, keep_blocks: int) -> BoolArray1D:

@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from alphapulse.commands.db import initialise, upgrade
 from alphapulse.config.schema import DatabaseConfig
-from alphapulse.data_pipeline.database import open_database
 from alphapulse.data_pipeline.embedded import SUPERUSER
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import ConfigError, DatabaseError
 
 pytestmark = pytest.mark.postgres

@@ -12,6 +12,7 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.groups import OptunaConfig, SearchConfig
 from alphapulse.errors import StudyError
 from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.study.columns import StudyColumns
 from alphapulse.study.optuna_tables import ensure_optuna_tables
 from alphapulse.study.store import Store
 
@@ -164,7 +165,8 @@ def test_robust_objectives_are_what_the_search_sees(ray_cluster, small_study, ru
     summary = run(replace(config, validation=replace(config.validation, objective=robustness)))
     assert all(np.isfinite(trial.values["sharpe_ratio"]) for trial in summary.best)
     store = Store(database)
-    stored = store.history(store.find_study("small"))
+    study = store.find_study("small")
+    stored = StudyColumns(database, study).trials(0, study.n_done)
     sharpe = stored.metrics[:, METRICS.index("sharpe_ratio")]
     assert (stored.values[:, 0] != sharpe).sum() > 10
 

@@ -7,7 +7,8 @@ from sqlalchemy import make_url, text
 
 from alphapulse.config.schema import DatabaseConfig
 from alphapulse.data_pipeline import database as module
-from alphapulse.data_pipeline.database import Database, chosen_settings, open_database
+from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.opening import chosen_settings, open_database
 from alphapulse.errors import DatabaseError
 
 PASSWORD = "p@ss:/w#rd %41\"'?&="

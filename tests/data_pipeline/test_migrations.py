@@ -10,7 +10,7 @@ from sqlalchemy import inspect, text
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.upgrading import bring_up_to_date, migrate, revisions
-from alphapulse.study.records import metadata
+from alphapulse.study.tables import metadata
 
 pytestmark = pytest.mark.postgres
 

@@ -6,7 +6,7 @@ import pytest
 from alphapulse.errors import StudyError
 from alphapulse.search.space import Dimension, SearchSpace
 from alphapulse.study.identity import check_same_study
-from alphapulse.study.records import Study
+from alphapulse.study.records import Study, StudyPlan
 
 SPACE = SearchSpace((Dimension("strategy.window", "int", 10, 250),))
 STORED: dict[str, Any] = {
@@ -18,11 +18,17 @@ STORED: dict[str, Any] = {
     "directions": ("maximize",),
 }
 STUDY = cast(Study, SimpleNamespace(name="stored", **STORED))
+
 OTHER_SPACE = SearchSpace((Dimension("strategy.window", "int", 10, 20),))
 
 
+def check(**given: Any) -> None:
+    plan = StudyPlan(name="stored", code_version="", packages={}, n_trials=1, **given)
+    check_same_study(STUDY, plan, plan.config)
+
+
 def test_check_same_study_passes_the_same() -> None:
-    check_same_study(STUDY, **STORED)
+    check(**STORED)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +45,4 @@ def test_check_same_study_passes_the_same() -> None:
 )
 def test_check_same_study_names_the_difference(given: dict[str, Any], words: str) -> None:
     with pytest.raises(StudyError, match=f"Study 'stored' was made with .*{words}.*; choose another name"):
-        check_same_study(STUDY, **STORED | given)
+        check(**STORED | given)

@@ -11,8 +11,9 @@ from alphapulse.errors import StudyError
 from alphapulse.search.optuna_space import to_distributions
 from alphapulse.search.space import Dimension, SearchSpace
 from alphapulse.study.optuna_mirror import mirror
-from alphapulse.study.records import Generation, Study
+from alphapulse.study.records import Generation, Study, StudyPlan
 from alphapulse.study.store import Store
+from alphapulse.study.trials import BlockMoments, Trials
 
 pytestmark = pytest.mark.postgres
 
@@ -27,42 +28,28 @@ SPACE = SearchSpace(
 
 
 def fill(store: Store, n_generations: int, *, first: int = 0, k: int = 100, directions=("maximize",)) -> Study:
-    study = store.open_study(
-        "mirrored",
-        config={},
-        seed=0,
-        fingerprint="f",
-        code_version="1",
-        packages={},
-        space=SPACE,
-        objectives=("sharpe_ratio", "max_drawdown")[: len(directions)],
-        directions=directions,
-    )
+    objectives = ("sharpe_ratio", "max_drawdown")[: len(directions)]
+    study = store.open_study(StudyPlan("mirrored", {}, SPACE, 0, objectives, directions, "f", "1", {}, 0))
     for number in range(first, first + n_generations):
         rng = np.random.default_rng(number)
         metrics = rng.normal(size=(k, len(METRICS)))
         metrics[3] = np.nan
         metrics[5, METRICS.index("alpha")] = np.nan
         columns = [METRICS.index(name) for name in study.objectives]
+        parameters = np.column_stack(
+            [
+                rng.integers(10, 251, k),
+                1.0 + 0.5 * rng.integers(0, 9, k),
+                rng.uniform(1e-5, 1e-2, k),
+                rng.integers(0, 2, k),
+            ]
+        )
+        status, seconds = np.zeros(k, dtype=np.int8), np.full(k, 0.5)
         generation = Generation(
             number=number,
             first_trial=number * k,
-            parameters=np.column_stack(
-                [
-                    rng.integers(10, 251, k),
-                    1.0 + 0.5 * rng.integers(0, 9, k),
-                    rng.uniform(1e-5, 1e-2, k),
-                    rng.integers(0, 2, k),
-                ]
-            ).astype(np.float64),
-            values=metrics[:, columns].copy(),
-            metrics=metrics,
-            status=np.zeros(k, dtype=np.int8),
-            errors={3: 'no "value"'},
-            seconds=0.5,
-            block_numbers=np.empty(0, dtype=np.int64),
-            block_sums=np.empty((0, 120)),
-            block_squares=np.empty((0, 120)),
+            trials=Trials(parameters, metrics[:, columns].copy(), metrics, status, seconds, {3: 'no "value"'}),
+            blocks=BlockMoments(np.empty(0, dtype=np.int64), np.empty((0, 120)), np.empty((0, 120))),
             state=b"",
         )
         store.append(study, generation)

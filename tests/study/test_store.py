@@ -12,8 +12,11 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import DatabaseError, StudyError
 from alphapulse.search.space import Dimension, SearchSpace
-from alphapulse.study.records import Generation, Study
+from alphapulse.study.columns import StudyColumns
+from alphapulse.study.ledger import count_trials
+from alphapulse.study.records import Generation, Study, StudyPlan
 from alphapulse.study.store import Store
+from alphapulse.study.trials import BlockMoments, Trials
 
 pytestmark = pytest.mark.postgres
 
@@ -33,11 +36,12 @@ IDENTITY = {
     "space": SPACE,
     "objectives": ("sharpe_ratio",),
     "directions": ("maximize",),
+    "n_trials": 0,
 }
 
 
 def open_study(store: Store, name: str = "s", **changes) -> Study:
-    return store.open_study(name, **(IDENTITY | changes))
+    return store.open_study(StudyPlan(name=name, **(IDENTITY | changes)))
 
 
 def make_generation(number: int, k: int = 50, n_objectives: int = 1, n_blocks: int = 130, seed: int = 0) -> Generation:
@@ -50,19 +54,13 @@ def make_generation(number: int, k: int = 50, n_objectives: int = 1, n_blocks: i
     metrics[2, :3] = values[2, 0] = np.nan
     metrics[3], values[3], status[3] = np.nan, np.nan, 2
     status[4] = 1
+    errors = {2: "sharpe_ratio is undefined", 3: "ValueError: bad\0 \N{SNOWMAN}"}
     kept = number * k + np.array([0, 7])
     return Generation(
         number=number,
         first_trial=number * k,
-        parameters=parameters.astype(np.float64),
-        values=values,
-        metrics=metrics,
-        status=status,
-        errors={2: "sharpe_ratio is undefined", 3: "ValueError: bad\0 \N{SNOWMAN}"},
-        seconds=0.25,
-        block_numbers=kept,
-        block_sums=rng.normal(size=(2, n_blocks)),
-        block_squares=rng.normal(size=(2, n_blocks)),
+        trials=Trials(parameters.astype(np.float64), values, metrics, status, np.full(k, 0.25), errors),
+        blocks=BlockMoments(kept, rng.normal(size=(2, n_blocks)), rng.normal(size=(2, n_blocks))),
         state=f"after {number}".encode(),
     )
 
@@ -81,34 +79,35 @@ def test_store_gives_back_every_bit(store, monkeypatch):
         store.append(study, generation)
     store.finish(study, "COMPLETE")
 
-    history = store.history(study)
-    for name in ("parameters", "values", "metrics", "status"):
-        expected = np.concatenate([getattr(g, name) for g in generations])
+    columns = StudyColumns(store.database, study)
+    history = columns.trials(0, 150)
+    for name in ("parameters", "values", "metrics", "status", "seconds"):
+        expected = np.concatenate([getattr(g.trials, name) for g in generations])
         np.testing.assert_array_equal(getattr(history, name), expected)
         assert getattr(history, name).dtype == expected.dtype
     assert history.errors[52] == "sharpe_ratio is undefined"
     assert history.errors[53] == "ValueError: bad \N{SNOWMAN}"
-    part = store.history(study, 50, 60)
-    np.testing.assert_array_equal(part.metrics, generations[1].metrics[:10])
+    part = columns.trials(50, 60)
+    np.testing.assert_array_equal(part.metrics, generations[1].trials.metrics[:10])
     assert sorted(part.errors) == [2, 3]
 
     # Cut within a generation, and with nothing left for a last piece.
-    monkeypatch.setattr("alphapulse.study.store.TRIALS_A_PIECE", 40)
-    monkeypatch.setattr("alphapulse.study.store.BLOCK_BYTES_A_PIECE", 3 * 130 * 8)
-    numbers, sums, squares = (np.concatenate(parts) for parts in zip(*store.blocks(study), strict=True))
-    np.testing.assert_array_equal(numbers, np.concatenate([g.block_numbers for g in generations]))
-    np.testing.assert_array_equal(sums, np.concatenate([g.block_sums for g in generations]))
-    np.testing.assert_array_equal(squares, np.concatenate([g.block_squares for g in generations]))
+    monkeypatch.setattr("alphapulse.study.columns.TRIALS_A_PIECE", 40)
+    monkeypatch.setattr("alphapulse.study.columns.BLOCK_BYTES_A_PIECE", 3 * 130 * 8)
+    numbers, sums, squares = (np.concatenate(parts) for parts in zip(*columns.blocks(), strict=True))
+    np.testing.assert_array_equal(numbers, np.concatenate([g.blocks.trials for g in generations]))
+    np.testing.assert_array_equal(sums, np.concatenate([g.blocks.sums for g in generations]))
+    np.testing.assert_array_equal(squares, np.concatenate([g.blocks.squares for g in generations]))
 
     sharpes = np.where(np.isnan(history.values[:, 0]), np.nan, history.metrics[:, METRICS.index("sharpe_ratio")])
-    np.testing.assert_array_equal(np.concatenate(list(store.sharpes(study, 120))), sharpes[:120])
+    np.testing.assert_array_equal(np.concatenate(list(columns.sharpes(120))), sharpes[:120])
     some = np.array([3, 52, 149])
-    parameters, annual = store.parameters_and_sharpes(study, some)
+    parameters, annual = columns.parameters_and_sharpes(some)
     np.testing.assert_array_equal(parameters, history.parameters[some])
     np.testing.assert_array_equal(annual, sharpes[some])
     with pytest.raises(StudyError, match="lacks 1 of its trials"):
-        store.parameters_and_sharpes(study, np.array([3, 150]))
-    assert (store.n_trials_done(study), store.state(study)) == (150, b"after 2")
+        columns.parameters_and_sharpes(np.array([3, 150]))
+    assert (store.n_done(study), store.state(study)) == (150, b"after 2")
     assert store.find_study("s").status == "COMPLETE"
 
 
@@ -134,7 +133,7 @@ def test_store_keeps_partly_undefined_objectives(store):
     generation = make_generation(0, n_objectives=2)
     store.append(study, generation)
     store.finish(study, "COMPLETE")
-    np.testing.assert_array_equal(store.history(study).values, generation.values)
+    np.testing.assert_array_equal(StudyColumns(store.database, study).trials(0, 50).values, generation.trials.values)
 
 
 def test_store_best_trial_and_failures(store):
@@ -143,10 +142,10 @@ def test_store_best_trial_and_failures(store):
     store.append(study, generation)
     store.finish(study, "COMPLETE")
     best = store.best(study, 3)
-    order = np.argsort(-np.where(np.isnan(generation.values[:, 0]), -np.inf, generation.values[:, 0]))
+    order = np.argsort(-np.where(np.isnan(generation.trials.values[:, 0]), -np.inf, generation.trials.values[:, 0]))
     assert [trial["number"] for trial in best] == order[:3].tolist()
-    assert best[0]["values"] == [generation.values[order[0], 0]]
-    assert best[0]["metrics"]["beta"] == generation.metrics[order[0], METRICS.index("beta")]
+    assert best[0]["values"] == [generation.trials.values[order[0], 0]]
+    assert best[0]["metrics"]["beta"] == generation.trials.metrics[order[0], METRICS.index("beta")]
     assert list(store.failures(study).values()) == [1, 1]
     with pytest.raises(StudyError, match=r"'s' has no trial 50; its 50 trials count from 0"):
         store.trial(study, 50)
@@ -167,8 +166,8 @@ def test_open_study_continues_and_counts(store):
     )
     store.append(again, make_generation(1))
     store.finish(again, "COMPLETE")
-    assert store.count_trials("f" * 64) == 100
-    assert store.count_trials("none") == 0
+    assert count_trials(store.database, "f" * 64) == 100
+    assert count_trials(store.database, "none") == 0
 
 
 @pytest.mark.parametrize(
@@ -209,20 +208,20 @@ def test_append_refuses_a_gap(store):
     future = store.append(study, make_generation(1))
     with pytest.raises(StudyError, match="in order from 0, but got a generation from 50"):
         future.result()
-    assert store.n_trials_done(study) == 0
+    assert store.n_done(study) == 0
 
 
 def test_append_stores_all_or_nothing(store, database):
     study = open_study(store)
     store.append(study, make_generation(0)).result()
     broken = make_generation(1)
-    broken = replace(broken, block_numbers=np.array([60, 60]))
+    broken = replace(broken, blocks=broken.blocks._replace(trials=np.array([60, 60])))
     first, second = store.append(study, broken), store.append(study, make_generation(2))
     with pytest.raises(DatabaseError, match="trial_blocks_pkey"):
         first.result()
     with pytest.raises(StudyError, match="in order from 50"):
         second.result()
-    assert len(store.history(study).values) == 50
+    assert store.n_done(study) == 50
     with database.sync_engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM trial")) == 50
 
@@ -245,19 +244,10 @@ def test_find_study_suggests(store):
         store.find_study("momentun")
 
 
-def test_openings_count_per_data(store):
-    study = open_study(store)
-    assert store.record_opening("a", study, 3) == 1
-    assert store.record_opening("a", study, 3) == 1
-    assert store.record_opening("a", study, 4) == 2
-    assert store.count_openings("b") == 0
-
-
 def test_save_verdict_turns_nan_to_null(store):
     study = open_study(store)
     store.save_verdict(study, {"word": "SURVIVES", "p": np.float64("nan"), "list": (np.int64(1), 0.5)})
     assert store.find_study("s").verdict == {"word": "SURVIVES", "p": None, "list": [1, 0.5]}
-    assert [s.name for s in store.studies()] == ["s"]
 
 
 def test_killed_driver_leaves_whole_generations(store, database, environment, tmp_path):
@@ -269,7 +259,7 @@ def test_killed_driver_leaves_whole_generations(store, database, environment, tm
             import sys
             sys.path.insert(0, {str(__file__).rpartition("/")[0]!r})
             from test_store import *
-            from alphapulse.data_pipeline.database import open_database
+            from alphapulse.data_pipeline.opening import open_database
 
             store = Store(open_database())
             study = open_study(store)

@@ -1,14 +1,16 @@
 import random
+from typing import cast
 
 import numpy as np
 import pytest
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.search.space import Dimension, SearchSpace
-from alphapulse.study.records import Stored
-from alphapulse.sweep.duplicates import Duplicates
+from alphapulse.strategies.resolve import StrategyDefinition
+from alphapulse.study.trials import BlockMoments, Trials
+from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.generations import Generations
-from alphapulse.sweep.study_state import Streaming
+from alphapulse.sweep.study_state import StudyState, read_state
 from alphapulse.sweep.worker import BatchResult
 
 SIZE = 40
@@ -65,17 +67,20 @@ class Threads:
         value[failed] = np.nan
         kept = np.flatnonzero((keep | (value[:, 0] >= threshold)) & ~failed)
         sums = parameters[kept] * 2
+        seconds = self.random.choice([1e-4, 1e-2, 1.0])
+        trials = Trials(
+            parameters,
+            value,
+            np.repeat(parameters[:, :1], len(METRICS), axis=1),
+            np.where(failed, 2, 0).astype(np.int8),
+            np.full(len(parameters), seconds),
+            {int(row): "large" for row in np.flatnonzero(failed)},
+        )
         self.results[self.n] = BatchResult(
-            metrics=np.repeat(parameters[:, :1], len(METRICS), axis=1),
-            values=value,
-            status=np.where(failed, 2, 0).astype(np.int8),
-            errors={int(row): "large" for row in np.flatnonzero(failed)},
-            kept=kept,
-            block_sums=sums,
-            block_squares=sums**2,
+            trials,
+            BlockMoments(kept, sums, sums**2),
             observed=float(np.nanmax(value, initial=-np.inf)),
             maxima=np.max(parameters, axis=0),
-            seconds=self.random.choice([1e-4, 1e-2, 1.0]) * len(parameters),
         )
         return self.n
 
@@ -94,33 +99,34 @@ class Table:
 
     def commit(self, done):
         assert done.first_trial == len(self.rows)
-        for row, values, metrics, status in zip(done.parameters, done.values, done.metrics, done.status, strict=True):
-            self.rows.append((row.copy(), values.copy(), metrics.copy(), status))
-        for number, sums in zip(done.block_numbers.tolist(), done.block_sums, strict=True):
+        trials = done.trials
+        columns = (trials.parameters, trials.values, trials.metrics, trials.status)
+        self.rows += [tuple(np.copy(part) for part in row) for row in zip(*columns, strict=True)]
+        for number, sums in zip(done.blocks.trials.tolist(), done.blocks.sums, strict=True):
             self.blocks[number] = tuple(sums)
-        self.errors.update({done.first_trial + row: text for row, text in done.errors.items()})
+        self.errors.update({done.first_trial + row: text for row, text in trials.errors.items()})
         self.state = done.state
 
     def history(self, start, stop):
         rows = self.rows[start:stop]
         errors = {number - start: text for number, text in self.errors.items() if start <= number < stop}
-        return Stored(*(np.array([row[place] for row in rows]) for place in range(4)), errors)
+        columns = (np.array([row[place] for row in rows]) for place in range(4))
+        return Trials(*columns, np.zeros(len(rows)), errors)
 
     def column(self, place):
         return np.array([row[place] for row in self.rows])
 
 
 def run(table, n_trials, *, space=SPACE, n_cpus=2, seed=0, keep_blocks=10**6, stop_after=None, last=10**9):
-    streaming = Streaming.from_bytes(table.state) if table.state else Streaming.start(2)
+    state = read_state(table.state, 2)
     workers = Threads(n_cpus, seed)
     n_asked = iter(range(10**9))
     generations = Generations(
         Learner(space, last=last),
         workers,
+        Experiment(space, cast(StrategyDefinition, None)),
+        state,
         table.commit,
-        streaming,
-        Duplicates(space, len(METRICS), 1),
-        n_objectives=1,
         n_trials=n_trials,
         keep_blocks=keep_blocks,
         stop=None if stop_after is None else lambda: next(n_asked) >= stop_after,
@@ -136,7 +142,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(one.column(place), other.column(place))
     assert one.blocks == other.blocks
     assert one.errors == other.errors
-    first, second = Streaming.from_bytes(one.state), Streaming.from_bytes(other.state)
+    first, second = StudyState.from_bytes(one.state), StudyState.from_bytes(other.state)
     assert (first.observed, first.thresholds) == (second.observed, second.thresholds)
     np.testing.assert_array_equal(first.best, second.best)
     np.testing.assert_array_equal(first.maxima, second.maxima)

@@ -1,14 +1,14 @@
 import numpy as np
 
-from alphapulse.sweep.study_state import N_BEST, Streaming, sampled
+from alphapulse.sweep.study_state import N_BEST, StudyState, sampled
 
 
 def test_state_survives_storage():
-    state = Streaming.start(5)
+    state = StudyState.start(5)
     state.merge(1.5, np.arange(5.0), np.array([0.3, np.nan, 0.1]))
     state.complete(0)
     state.seconds = 2.5
-    back = Streaming.from_bytes(state.to_bytes())
+    back = StudyState.from_bytes(state.to_bytes())
     assert (back.observed, back.thresholds, back.seconds) == (1.5, {0: -np.inf}, 2.5)
     np.testing.assert_array_equal(back.maxima, state.maxima)
     np.testing.assert_array_equal(back.best, [0.1, 0.3])
@@ -17,7 +17,7 @@ def test_state_survives_storage():
 def test_merge_does_not_depend_on_how_trials_are_cut():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=5 * N_BEST)
-    whole, parts = Streaming.start(3), Streaming.start(3)
+    whole, parts = StudyState.start(3), StudyState.start(3)
     whole.merge(0.0, np.zeros(3), scores)
     for part in np.split(scores, [7, 900, 3000]):
         parts.merge(0.0, np.zeros(3), part)
@@ -26,7 +26,7 @@ def test_merge_does_not_depend_on_how_trials_are_cut():
 
 
 def test_threshold_comes_from_two_generations_before():
-    state = Streaming.start(0)
+    state = StudyState.start(0)
     state.merge(0.0, np.empty(0), np.arange(N_BEST, dtype=float))
     state.complete(0)
     assert state.threshold(1) == -np.inf

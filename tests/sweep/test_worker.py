@@ -83,10 +83,13 @@ def test_evaluate_batch_does_not_depend_on_its_size(market, experiment):
     for size in (1, 7, 256):
         rows = range(0, 60 if size == 1 else 700, size)
         parts = [evaluate_batch(market, experiment, parameters[row : row + size]) for row in rows]
-        n = sum(len(part.values) for part in parts)
-        for name in ("metrics", "values", "status", "block_sums", "block_squares"):
-            got = np.concatenate([getattr(part, name) for part in parts])
-            np.testing.assert_array_equal(got, getattr(whole, name)[:n], err_msg=name)
+        n = sum(len(part.trials) for part in parts)
+        for name in ("parameters", "metrics", "values", "status"):
+            got = np.concatenate([getattr(part.trials, name) for part in parts])
+            np.testing.assert_array_equal(got, getattr(whole.trials, name)[:n], err_msg=name)
+        for name in ("sums", "squares"):
+            got = np.concatenate([getattr(part.kept, name) for part in parts])
+            np.testing.assert_array_equal(got, getattr(whole.kept, name)[:n], err_msg=name)
         if n == len(parameters):
             assert max(part.observed for part in parts) == whole.observed
             np.testing.assert_array_equal(np.max([part.maxima for part in parts], axis=0), whole.maxima)
@@ -99,8 +102,8 @@ def test_values_are_the_metrics_of_the_configuration(market, experiment):
     assert (engine.stop.kind, engine.commission) == ("percent", 0.001)
     fixed = Experiment(SearchSpace(()), experiment.definition, strategy, engine)
     np.testing.assert_array_equal(
-        evaluate_batch(market, fixed, np.empty((1, 0))).metrics,
-        evaluate_batch(market, experiment, row[None, :]).metrics,
+        evaluate_batch(market, fixed, np.empty((1, 0))).trials.metrics,
+        evaluate_batch(market, experiment, row[None, :]).trials.metrics,
     )
 
 
@@ -116,6 +119,7 @@ def test_failures_are_outcomes_with_a_reason(market, tmp_path):
     experiment = Experiment(space, resolve("picky_module.picky", str(tmp_path)))
     parameters = np.array([[0, 0], [1, 0], [2, 0], [3, 0], [0, 1], [0, 0]], dtype=float)
     result = evaluate_batch(market, experiment, parameters)
+    kept, result = result.kept, result.trials
     assert set(result.errors) == {1, 2, 3, 4}
     assert "no luck with this" in result.errors[1]
     assert "NaN" in result.errors[2] or "nan" in result.errors[2]
@@ -125,19 +129,19 @@ def test_failures_are_outcomes_with_a_reason(market, tmp_path):
     assert np.isnan(result.values[1:5]).all()
     np.testing.assert_array_equal(result.status, [0, 2, 2, 0, 2, 0])
     np.testing.assert_array_equal(result.metrics[0], result.metrics[5])
-    np.testing.assert_array_equal(result.kept, [0, 5])
+    np.testing.assert_array_equal(kept.trials, [0, 5])
 
 
 def test_block_moments_are_returned_where_asked(market, experiment):
     parameters = parameters_of(50)
     whole = evaluate_batch(market, experiment, parameters)
-    limit = np.sort(whole.values[:, 0])[-5]
+    limit = np.sort(whole.trials.values[:, 0])[-5]
     asked = np.zeros(50, dtype=bool)
     asked[[2, 30]] = True
     result = evaluate_batch(market, experiment, parameters, keep=asked, threshold=limit)
-    expected = np.flatnonzero(asked | (whole.values[:, 0] >= limit))
-    np.testing.assert_array_equal(result.kept, expected)
-    np.testing.assert_array_equal(result.block_sums, whole.block_sums[expected])
+    expected = np.flatnonzero(asked | (whole.trials.values[:, 0] >= limit))
+    np.testing.assert_array_equal(result.kept.trials, expected)
+    np.testing.assert_array_equal(result.kept.sums, whole.kept.sums[expected])
 
 
 def test_worst_fold_is_the_search_value(market, experiment):
@@ -145,25 +149,25 @@ def test_worst_fold_is_the_search_value(market, experiment):
     plain = evaluate_batch(market, experiment, parameters)
     robust = evaluate_batch(market, replace(experiment, robustness="worst_fold"), parameters)
     sizes = np.diff(market.block_end, prepend=market.first)
-    worst = worst_fold_sharpe(plain.block_sums, plain.block_squares, sizes, 5) * np.sqrt(market.bars.periods_per_year)
-    np.testing.assert_array_equal(robust.values[:, 0], worst)
-    assert (robust.values < plain.values).all()
-    np.testing.assert_array_equal(robust.metrics, plain.metrics)
+    worst = worst_fold_sharpe(plain.kept.sums, plain.kept.squares, sizes, 5) * np.sqrt(market.bars.periods_per_year)
+    np.testing.assert_array_equal(robust.trials.values[:, 0], worst)
+    assert (robust.trials.values < plain.trials.values).all()
+    np.testing.assert_array_equal(robust.trials.metrics, plain.trials.metrics)
 
 
 def test_plateau_is_the_median_of_a_trial_and_its_neighbours(market, experiment):
     space = SearchSpace((Dimension("strategy.ma_window", "int", 10, 30, step=5.0),))
     one = replace(experiment, space=space)
     windows = np.arange(10.0, 31.0, 5.0)[:, None]
-    plain = evaluate_batch(market, one, windows).values[:, 0]
-    robust = evaluate_batch(market, replace(one, robustness="plateau"), windows).values[:, 0]
+    plain = evaluate_batch(market, one, windows).trials.values[:, 0]
+    robust = evaluate_batch(market, replace(one, robustness="plateau"), windows).trials.values[:, 0]
     expected = [np.sort(plain[[max(i - 1, 0), i, min(i + 1, 4)]])[1] for i in range(5)]
     np.testing.assert_array_equal(robust, expected)
 
 
 def test_several_objectives_fail_together(market, experiment):
     both = replace(experiment, objectives=("sharpe_ratio", "max_drawdown"), directions=("maximize", "maximize"))
-    result = evaluate_batch(market, both, parameters_of(10))
+    result = evaluate_batch(market, both, parameters_of(10)).trials
     places = [METRICS.index("sharpe_ratio"), METRICS.index("max_drawdown")]
     np.testing.assert_array_equal(result.values, result.metrics[:, places])
 

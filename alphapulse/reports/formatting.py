@@ -1,0 +1,73 @@
+"""Metrics, parameters and places as text and tables, and documents as JSON: what all commands print with."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+PERCENT = frozenset(
+    {"cagr", "total_return", "volatility", "max_drawdown", "value_at_risk_95", "win_rate", "exposure", "alpha"}
+)
+COUNTS = frozenset({"n_trades"})
+
+
+def stdout_console() -> Console:
+    """Return a console for results, wide enough for tables where stdout is no terminal."""
+    return Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+
+
+def print_places(console: Console, places: Mapping[str, str]) -> None:
+    """Print where everything is, one line each."""
+    for name, place in places.items():
+        console.print(f"{name}: {place}", soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document to stdout; what is not finite is null."""
+    json.dump(plain(document), sys.stdout, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def plain(value: Any) -> Any:
+    """Return plain values for JSON; numpy's become Python's, NaN and infinities None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def format_metric(name: str, value: float | None) -> str:
+    """Return a metric as text: percent, whole or with three decimals."""
+    if value is None or math.isnan(value):
+        return "-"
+    if name in PERCENT:
+        return f"{value:.2%}"
+    return f"{value:,.0f}" if name in COUNTS else f"{value:,.3f}"
+
+
+def format_parameter(value: Any) -> str:
+    """Return a parameter as text of at most five digits."""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> Table:
+    """Return metrics as a table, one row a metric, one column an entry of `rows`."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    for heading in rows:
+        table.add_column(heading, justify="right")
+    for name in names:
+        table.add_row(name, *(format_metric(name, metrics.get(name)) for metrics in rows.values()))
+    return table

@@ -1,0 +1,95 @@
+"""A study's summary on stdout, as tables or as one JSON document."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from alphapulse.reports.formatting import (
+    format_metric,
+    format_parameter,
+    print_json,
+    print_places,
+    stdout_console,
+)
+from alphapulse.reports.summary import StudySummary
+
+SHOWN_METRICS = ("sharpe_ratio", "sortino_ratio", "cagr", "volatility", "max_drawdown", "n_trades", "exposure")
+
+
+def print_summary(summary: StudySummary, output: str) -> None:
+    """Print to stdout: the table, or one JSON document and nothing else."""
+    if output == "json":
+        print_json(asdict(summary))
+        return
+    _print_table(stdout_console(), summary)
+
+
+def _print_table(console: Console, summary: StudySummary) -> None:
+    console.print(_metrics_of_best(summary))
+    if summary.best:
+        console.print(_parameters_of_best(summary))
+    else:
+        console.print("No trial has an objective.")
+    console.print(f"Data: {summary.data}; search: {summary.search}, seed {summary.seed}.", soft_wrap=True)
+    if summary.n_failed:
+        reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary.failures.items())
+        console.print(f"{summary.n_failed:,} of {summary.n_trials:,} trials failed: {reasons}", soft_wrap=True)
+    if summary.verdict is not None:
+        for line in verdict_lines(summary.verdict):
+            console.print(line, soft_wrap=True)
+    elif summary.n_trials < summary.n_wanted:
+        console.print(
+            f"{summary.n_trials:,} of {summary.n_wanted:,} trials are stored; "
+            f"the same command with study={summary.study} continues.",
+            soft_wrap=True,
+        )
+    if summary.seconds:
+        console.print("Seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in summary.seconds.items()) + ".")
+    print_places(console, summary.places)
+
+
+def _metrics_of_best(summary: StudySummary) -> Table:
+    shown = list(dict.fromkeys([*summary.objectives, *SHOWN_METRICS]))
+    # With validation.objective the search saw another value than the metric of that name.
+    scored = [
+        name for name in summary.objectives if any(trial.values[name] != trial.metrics[name] for trial in summary.best)
+    ]
+    table = Table(title=f"Study {summary.study}: best of {summary.n_trials:,} trials", title_justify="left")
+    table.add_column("trial", justify="right")
+    for name in scored:
+        table.add_column(f"search\nvalue of\n{_heading(name)}", justify="right")
+    for name in shown:
+        table.add_column(_heading(name), justify="right")
+    for trial in summary.best:
+        table.add_row(
+            f"{trial.number:,}",
+            *(f"{trial.values[name]:,.3f}" for name in scored),
+            *(format_metric(name, trial.metrics[name]) for name in shown),
+        )
+    if summary.benchmark:
+        cells = [format_metric(name, summary.benchmark.get(name)) for name in shown]
+        table.add_section()
+        table.add_row("buy & hold", *("" for _ in scored), *cells)
+    return table
+
+
+def _parameters_of_best(summary: StudySummary) -> Table:
+    table = Table()
+    table.add_column("trial", justify="right")
+    for key in summary.best[0].params:
+        table.add_column(_heading(key.partition(".")[2]), justify="right")
+    for trial in summary.best:
+        table.add_row(f"{trial.number:,}", *(format_parameter(value) for value in trial.params.values()))
+    return table
+
+
+def _heading(name: str) -> str:
+    return name.replace("_", "\n").replace(".", "\n")
+
+
+def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
+    """Return a stored verdict as text."""
+    return [str(line) for line in verdict.get("lines", [f"{verdict['word']}: {verdict['sentence']}"])]

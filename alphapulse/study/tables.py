@@ -1,0 +1,89 @@
+"""The tables of studies: `sweep`, `trial`, the kept block moments, and the openings of hold-outs."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.data_pipeline.tables import metadata
+
+sweep_table = Table(
+    "sweep",
+    metadata,
+    Column("id", BigInteger, Identity(), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("config", JSONB, nullable=False),
+    Column("space", JSONB, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("objectives", ARRAY(Text), nullable=False),
+    Column("directions", ARRAY(Text), nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("code_version", Text, nullable=False),
+    Column("packages", JSONB, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("n_trials", Integer, nullable=False),
+    Column("n_done", Integer, nullable=False, server_default="0"),
+    Column("state", LargeBinary),
+    Column("verdict", JSONB),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("name"),
+    CheckConstraint("status IN ('RUNNING', 'COMPLETE', 'INTERRUPTED')", name="status"),
+    Index(None, "fingerprint"),
+)
+
+trial_table = Table(
+    "trial",
+    metadata,
+    Column("sweep_id", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("params", ARRAY(Double), nullable=False),
+    Column("value", ARRAY(Double)),
+    *(Column(name, Double) for name in METRICS),
+    Column("ruined", Boolean, nullable=False),
+    Column("error", Text),
+    Column("seconds", Double, nullable=False),
+    Column("completed_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("sweep_id", "number"),
+    CheckConstraint("state IN ('COMPLETE', 'FAIL')", name="state"),
+)
+
+trial_blocks_table = Table(
+    "trial_blocks",
+    metadata,
+    Column("sweep_id", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("sums", LargeBinary, nullable=False),
+    Column("squares", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("sweep_id", "number"),
+)
+
+holdout_opening_table = Table(
+    "holdout_opening",
+    metadata,
+    Column("id", BigInteger, Identity(), nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("sweep_id", BigInteger, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("id"),
+    Index(None, "fingerprint"),
+)

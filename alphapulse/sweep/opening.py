@@ -1,0 +1,83 @@
+"""A study between its name and its first trial: made, or found and continued."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from alphapulse.config.assembly import disassemble
+from alphapulse.config.schema import SweepConfig
+from alphapulse.errors import AlphaPulseError
+from alphapulse.search.choosing import Sampler, make_sampler
+from alphapulse.study.provenance import code_version, package_versions
+from alphapulse.study.records import Study, StudyPlan
+from alphapulse.study.store import Store
+from alphapulse.sweep.inputs import StudyInputs
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study that this process runs, with all that its search and its end need.
+
+    Attributes
+    ----------
+    config : SweepConfig
+    store : Store
+        Keeps other drivers out until `Store.finish`.
+    study : Study
+    sampler : Sampler
+    inputs : StudyInputs
+    """
+
+    config: SweepConfig
+    store: Store
+    study: Study
+    sampler: Sampler
+    inputs: StudyInputs
+
+
+def make_study_sampler(config: SweepConfig, name: str | None = None) -> Sampler:
+    """Return the sampler of a study, under another name than the configuration's where one is given."""
+    return make_sampler(
+        name or config.search.sampler,
+        config.space,
+        seed=config.seed,
+        n_objectives=len(config.objective),
+        directions=config.directions,
+        n_trials=config.n_trials,
+        options=config.search.options,
+    )
+
+
+def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenStudy:
+    """Make or continue the study that `config` names; a continued one keeps the sampler that "auto" chose for it.
+
+    Raises
+    ------
+    StudyError
+        If a stored study of this name is of another making, or another driver runs it.
+    """
+    assert config.study is not None
+    sampler = make_study_sampler(config)
+    study = store.open_study(
+        StudyPlan(
+            name=config.study,
+            config=disassemble(config) | {"sampler": sampler.name},
+            space=config.space,
+            seed=config.seed,
+            objectives=config.objective,
+            directions=config.directions,
+            fingerprint=inputs.market.fingerprint,
+            code_version=code_version(inputs.experiment.definition),
+            packages=package_versions(),
+            n_trials=config.n_trials,
+        )
+    )
+    chosen = study.config.get("sampler", sampler.name)
+    return OpenStudy(
+        config, store, study, sampler if chosen == sampler.name else make_study_sampler(config, chosen), inputs
+    )
+
+
+def abandon(opened: OpenStudy) -> None:
+    """Let other drivers in after an error, with what is stored."""
+    with suppress(AlphaPulseError, KeyError):
+        opened.store.finish(opened.study, "INTERRUPTED")
