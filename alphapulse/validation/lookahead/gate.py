@@ -19,8 +19,8 @@ from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.strategies.columns import checked_target, describe, timestamp_text
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.typing import BoolArray1D
-from alphapulse.validation.cuts import calendar_cuts, hole_cuts, spread_cuts, telling_cuts
-from alphapulse.validation.futures import FUTURES, foreign, sealed
+from alphapulse.validation.lookahead.cuts import calendar_cuts, hole_cuts, spread_cuts, telling_cuts
+from alphapulse.validation.lookahead.futures import FUTURES, foreign, sealed
 
 TARGET = "target"
 STRETCH = 5_000

@@ -19,7 +19,7 @@ from alphapulse.validation import (
 )
 from alphapulse.validation import gathering as module
 from alphapulse.validation.blocks import even_edges, merge_blocks
-from alphapulse.validation.gathering import sample_blocks, sample_trials
+from alphapulse.validation.verdict.gathering import sample_blocks, sample_trials
 from alphapulse.validation.walk_forward import BestOnWindows
 
 

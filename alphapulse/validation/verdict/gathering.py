@@ -9,7 +9,7 @@ import numpy as np
 from alphapulse.compiling import jit
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation.blocks import merge_blocks
-from alphapulse.validation.sources import BlockSource, TrialSource
+from alphapulse.validation.verdict.sources import BlockSource, TrialSource
 from alphapulse.validation.spa import Bootstrap
 from alphapulse.validation.walk_forward import BestOnWindows
 

@@ -9,7 +9,7 @@ import pytest
 from alphapulse.errors import LookAheadError, StrategyError
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.resolve import resolve
-from alphapulse.validation.futures import FUTURES, foreign, sealed
+from alphapulse.validation.lookahead.futures import FUTURES, foreign, sealed
 from alphapulse.validation.lookahead import check_lookahead, gate_points
 
 FOLDER = Path(__file__).parent
@@ -198,6 +198,6 @@ def test_gate_points_are_distinct_and_reach_the_corners():
 
 def test_lookahead_needs_no_pandas():
     heavy = "{'pandas', 'optuna', 'sqlalchemy', 'hydra'}"
-    code = f"import sys, alphapulse.validation.lookahead; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, alphapulse.validation.lookahead.gate; print(sorted({heavy} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
