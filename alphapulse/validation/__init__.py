@@ -10,7 +10,6 @@ from alphapulse.validation.deflation import (
     minimum_track_record_length,
     probabilistic_sharpe_ratio,
 )
-from alphapulse.validation.verdict.evidence import SharpeEstimate, VerdictInputs, VerdictOptions, VerdictThresholds
 from alphapulse.validation.importance import Importance, parameter_importance
 from alphapulse.validation.pbo import (
     BacktestOverfitting,
@@ -25,10 +24,11 @@ from alphapulse.validation.plateau import (
     plateau_objective,
     worst_fold_sharpe,
 )
-from alphapulse.validation.verdict.sources import BlockArrays, BlockSource, TrialArrays, TrialSource
 from alphapulse.validation.spa import Bootstrap, RealityCheck, critical_value, make_bootstrap, p_value, reality_check
 from alphapulse.validation.stepm import StepDown, step_down
 from alphapulse.validation.verdict.decision import Verdict, decide, make_verdict
+from alphapulse.validation.verdict.evidence import SharpeEstimate, VerdictInputs, VerdictOptions, VerdictThresholds
+from alphapulse.validation.verdict.sources import BlockArrays, BlockSource, TrialArrays, TrialSource
 from alphapulse.validation.walk_forward import (
     CombinatorialPurged,
     WalkForward,

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from alphapulse.validation.deflation import false_discovery_bound
+from alphapulse.validation.spa import critical_value, p_value
 from alphapulse.validation.verdict.evidence import VerdictInputs, VerdictOptions, VerdictThresholds
 from alphapulse.validation.verdict.gathering import sample_trials
 from alphapulse.validation.verdict.reasons import block_reasons, deflation_reasons, neighbourhood_reasons
-from alphapulse.validation.spa import critical_value, p_value
 
 Word = Literal["SURVIVES", "INCONCLUSIVE", "LIKELY LUCK"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.deflation import probabilistic_sharpe_ratio
 from alphapulse.validation.plateau import ParameterGrid
-from alphapulse.validation.verdict.sources import BlockSource, TrialSource
 from alphapulse.validation.spa import Bootstrap
+from alphapulse.validation.verdict.sources import BlockSource, TrialSource
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from alphapulse.validation.deflation import (
     expected_maximum_sharpe,
     minimum_track_record_length,
 )
-from alphapulse.validation.verdict.evidence import VerdictInputs, VerdictOptions
-from alphapulse.validation.verdict.gathering import N_BEST, BlockSample, TrialSample, sample_blocks
 from alphapulse.validation.importance import Importance, parameter_importance
 from alphapulse.validation.pbo import overfitting_from_moments
 from alphapulse.validation.plateau import ParameterGrid, plateau
-from alphapulse.validation.verdict.sources import BlockSource
 from alphapulse.validation.stepm import step_down
+from alphapulse.validation.verdict.evidence import VerdictInputs, VerdictOptions
+from alphapulse.validation.verdict.gathering import N_BEST, BlockSample, TrialSample, sample_blocks
+from alphapulse.validation.verdict.sources import BlockSource
 from alphapulse.validation.walk_forward import (
     BestOnWindows,
     join_paths,

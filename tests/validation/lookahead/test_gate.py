@@ -9,8 +9,8 @@ import pytest
 from alphapulse.errors import LookAheadError, StrategyError
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.resolve import resolve
-from alphapulse.validation.lookahead.futures import FUTURES, foreign, sealed
 from alphapulse.validation.lookahead import check_lookahead, gate_points
+from alphapulse.validation.lookahead.futures import FUTURES, foreign, sealed
 
 FOLDER = Path(__file__).parent
 DAY = 86_400 * 10**9
