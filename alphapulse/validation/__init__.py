@@ -24,18 +24,13 @@ from alphapulse.validation.plateau import (
     plateau_objective,
     worst_fold_sharpe,
 )
+from alphapulse.validation.purged import CombinatorialPurged, combinatorial_purged
 from alphapulse.validation.spa import Bootstrap, RealityCheck, critical_value, make_bootstrap, p_value, reality_check
 from alphapulse.validation.stepm import StepDown, step_down
 from alphapulse.validation.verdict.decision import Verdict, decide, make_verdict
 from alphapulse.validation.verdict.evidence import SharpeEstimate, VerdictInputs, VerdictOptions, VerdictThresholds
 from alphapulse.validation.verdict.sources import BlockArrays, BlockSource, TrialArrays, TrialSource
-from alphapulse.validation.walk_forward import (
-    CombinatorialPurged,
-    WalkForward,
-    combinatorial_purged,
-    walk_forward,
-    walk_forward_windows,
-)
+from alphapulse.validation.walk_forward import WalkForward, walk_forward, walk_forward_windows
 
 __all__ = [
     "BacktestOverfitting",

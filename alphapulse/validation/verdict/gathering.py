@@ -11,7 +11,7 @@ from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation.blocks import merge_blocks
 from alphapulse.validation.spa import Bootstrap
 from alphapulse.validation.verdict.sources import BlockSource, TrialSource
-from alphapulse.validation.walk_forward import BestOnWindows
+from alphapulse.validation.windows import BestOnWindows
 
 # More would take longer than all the rest, and move the value less than its null band.
 MAX_PBO_TRIALS = 10_000

@@ -15,18 +15,13 @@ from alphapulse.validation.deflation import (
 from alphapulse.validation.importance import Importance, parameter_importance
 from alphapulse.validation.pbo import overfitting_from_moments
 from alphapulse.validation.plateau import ParameterGrid, plateau
+from alphapulse.validation.purged import join_paths, purged_splits
 from alphapulse.validation.stepm import step_down
 from alphapulse.validation.verdict.evidence import VerdictInputs, VerdictOptions
 from alphapulse.validation.verdict.gathering import N_BEST, BlockSample, TrialSample, sample_blocks
 from alphapulse.validation.verdict.sources import BlockSource
-from alphapulse.validation.walk_forward import (
-    BestOnWindows,
-    join_paths,
-    parameter_drift,
-    purged_splits,
-    stitch_windows,
-    walk_forward_windows,
-)
+from alphapulse.validation.walk_forward import parameter_drift, stitch_windows, walk_forward_windows
+from alphapulse.validation.windows import BestOnWindows
 
 N_IMPORTANT = 4
 

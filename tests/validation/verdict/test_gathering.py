@@ -20,7 +20,7 @@ from alphapulse.validation import (
 from alphapulse.validation.verdict import gathering as module
 from alphapulse.validation.blocks import even_edges, merge_blocks
 from alphapulse.validation.verdict.gathering import sample_blocks, sample_trials
-from alphapulse.validation.walk_forward import BestOnWindows
+from alphapulse.validation.windows import BestOnWindows
 
 
 def moments():
