@@ -213,6 +213,7 @@ def test_fill_targets_matches_plain(bars):
     outs = [np.empty((10, 100)), np.empty((10, 100))]
     trials = rng.permutation(10)
     for function, out in zip((positions.fill_targets, positions.fill_targets_python), outs, strict=True):
-        function(part.close, rows[0], row, rows[1], np.abs(row), rows[2], np.abs(row), settings_, trials, 50, out)
+        tables = (rows[0], row), (rows[1], np.abs(row)), (rows[2], np.abs(row))
+        function(part.close, *tables, settings_, trials, 50, out)
     assert np.array_equal(*outs)
     assert (outs[0][trials == 2] == 0).all()

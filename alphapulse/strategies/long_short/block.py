@@ -51,14 +51,7 @@ class LongShortBlock:
     def fill(self, start: int, stop: int, trials: Int64Array1D, out: Float64Array2D) -> None:
         """Write the targets of `trials` (k,) for bars [start, stop) to `out` (k, stop - start); 0 for failed trials."""
         fill_targets(
-            self._close,
-            *self._averages,
-            *self._strengths,
-            *self._volatilities,
-            self._settings,
-            trials,
-            start,
-            out,
+            self._close, self._averages, self._strengths, self._volatilities, self._settings, trials, start, out
         )
 
 

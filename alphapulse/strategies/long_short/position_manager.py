@@ -1,9 +1,14 @@
 """From signals to target allocations, one trial or a tile of many."""
 
+from typing import TypeAlias
+
 from alphapulse.compiling import jit
 from alphapulse.strategies.long_short.risk_manager import volatility_scale
 from alphapulse.strategies.long_short.signal_generator import signal
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+
+Rows: TypeAlias = tuple[Float64Array2D, Int64Array1D]
+"""One indicator of many trials: a row (n_rows, n_all_bars) a distinct window, and the row of each trial (n_trials,)."""
 
 # Columns of the settings array.
 SETTINGS = (
@@ -28,12 +33,9 @@ position = jit(position_python)
 
 def fill_targets_python(
     close: Float64Array1D,
-    averages: Float64Array2D,
-    average_row: Int64Array1D,
-    strengths: Float64Array2D,
-    strength_row: Int64Array1D,
-    volatilities: Float64Array2D,
-    volatility_row: Int64Array1D,
+    averages: Rows,
+    strengths: Rows,
+    volatilities: Rows,
     settings: Float64Array2D,
     trials: Int64Array1D,
     start: int,
@@ -45,10 +47,9 @@ def fill_targets_python(
     ----------
     close : (n_all_bars,) float64
         [quote].
-    averages, strengths, volatilities : (n_rows, n_all_bars) float64
-        Moving averages [quote], RSI [0 to 100] and volatilities [percent], one row a distinct window.
-    average_row, strength_row, volatility_row : (n_trials,) int64
-        Rows of each trial; a negative average row is a failed trial, whose targets are 0.
+    averages, strengths, volatilities : Rows
+        Moving averages [quote], RSI [0 to 100] and volatilities [percent]. A trial whose row of `averages` is negative
+        has failed, and its targets are 0.
     settings : (n_trials, 8) float64
         In the order of `SETTINGS`.
     trials : (k,) int64
@@ -60,15 +61,18 @@ def fill_targets_python(
     """
     n_bars = out.shape[1]
     now = close[start : start + n_bars]
+    average_rows, average_row = averages
+    strength_rows, strength_row = strengths
+    volatility_rows, volatility_row = volatilities
     for place in range(trials.shape[0]):
         trial = trials[place]
         target = out[place]
         if average_row[trial] < 0:
             target[:] = 0.0
             continue
-        average = averages[average_row[trial]][start : start + n_bars]
-        strength = strengths[strength_row[trial]][start : start + n_bars]
-        volatility = volatilities[volatility_row[trial]][start : start + n_bars]
+        average = average_rows[average_row[trial]][start : start + n_bars]
+        strength = strength_rows[strength_row[trial]][start : start + n_bars]
+        volatility = volatility_rows[volatility_row[trial]][start : start + n_bars]
         overbought = settings[trial, 0]
         oversold = settings[trial, 1]
         threshold = settings[trial, 2]

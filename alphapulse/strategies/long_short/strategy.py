@@ -29,10 +29,10 @@ class LongShort(LongShortParams, Strategy):
         targets: Float64Array2D = np.empty((1, len(bars)))
         row = np.zeros(1, dtype=np.int64)
         settings = np.array([[getattr(self, name) for name in SETTINGS]], dtype=np.float64)
-        average = indicators.moving_average(bars, self)[None, :]
-        strength = indicators.strength(bars, self)[None, :]
-        volatility = indicators.market_volatility(bars, self)[None, :]
-        fill_targets(bars.close, average, row, strength, row, volatility, row, settings, row, 0, targets)
+        average = indicators.moving_average(bars, self)[None, :], row
+        strength = indicators.strength(bars, self)[None, :], row
+        volatility = indicators.market_volatility(bars, self)[None, :], row
+        fill_targets(bars.close, average, strength, volatility, settings, row, 0, targets)
         target: Float64Array1D = targets[0]
         return target
 
