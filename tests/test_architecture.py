@@ -1,79 +1,69 @@
-"""The shape of the package: imports point downward, the hot path stays light, the environment is read in one place."""
+"""The shape of the package, as docs/architecture.md draws it: floors, doors, faces, and what the hot path may load."""
 
 import ast
+import re
 import subprocess
 import sys
+from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "alphapulse"
+PACKAGE = "alphapulse"
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in sorted(PACKAGE.rglob("*.py"))
+    for path in sorted((ROOT / PACKAGE).rglob("*.py"))
 }
-
-# From the bottom up; a module belongs to the layer with the longest matching prefix.
-LAYERS = (
-    ("words", "alphapulse.errors alphapulse.typing alphapulse.compiling alphapulse.numerics"),
-    (
-        "computation",
-        "alphapulse.strategies alphapulse.backtesting.models alphapulse.market.market "
-        "alphapulse.backtesting.trial alphapulse.backtesting.kernel alphapulse.backtesting.metrics "
-        "alphapulse.backtesting.batch alphapulse.market.calendar alphapulse.market.joining "
-        "alphapulse.search.space",
-    ),
-    ("faces", "alphapulse.backtesting.signal_processor alphapulse.backtesting.backtester"),
-    ("services", "alphapulse.config alphapulse.data_pipeline alphapulse.backtesting alphapulse.validation"),
-    ("sweep parts", "alphapulse.sweep"),
-    ("runs", "alphapulse.commands.sweep"),
-    (
-        "entry points",
-        "alphapulse.__main__ alphapulse.sweep.__main__ alphapulse.download alphapulse.backtest alphapulse.replay "
-        "alphapulse.report alphapulse.dashboard alphapulse.db",
-    ),
-)
-HOT_PATH = (
-    "alphapulse.strategies",
-    "alphapulse.numerics",
-    "alphapulse.backtesting.kernel",
-    "alphapulse.backtesting.metrics",
-    "alphapulse.backtesting.batch",
-    "alphapulse.search.space",
-    "alphapulse.sweep.experiment",
-    "alphapulse.sweep.worker",
-)
-HEAVY = {"pandas", "sqlalchemy", "optuna", "hydra", "omegaconf", "asyncpg", "psycopg", "quantstats"}
-MOST_LINES = 450
+MOST_LINES = 400
+MOST_PARAMETERS, N_LONG_SIGNATURES = 10, 3
 
 
-def _below(module: str, prefix: str) -> bool:
-    # kernel covers kernel_state beside it.
-    return module == prefix or module.startswith((f"{prefix}.", f"{prefix}_"))
+def block(kind: str) -> list[str]:
+    """The lines of the page's fenced block of this kind."""
+    found = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, f"docs/architecture.md must have one block ```{kind}, but has {len(found)}"
+    return found[0].splitlines()
 
 
-def _layer(module: str) -> int:
-    matching = [
-        (len(prefix), place)
-        for place, (_, prefixes) in enumerate(LAYERS)
-        for prefix in prefixes.split()
-        if _below(module, prefix)
-    ]
-    return max(matching)[1] if matching else 0
+FLOORS = [line.split() for line in reversed(block("floors"))]
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+ENTRIES = {f"{PACKAGE}.{line}" for line in block("entries")}
+FACES = {(f"{PACKAGE}.{face}", room) for face, _, room in (line.partition(" -> ") for line in block("faces"))}
+*HOT_LINES, HEAVY_LINE, DEMAND_LINE = block("light")
+HOT = [f"{PACKAGE}.{pattern}" for line in HOT_LINES for pattern in line.split()]
+HEAVY = set(HEAVY_LINE.removeprefix("without ").split())
+DEMANDING_ROOM, _, DEMANDED = DEMAND_LINE.removeprefix("on demand").strip().partition(" -> ")
 
 
-def _imports(module: str, *, at_import: bool = False) -> set[str]:
-    """Return what a module imports: anywhere in it, or only what its own import triggers."""
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+def room_of(module: str) -> str:
+    """What stands in `floors` for a module: its package, or its own name on the ground."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def is_hot(module: str) -> bool:
+    return any(fnmatch(module, pattern) or module.startswith(f"{pattern}.") for pattern in HOT)
+
+
+def _is_deferred(node: ast.AST) -> bool:
+    """Whether what stands inside runs later than the import of its module, or never."""
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.dump(node.test)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+
+
+@cache
+def imports(module: str, *, at_load: bool = False) -> frozenset[str]:
+    """Return all that a module imports, also under TYPE_CHECKING and inside functions unless `at_load`."""
     names: set[str] = set()
-    pending: list[ast.AST] = list(tree.body)
+    pending: list[ast.AST] = [ast.parse(MODULES[module].read_text(encoding="utf-8"))]
     while pending:
         node = pending.pop()
-        if at_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if at_load and _is_deferred(node):
             continue
-        if at_import and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            continue
+        pending.extend(ast.iter_child_nodes(node))
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -82,50 +72,63 @@ def _imports(module: str, *, at_import: bool = False) -> set[str]:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 names.add(inner if inner in MODULES else node.module)
-        pending.extend(ast.iter_child_nodes(node))
-    return names
+    return frozenset(names)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_downward(module: str) -> None:
-    layer = _layer(module)
-    for name in _imports(module):
-        if name in MODULES and name != "alphapulse":
-            assert _layer(name) <= layer, (
-                f"{module} ({LAYERS[layer][0]}) must not import {name} ({LAYERS[_layer(name)][0]}), which is above it"
-            )
+def inner_imports(module: str) -> list[str]:
+    return sorted(name for name in imports(module) if name in MODULES and name not in (PACKAGE, module))
 
 
-def test_strategies_and_engine_do_not_know_each_other() -> None:
-    for module in MODULES:
-        for name in _imports(module):
-            if _below(module, "alphapulse.strategies"):
-                assert not _below(name, "alphapulse.backtesting"), f"{module} imports {name}"
-            if any(_below(module, f"alphapulse.backtesting.{part}") for part in ("kernel", "metrics", "batch")):
-                assert not _below(name, "alphapulse.strategies") or name == "alphapulse.strategies.base", (
-                    f"{module} imports {name}"
-                )
+def test_page_names_what_there_is() -> None:
+    rooms = {room_of(module) for module in MODULES if module not in ENTRIES} - {""}
+    assert set(FLOOR_OF) == rooms
+    assert set(MODULES) >= ENTRIES
+    assert set(MODULES) >= {face for face, _ in FACES}
+    for pattern in HOT:
+        assert any(fnmatch(module, pattern) for module in MODULES), f"`light` names {pattern}, which is not there"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != PACKAGE])
+def test_rooms_import_from_floors_below_only(module: str) -> None:
+    room = room_of(module)
+    for name in inner_imports(module):
+        assert name not in ENTRIES, f"{module} imports the entry point {name}"
+        if module in ENTRIES or room_of(name) == room or (module, room_of(name)) in FACES:
+            continue
+        assert FLOOR_OF[room_of(name)] < FLOOR_OF[room], (
+            f"{module} must not import {name}: {room_of(name)} is not on a floor below {room} in docs/architecture.md"
+        )
+
+
+def test_faces_are_used_and_thin() -> None:
+    for face, room in FACES:
+        assert any(room_of(name) == room for name in inner_imports(face)), f"{face} does not need its door to {room}"
+        if FLOOR_OF[room] > FLOOR_OF[room_of(face)]:
+            nodes = ast.parse(MODULES[face].read_text(encoding="utf-8")).body
+            assert not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in nodes), f"{face} must define nothing"
 
 
 def test_imports_have_no_circle() -> None:
     done: set[str] = set()
 
     def visit(module: str, above: tuple[str, ...]) -> None:
-        assert module not in above, f"circle: {' -> '.join((*above, module))}"
+        assert module not in above, f"circle: {' -> '.join((*above[above.index(module) :], module))}"
         if module in done:
             return
-        for name in _imports(module, at_import=True):
-            if name in MODULES and name != module:
-                visit(name, (*above, module))
+        for name in inner_imports(module):
+            visit(name, (*above, module))
         done.add(module)
 
     for module in MODULES:
         visit(module, ())
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if any(_below(m, prefix) for prefix in HOT_PATH)])
+@pytest.mark.parametrize("module", [m for m in MODULES if is_hot(m)])
 def test_hot_path_imports_nothing_heavy(module: str) -> None:
-    assert not {name.partition(".")[0] for name in _imports(module)} & HEAVY
+    heavy = {name.partition(".")[0] for name in imports(module)} & HEAVY
+    if room_of(module) == DEMANDING_ROOM:
+        heavy -= {DEMANDED} - {name.partition(".")[0] for name in imports(module, at_load=True)}
+    assert not heavy
 
 
 def test_worker_loads_nothing_heavy() -> None:
@@ -155,6 +158,18 @@ def test_environment_is_read_by_settings_alone(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_file_is_short_enough_to_read(module: str) -> None:
     assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_signatures_are_short() -> None:
+    long = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                n_parameters = sum(argument.arg not in ("self", "cls") for argument in arguments)
+                if n_parameters > MOST_PARAMETERS:
+                    long[f"{module}.{node.name}"] = n_parameters
+    assert len(long) <= N_LONG_SIGNATURES, f"more than {MOST_PARAMETERS} parameters: {long}"
 
 
 @pytest.mark.parametrize("module", MODULES)
