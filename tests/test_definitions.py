@@ -1,0 +1,42 @@
+"""docs/definitions.md names every field of the engine and every metric, with the defaults that the code has."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.models import EngineParams
+from alphapulse.strategies.long_short import LongShortParams
+
+PAGE = (Path(__file__).parents[1] / "docs" / "definitions.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (4\.\d) .*?\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def table(section: str) -> dict[str, str]:
+    """Return the second cell of each row of a section whose first cell is a name."""
+    return dict(re.findall(r"^\| `([\w.]+)` \| ([^|]*?) \|", SECTIONS[section], re.MULTILINE))
+
+
+def shown(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_page_has_the_five_sections():
+    assert list(SECTIONS) == ["4.1", "4.2", "4.3", "4.4", "4.5"]
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [("4.2", asdict(LongShortParams())), ("4.3", EngineParams().values)],
+    ids=["long_short", "engine"],
+)
+def test_page_has_every_field_with_its_default(section, values):
+    assert table(section) == {name: shown(value) for name, value in values.items()}
+
+
+def test_page_has_every_metric_in_the_order_of_the_table():
+    assert list(table("4.4")) == list(METRICS)
