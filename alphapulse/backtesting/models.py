@@ -151,7 +151,7 @@ class BacktestResult:
         One row a fill, in order: timestamp (start of the bar), side (buy, sell), reason (order, stop, ruin), price
         [quote], units and value [quote] (negative when sold), cost [quote], equity and position [units] after the fill.
     metrics : dict of str to float
-        By the names of `METRICS`; NaN where undefined.
+        Values are keyed by the names of `METRICS`; NaN where undefined.
     ruined : bool
         Whether equity fell to 0.
     """

@@ -45,7 +45,8 @@ def generate_target_allocation(
     Returns
     -------
     Series
-        In [-max_leverage, max_leverage] [1], on the index of the traded symbol; 0 while nothing is decided.
+        The target allocation, in [-max_leverage, max_leverage] [1], on the index of the traded symbol; 0 while nothing
+        is decided.
 
     Raises
     ------

@@ -55,20 +55,20 @@ def run_trial(
     Parameters
     ----------
     market : Market
-        Bars and calendar.
+        It gives the bars and the calendar.
     target : (n_bars,) float64
         Target allocation decided at the close of each bar, warm-up included [1].
     atr : (n_bars,) float64, optional
         Average true range that an atr stop takes its distance from [quote]; NaN, or None, where undefined: no stop.
     params : EngineParams
-        Engine fields.
+        It holds the engine's fields.
     benchmark : (n_bars,) float64, optional
         Per-bar returns of the benchmark [1]; by default buy and hold of the traded symbol.
 
     Returns
     -------
     BacktestResult
-        With the bits that `simulate_batch` gives the trial.
+        Its bits are those that `simulate_batch` gives the trial.
 
     Raises
     ------

@@ -110,9 +110,9 @@ class SearchConfig:
     generation_size : int, optional
         Trials proposed at once; None is the sampler's own.
     n_startup_trials : int, optional
-        Random trials before a model is fitted; None is the sampler's own.
+        This many random trials precede the first fit of a model; None is the sampler's own.
     population_size : int, optional
-        Of the evolutionary samplers; None is the sampler's own.
+        Population of the evolutionary samplers [trials]; None is the sampler's own.
     n_ei_candidates : int, optional
         Candidates that tpe weighs for each proposal; None is the sampler's own.
     multivariate : bool, optional
@@ -146,7 +146,7 @@ class ClusterConfig:
     Attributes
     ----------
     address : str, optional
-        Of a running Ray cluster ("auto", "ray://host:10001"); None starts one on this machine.
+        The address of a running Ray cluster ("auto", "ray://host:10001"); None starts one on this machine.
     num_cpus : int, optional
         CPUs of the local cluster; None is all of them.
     dashboard : bool

@@ -75,7 +75,7 @@ class Arguments:
     experiment : str, optional
         Name of the file of `sweeps/`.
     password : str, optional
-        Of the database; not among `overrides`.
+        The database's password; it is not among `overrides`.
     """
 
     overrides: tuple[str, ...] = ()

@@ -79,9 +79,9 @@ class SweepConfig:
     objective : tuple of str
         Metrics to optimise.
     direction : tuple of {"maximize", "minimize"}, optional
-        One an objective; None is the metrics' natural ones.
+        Each objective has one; None is the metrics' natural ones.
     strategy : mapping
-        `_target_`, the dotted path, and the parameters that are set.
+        It has `_target_`, the dotted path, and the parameters that are set.
     space : SearchSpace
         What is swept.
     """
@@ -207,7 +207,7 @@ class DatabaseCommandConfig:
 
 @dataclass(frozen=True)
 class ProviderConfig:
-    """Where bars come from (`provider`); `path` is the file or directory of the csv provider."""
+    """Where bars come from (`provider`); `path` is the file of the csv provider."""
 
     name: Literal["sample", "yfinance", "csv"] = "yfinance"
     path: str | None = None
@@ -226,7 +226,7 @@ class DownloadDataConfig:
     Attributes
     ----------
     symbols : tuple of str
-        Empty is the provider's own: both samples, ^GSPC and ^VIX, or all in the file.
+        An empty tuple stands for the provider's own: both samples, ^GSPC and ^VIX, or all in the file.
     timeframe : str, optional
         Length of a bar; None is the provider's own: 1d, for yfinance 1d and 1h, or all in the file.
     start, end : str, optional

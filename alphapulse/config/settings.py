@@ -24,9 +24,9 @@ class Settings:
     host : str, optional
         Server name, address or socket directory (`DB_HOST`); None is the embedded server.
     port : int
-        `DB_PORT`.
+        It is read from `DB_PORT`.
     name, user, password : str
-        `DB_NAME`, `DB_USER`, `DB_PASS`.
+        They are read from `DB_NAME`, `DB_USER` and `DB_PASS`.
     home : Path
         Directory of the embedded server and of what commands keep between runs (`ALPHAPULSE_HOME`).
     """

@@ -35,12 +35,14 @@ def ensure_bars(
 ) -> None:
     """Put bars into the database that its source can give and that are not there.
 
-    What is there is left alone, so that a study's data does not change under it.
+    A symbol that has what is asked of it is left alone: the sample's with as many bars as the sample has, Yahoo's with
+    any bar in the range. Of the others all bars that the source gives are stored, in place of stored ones that differ:
+    the whole sample, Yahoo's whole daily history, or the range of intraday bars.
 
     Parameters
     ----------
     source : {"sample", "yahoo", "database"}
-        As `data.source`; "database" fetches nothing.
+        The value of `data.source`; "database" fetches nothing.
     start, stop : Timestamp, optional
         The range [start, stop) that is needed; None is open.
     required : bool

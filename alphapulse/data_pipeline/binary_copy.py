@@ -40,8 +40,8 @@ def encode(columns: Mapping[str, Column], *, nan_is_null: Collection[str] = ()) 
     Parameters
     ----------
     columns : mapping of str to Column
-        In the order of the COPY's column list. Texts of any length come last; at least one column is an array
-        or such a sequence, and all of them have the same number of rows.
+        They stand in the order of the COPY's column list. Texts of any length come last; at least one column is an
+        array or such a sequence, and all of them have the same number of rows.
     nan_is_null : collection of str
         Names of (n,) float64 columns whose NaN become NULL; elsewhere NaN stays NaN.
 

@@ -115,11 +115,11 @@ def load_backtest_data(
     ----------
     symbols : str or sequence of str
     timeframe : str
-        "1d", "1h" and their like.
+        The length of a bar, such as "1d" or "1h".
     start_dt, end_dt : datetime with a time zone, date, or ISO 8601 text, optional
         The range of bar starts, both ends included; a plain date is its whole day, UTC. None is open.
     database : Database, optional
-        By default the one that the environment names. The sample's symbols are put into it if need be.
+        It is the one that the environment names by default. The sample's symbols are put into it if need be.
 
     Returns
     -------

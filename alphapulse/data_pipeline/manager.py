@@ -29,7 +29,7 @@ class Download:
     Attributes
     ----------
     written : sequence of Written
-        One a symbol and timeframe.
+        Each symbol and timeframe has one.
     rejected : sequence of Rejected
         Rows that were not stored.
     failures : sequence of str

@@ -1,4 +1,4 @@
-"""A bar as the pipeline passes it, and what makes a row impossible as one."""
+"""One bar as a record of its own, checked; the pipeline itself passes whole tables, see `providers.base`."""
 
 import math
 from dataclasses import dataclass

@@ -80,14 +80,14 @@ def join_by_end(
     other_end : (n_other,) int64
         End of each bar of the joined series [ns], not decreasing; see `bar_end`.
     other_value : (n_other,) float64
-        What is joined.
+        The values that are joined.
     max_staleness : int
         A value whose bar ended more than this before the leading bar's end is not used [ns].
 
     Returns
     -------
     (n_bars,) float64
-        NaN where nothing was known, where it was too old, or where the value itself is NaN.
+        The joined values; NaN where nothing was known, where it was too old, or where the value itself is NaN.
     """
     joined = np.full(len(end), np.nan)
     if len(other_end) == 0:

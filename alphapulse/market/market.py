@@ -1,4 +1,4 @@
-"""The bars of a study as the engine sees them: dense, read-only, cut before the hold-out."""
+"""The bars that an engine runs over, with their calendar: of a search, of a hold-out, or of a single backtest."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Market:
     week_start, month_start : (n_bars,) bool
         Whether a bar is the first of a new ISO week or calendar month (by its start, UTC).
     fingerprint : str
-        Hexadecimal hash of the data of the study, hold-out included.
+        Hexadecimal hash of the data of the study, hold-out included; empty where there is no study.
     """
 
     bars: Bars

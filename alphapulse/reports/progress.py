@@ -16,7 +16,7 @@ class SweepProgress:
     Parameters
     ----------
     console : Console
-        Of stderr; stdout belongs to results.
+        It writes to stderr, since stdout belongs to results.
     n_trials : int
         Trials of the study in total.
     n_done : int

@@ -39,19 +39,19 @@ def make_sampler(
     Parameters
     ----------
     name : str
-        One of `SAMPLERS`, or "auto" (see `choose_sampler`).
+        A name of `SAMPLERS`, or "auto" (see `choose_sampler`).
     space : SearchSpace
         What is searched.
     seed : int
-        Of all randomness.
+        All randomness is drawn from it.
     n_objectives : int
         Number of objectives.
     directions : sequence of {"minimize", "maximize"}
-        One an objective.
+        Each objective has one.
     n_trials : int
         Budget; only "auto" looks at it, so that raising it continues a study unchanged.
     options : mapping, optional
-        Of the sampler: generation_size, n_startup_trials, population_size and such; None is the sampler's own.
+        Options of the sampler: generation_size, n_startup_trials, population_size and such; None is the sampler's own.
 
     Returns
     -------

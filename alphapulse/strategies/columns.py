@@ -19,10 +19,10 @@ class TargetColumns:
     ----------
     bars : Bars
     columns : mapping of str to (n_trials,) array
-        Every parameter.
+        They hold every parameter.
     n_trials : int
     construct : callable
-        Makes the strategy of one trial from its values by name.
+        It makes the strategy of one trial from its values by name.
     failures : dict of int to str
         Trials that are known to have no targets, and why.
     """

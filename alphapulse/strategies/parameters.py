@@ -22,7 +22,7 @@ class Parameter:
     ----------
     name : str
     type : type
-        int, float, bool or str, or object for what is passed as it is.
+        It is int, float, bool or str, or object for what is passed as it is.
     default : object
     choices : tuple
         What it may be; empty for any value of its type.
@@ -71,7 +71,7 @@ class Parameter:
         ----------
         values : (n_trials,) array or list
         failures : dict of int to str
-            Filled with the reason of each trial whose value is impossible.
+            It receives the reason of each trial whose value is impossible.
         """
         kind = values.dtype.kind if isinstance(values, np.ndarray) else ""
         if kind and not self.choices and kind in {float: "fiu", int: "iu"}.get(self.type, ""):

@@ -60,9 +60,9 @@ class Cluster:
     Parameters
     ----------
     address : str, optional
-        Of a running cluster; None starts one on this machine.
+        The address of a running cluster; None starts one on this machine.
     num_cpus : int, optional
-        Worker processes of a cluster on this machine; None is one a processor.
+        Worker processes of a cluster on this machine; None makes one for each processor.
     dashboard : bool
         Whether a cluster on this machine serves Ray's dashboard.
     """

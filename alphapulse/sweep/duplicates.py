@@ -29,7 +29,7 @@ class Answers:
     same : (n_same,) int64
         Rows equal to another row of this generation.
     first : (n_same,) int64
-        That row, one of `run`.
+        The row that each of them equals, one of `run`.
     """
 
     run: Int64Array1D

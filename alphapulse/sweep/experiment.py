@@ -20,7 +20,7 @@ ENGINE = "engine."
 
 @dataclass(frozen=True)
 class Experiment:
-    """A study without its data, its seed and its search.
+    """A study without its data and its search; its seed is known to `bootstrap` alone.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class Experiment:
     objectives : tuple of str
         Metrics that the search works on.
     directions : tuple of {"minimize", "maximize"}
-        One an objective.
+        Each objective has one.
     robustness : {"plateau", "worst_fold"}, optional
-        Scores a trial by its neighbourhood or by its worst fold.
+        It says whether a trial is scored by its neighbourhood or by its worst fold; None is by its own value.
     n_folds : int
         Folds of "worst_fold".
     bootstrap : Bootstrap, optional
@@ -60,9 +60,9 @@ class Experiment:
         Returns
         -------
         strategy : dict
-            Fixed values as they are, swept ones as a column (n_trials,), by name without "strategy.".
+            Fixed values stand as they are, swept ones as a column (n_trials,), by name without "strategy.".
         engine : dict
-            Swept values only, as a column (n_trials,), by name without "engine.".
+            Swept values stand alone, as a column (n_trials,), by name without "engine.".
         """
         strategy = dict(self.strategy)
         engine: dict[str, Any] = {}

@@ -33,7 +33,7 @@ class BatchResult:
     observed : float
         Largest studentised mean of the batch; -inf without a bootstrap or without trials.
     maxima : (n_bootstrap,) float64
-        The same of each bootstrap sample.
+        The largest studentised mean of each bootstrap sample.
     """
 
     trials: Trials
@@ -90,7 +90,7 @@ def evaluate_batch(
     market : Market
     experiment : Experiment
     parameters : (n_trials, n_dimensions) float64
-        In the order of `experiment.space`.
+        They stand in the order of `experiment.space`.
     keep : (n_trials,) bool, optional
         Trials whose block moments are wanted; by default all.
     threshold : float
@@ -99,7 +99,7 @@ def evaluate_batch(
     Returns
     -------
     BatchResult
-        An exception in a strategy is the failure of its trials, with its text.
+        Its rows are the trials; an exception in a strategy is the failure of its trials, with its text.
     """
     started = time.perf_counter()
     context = _enter(market, experiment)

@@ -12,12 +12,12 @@ def break_even_commission(
     Parameters
     ----------
     mean_excess : callable
-        Commission [1] (fraction of traded value) -> mean return per bar, or Sharpe ratio; NaN (ruin, no trades)
-        counts as no edge. It need not be smooth: rebalancing bands make it jump.
+        It turns a commission [1] (fraction of traded value) into a mean return per bar, or a Sharpe ratio; NaN (ruin,
+        no trades) counts as no edge. It need not be smooth: rebalancing bands make it jump.
     highest : float
         Largest commission tried [1].
     tolerance : float
-        Of the answer [1].
+        The answer may be off by this much [1].
 
     Returns
     -------

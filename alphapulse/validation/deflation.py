@@ -33,8 +33,8 @@ def probabilistic_sharpe_ratio(
     Returns
     -------
     float
-        In [0, 1]. NaN if an argument is NaN, or if no returns have these moments (the variance of the
-        estimate, under the root, is not positive).
+        It lies in [0, 1]. NaN if an argument is NaN, or if no returns have these moments (the variance of the estimate,
+        under the root, is not positive).
 
     Raises
     ------
@@ -66,14 +66,15 @@ def minimum_track_record_length(
     sharpe, benchmark : float
         Per-bar Sharpe ratios, not annualised [1].
     skewness, kurtosis : float
-        Of the returns [1]; kurtosis is 3 for a normal, not excess.
+        Moments of the returns [1]; kurtosis is 3 for a normal, not excess.
     confidence : float
-        In (0, 1) [1].
+        It lies in (0, 1) [1].
 
     Returns
     -------
     float
-        [bars]. Infinite if `sharpe <= benchmark`; NaN if an argument is NaN or no returns have these moments.
+        The length [bars]. Infinite if `sharpe <= benchmark`; NaN if an argument is NaN or no returns have these
+        moments.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def expected_maximum_sharpe(sharpe_variance: float, n_trials: float) -> float:
     Returns
     -------
     float
-        Per bar [1]. NaN if `n_trials` is 1, where the formula is undefined, or if an argument is NaN.
+        The ratio per bar [1]. NaN if `n_trials` is 1, where the formula is undefined, or if an argument is NaN.
 
     Raises
     ------
@@ -151,12 +152,12 @@ def deflated_sharpe_ratio(
     n_returns : int
         Number of returns behind `sharpe` [bars].
     skewness, kurtosis : float
-        Of the best trial's returns [1]; kurtosis is 3 for a normal, not excess.
+        Moments of the best trial's returns [1]; kurtosis is 3 for a normal, not excess.
 
     Returns
     -------
     float
-        In [0, 1]. NaN with one trial, with a NaN argument, or where no returns have these moments.
+        It lies in [0, 1]. NaN with one trial, with a NaN argument, or where no returns have these moments.
 
     Raises
     ------
@@ -179,12 +180,12 @@ def holm_adjust(p_values: ArrayLike) -> Float64Array1D:
     Parameters
     ----------
     p_values : array_like (n,)
-        In [0, 1]. NaN stays NaN and does not count in m.
+        They lie in [0, 1]. NaN stays NaN and does not count in m.
 
     Returns
     -------
     ndarray (n,)
-        In the order given.
+        The adjusted p-values, in the order given.
 
     Raises
     ------
@@ -215,14 +216,14 @@ def false_discovery_bound(p_value: float, prior: float) -> float:
     Parameters
     ----------
     p_value : float
-        In [0, 1]; of the whole search, not of one trial picked from it.
+        It lies in [0, 1], and belongs to the whole search, not to one trial picked from it.
     prior : float
         Probability of an edge before the data, in (0, 1).
 
     Returns
     -------
     float
-        In [0, 1 - prior]. NaN if `p_value` is NaN.
+        It lies in [0, 1 - prior]. NaN if `p_value` is NaN.
 
     Raises
     ------

@@ -22,11 +22,11 @@ class Importance:
     divergence : ndarray (n_parameters,)
         Pearson divergence of the best trials' density from that of all [1].
     share : ndarray (n_parameters,)
-        Of the sum over the parameters [1]; NaN if all are 0.
+        Its share of the sum over the parameters [1]; NaN if all are 0.
     null_share : ndarray (n_parameters,)
         95 % quantile of the share when the objective is dealt out at random [1].
     p_values : ndarray (n_parameters,)
-        Of the divergence, by permutation.
+        The p-value of the divergence, by permutation.
     n_top : int
         Trials that count as best.
     """
@@ -63,13 +63,13 @@ def parameter_importance(
     quantile : float
         Share of the trials that count as best, in (0, 1).
     n_permutations : int
-        At least 1.
+        Number of random deals behind the null, at least 1.
     seed : int
 
     Returns
     -------
     Importance
-        NaN everywhere with fewer than 10 trials.
+        Its figures are NaN everywhere with fewer than 10 trials.
 
     Raises
     ------

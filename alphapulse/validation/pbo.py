@@ -33,11 +33,11 @@ class BacktestOverfitting:
     probability_of_loss : float
         Share of the splits in which the chosen trial's Sharpe ratio out of sample is negative.
     degradation_slope, degradation_intercept : float
-        Of the regression of the chosen trial's Sharpe ratio out of sample on the one in sample, per bar.
+        Line of the regression of the chosen trial's Sharpe ratio out of sample on the one in sample, per bar.
     logits : ndarray (n_splits,)
         ln(w / (1 - w)), w the relative rank of the chosen trial out of sample.
     in_sample_sharpe, out_of_sample_sharpe : ndarray (n_splits,)
-        Of the chosen trial, per bar [1]; NaN where its variance is zero.
+        Sharpe ratios of the chosen trial per bar [1]; NaN where its variance is zero.
     chosen : ndarray (n_splits,)
         Column of the chosen trial.
     n_trials, n_distinct : int
@@ -72,7 +72,7 @@ def probability_of_backtest_overfitting(returns: ArrayLike, n_blocks: int = 16) 
         Simple returns per bar [1]. Give every trial that was run. A trial with a NaN or an infinity is left out;
         one without variance ranks last; of identical trials one is kept.
     n_blocks : int
-        S, even, from 2 to 24: 16 make 12,870 splits.
+        It is S, even, from 2 to 24: 16 make 12,870 splits.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def overfitting_from_moments(
     counts : array_like (n_calendar_blocks,)
         Bars in each block [bars].
     n_blocks : int
-        S, even, from 2 to 24, at most as many as there are calendar blocks.
+        It is S, even, from 2 to 24, at most as many as there are calendar blocks.
 
     Raises
     ------

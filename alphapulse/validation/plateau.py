@@ -51,7 +51,7 @@ class ParameterGrid:
     step : ndarray (n_parameters,) float64
         Distance of the values on a grid; NaN is continuous (an integer without a stated step too).
     log, integer, categorical : ndarray (n_parameters,) bool
-        Distances are in the logarithm; values are whole; values have no order.
+        Whether distances are in the logarithm, values are whole, and values have no order.
     """
 
     low: Float64Array1D
@@ -104,7 +104,7 @@ class Plateau:
     trials : ndarray (n_candidates,)
         Rows of the parameters.
     values : ndarray (n_candidates,)
-        Of the candidates themselves.
+        Values of the candidates themselves.
     medians : ndarray (n_candidates,)
         Median value of the trials in its neighbourhood, itself among them; NaN if it has no neighbour.
     n_neighbours : ndarray (n_candidates,)
@@ -193,8 +193,8 @@ def neighbours(grid: ParameterGrid, parameters: ArrayLike) -> np.ndarray:
     Returns
     -------
     ndarray (n_trials, 2 * n_ordered, n_parameters)
-        Inside the bounds (a point at a bound is its own neighbour there) and on the grid. Categorical parameters
-        are left as they are.
+        The points, inside the bounds (a point at a bound is its own neighbour there) and on the grid. Categorical
+        parameters are left as they are.
     """
     table = np.ascontiguousarray(parameters, dtype=np.float64)
     ordered = np.flatnonzero(~grid.categorical)
@@ -211,14 +211,14 @@ def plateau_objective(values: ArrayLike, *, maximize: bool = True) -> Float64Arr
     Parameters
     ----------
     values : array_like (n_trials, 1 + n_neighbours)
-        Of the trial and of `neighbours`. NaN, a failure, is worse than any number.
+        Objectives of the trial and of its `neighbours`. NaN, a failure, is worse than any number.
     maximize : bool
 
     Returns
     -------
     ndarray (n_trials,)
-        NaN where the trial itself failed, or so many neighbours that no median is left. Of an even number of
-        values the worse middle one.
+        The median, of an even number of values the worse middle one. NaN where the trial itself failed, or so many
+        neighbours that no median is left.
     """
     table = np.asarray(values, dtype=np.float64)
     sign = -1.0 if maximize else 1.0
@@ -236,14 +236,14 @@ def worst_fold_sharpe(sums: ArrayLike, squares: ArrayLike, counts: ArrayLike, n_
     sums, squares : array_like (n_trials, n_blocks)
         Sum of the returns and of their squares in each block [1].
     counts : array_like (n_blocks,)
-        [bars].
+        Bars in each block [bars].
     n_folds : int
-        From 1 to n_blocks.
+        Number of folds, from 1 to n_blocks.
 
     Returns
     -------
     ndarray (n_trials,)
-        Per bar [1]. NaN if a fold has no variance.
+        The lowest ratio per bar [1]. NaN if a fold has no variance.
 
     Raises
     ------

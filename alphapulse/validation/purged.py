@@ -26,7 +26,7 @@ class CombinatorialPurged:
     chosen : ndarray (n_splits,)
         Best trial of each training set, -1 where none has a Sharpe ratio.
     in_sample_sharpe : ndarray (n_splits,)
-        Of the chosen trial, per bar [1].
+        Sharpe ratio of the chosen trial on its training set, per bar [1].
     path_sharpe : ndarray (n_paths,)
         Sharpe ratio out of sample of each path through all folds, per bar [1]; NaN without variance.
     """
@@ -57,9 +57,9 @@ def combinatorial_purged(
     sums, squares : array_like (n_trials, n_blocks)
         Sum of the returns and of their squares in each block [1].
     counts : array_like (n_blocks,)
-        [bars].
+        Bars in each block [bars].
     n_folds, n_test_folds : int
-        N and k, 1 <= k < N.
+        They are N and k, 1 <= k < N.
     purge, embargo : int
         Blocks of training left out on either side of a test fold, and more of them after it.
 

@@ -33,13 +33,14 @@ class RealityCheck:
     Attributes
     ----------
     p_value : float
-        In [1/(1 + B), 1]; NaN if no trial counts.
+        It lies in [1/(1 + B), 1]; NaN if no trial counts.
     statistic : float
         Largest mean return over its standard error [1].
     best_trial : int
         Column of that trial, -1 if no trial counts.
     critical_values : dict
-        Level -> value that `statistic` must exceed for `p_value` to be at most the level; inf if B is too small.
+        It has for each level the value that `statistic` must exceed for `p_value` to be at most the level; inf if B is
+        too small.
     maxima : ndarray (n_bootstrap,)
         Maxima of the draws [1].
     n_trials, n_excluded : int
@@ -66,7 +67,7 @@ class Bootstrap:
     Attributes
     ----------
     block_sizes : ndarray (n_blocks,)
-        [bars].
+        Bars in each block [bars].
     n_bootstrap : int
         Number of draws B.
     seed : int
@@ -128,7 +129,7 @@ class Bootstrap:
         Returns
         -------
         float
-            -inf if no trial of the batch counts.
+            The largest statistic; -inf if no trial of the batch counts.
         ndarray (n_bootstrap,)
             Maxima of the draws, centred on the observed means; -inf if no trial counts.
         """
@@ -162,7 +163,7 @@ def make_bootstrap(
     n_bootstrap : int
         Number of draws B; the smallest p-value is 1/(1 + B).
     seed : int
-        Not negative.
+        It must not be negative.
     studentise : {"resampled", "fixed"}
         The divisor of a draw: the standard error of its own blocks, or the one of the data, as in [1]_.
         See `reality_check` for what they do to the size.
@@ -223,13 +224,13 @@ def reality_check(
     n_bootstrap : int
         Number of draws B.
     block_length : int, optional
-        [bars]; the last block may be shorter. By default about 250 blocks, and never less than one bar.
+        Length of a block [bars]; the last one may be shorter. By default about 250 blocks, and never less than one bar.
     seed : int
         The same seed gives the same bits.
     studentise : {"resampled", "fixed"}
-        w*_k measured in each draw, not under 1/sqrt(2) of w_k (bootstrap-t), or w*_k = w_k. Measured on noise, 200
-        independent trials in 120 blocks, at 5 %: fixed rejects .08 of normal noise, .30 with skewness -1 and .63
-        with -2 (skewness of the block sums); resampled .05, .05 and .08, at 1.7 times the cost.
+        It says whether w*_k is measured in each draw, not under 1/sqrt(2) of w_k (bootstrap-t), or w*_k = w_k. Measured
+        on noise, 200 independent trials in 120 blocks, at 5 %: fixed rejects .08 of normal noise, .30 with skewness -1
+        and .63 with -2 (skewness of the block sums); resampled .05, .05 and .08, at 1.7 times the cost.
 
     Returns
     -------

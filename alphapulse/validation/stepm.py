@@ -22,7 +22,7 @@ class StepDown:
     statistics : ndarray (n_best,)
         Mean return over its standard error [1].
     p_values : ndarray (n_best,)
-        Adjusted for the search over all trials.
+        They are adjusted for the search over all trials.
     survived : ndarray (n_best,) of bool
     alpha : float
         Chance that any survivor has no edge, at most.
@@ -62,15 +62,15 @@ def step_down(
     n_best : int
         Number of trials tested.
     alpha : float
-        In (0, 1).
+        Level of the test, in (0, 1).
     maxima : ndarray (n_bootstrap,), optional
-        Of the draws over all trials of the study: stands for the trials behind the best, given or not. The first
-        step is exact; later ones are conservative, since the trials already found stay in the maxima.
+        The draws' maxima over all trials of the study, which stand for the trials behind the best, given or not. The
+        first step is exact; later ones are conservative, since the trials already found stay in the maxima.
 
     Returns
     -------
     StepDown
-        Empty if no trial counts.
+        It is empty if no trial counts.
 
     Raises
     ------

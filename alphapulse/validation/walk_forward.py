@@ -27,16 +27,16 @@ class WalkForward:
     chosen : ndarray (n_windows,)
         Best trial of each training window, -1 where none has a Sharpe ratio: then cash is held.
     in_sample_sharpe, out_of_sample_sharpe : ndarray (n_windows,)
-        Of the chosen trial in its two windows, per bar [1].
+        Sharpe ratios of the chosen trial in its two windows, per bar [1].
     blocks : ndarray (n_out,)
-        Blocks out of sample, in order.
+        Numbers of the blocks out of sample, in order.
     returns : ndarray (n_out,)
         Sum of the stitched returns in each of them [1].
     equity : ndarray (n_out,)
         Growth of one unit at the end of each [1]: exp of the running sum of (r - r^2/2), the logarithmic return to
         second order, which is what moments give.
     sharpe : float
-        Of the stitched returns, per bar [1].
+        Sharpe ratio of the stitched returns, per bar [1].
     efficiency : float
         `sharpe` over the mean of `in_sample_sharpe` [1]; NaN unless the latter is positive.
     drift : ndarray (n_parameters,)
@@ -113,11 +113,11 @@ def walk_forward(
     sums, squares : array_like (n_trials, n_blocks)
         Sum of the returns and of their squares in each block [1]. From a NaN on, a trial is not chosen.
     counts : array_like (n_blocks,)
-        [bars].
+        Bars in each block [bars].
     train_blocks, test_blocks, purge, embargo, anchored
-        As for `walk_forward_windows` [blocks].
+        See `walk_forward_windows` [blocks].
     parameters : array_like (n_trials, n_parameters), optional
-        For `drift`.
+        They are what `drift` is measured in.
     categorical : sequence of bool, optional
         Which parameters have no order.
 
@@ -191,7 +191,7 @@ def parameter_drift(
     Parameters
     ----------
     chosen : ndarray (n_windows, n_parameters)
-        Of the trials chosen.
+        Parameters of the trials chosen.
     spread : ndarray (n_parameters,)
         Range of each parameter over the trials.
     categorical : sequence of bool, optional

@@ -18,7 +18,7 @@ class BestOnWindows:
     Parameters
     ----------
     counts : ndarray (n_blocks,)
-        [bars].
+        Bars in each block [bars].
     windows : sequence of sequence of (start, stop)
         Blocks of each union.
 

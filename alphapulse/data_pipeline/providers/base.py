@@ -63,13 +63,13 @@ class Provider(Protocol):
     """A source of bars."""
 
     name: str
-    """As in `provider=NAME`."""
+    """What `provider=NAME` calls it."""
 
     symbols: Sequence[str]
-    """What is fetched where nothing is asked for; empty for all there is."""
+    """The symbols that are fetched where none is asked for; empty for all there are."""
 
     timeframes: Sequence[str]
-    """Likewise."""
+    """The timeframes that are fetched where none is asked for; empty for all there are."""
 
     def fetch(
         self,
@@ -83,9 +83,9 @@ class Provider(Protocol):
         Parameters
         ----------
         symbols, timeframes : sequence of str
-            Empty for the provider's own.
+            An empty sequence stands for the provider's own.
         start, end : Timestamp, optional
-            UTC; None for as far as the source goes.
+            Moments in UTC; None reaches as far as the source goes.
 
         Raises
         ------

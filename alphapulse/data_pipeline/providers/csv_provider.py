@@ -33,7 +33,7 @@ class CsvProvider:
     Parameters
     ----------
     path : str or Path
-        As in `provider.path`.
+        The value of `provider.path`: the file.
     """
 
     name = "csv"

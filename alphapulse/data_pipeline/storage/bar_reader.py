@@ -52,7 +52,7 @@ class BarColumns:
     open, high, low, close : (n_bars,) float64
         Prices [quote].
     volume : (n_bars,) float64
-        NaN where unknown.
+        Traded volume; NaN where unknown.
     """
 
     timestamp: Int64Array1D
@@ -85,7 +85,7 @@ def read_bars(
     Parameters
     ----------
     start, stop : Timestamp, optional
-        UTC; None is open.
+        Moments in UTC; None is open.
     n_connections : int
         Most connections to read over.
     """

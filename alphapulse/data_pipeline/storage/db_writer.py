@@ -67,7 +67,7 @@ def write_bars(database: "Database", series: Iterable[Fetched]) -> list[Written]
     Returns
     -------
     list of Written
-        One a series, in order.
+        Each series has one, in the order in which they were stored: by symbol and timeframe.
 
     Raises
     ------

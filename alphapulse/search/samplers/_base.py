@@ -26,9 +26,9 @@ class Sampler(ABC):
     space : SearchSpace
         What is searched.
     seed : int
-        Of all randomness.
+        All randomness is drawn from it.
     directions : sequence of {"minimize", "maximize"}
-        One an objective.
+        Each objective has one.
     generation_size : int
         Trials of a generation.
 
@@ -66,11 +66,11 @@ class Sampler(ABC):
         Parameters
         ----------
         generation : int
-            That proposed them.
+            The generation that proposed them.
         parameters : (k, p)
-            In the order proposed.
+            They stand in the order in which they were proposed.
         values : (k, n_objectives)
-            NaN in any place is a failed trial.
+            The objectives; NaN in any place is a failed trial.
         """
 
     def uniforms(self, generation: int, *shape: int, stream: int = 0) -> np.ndarray:

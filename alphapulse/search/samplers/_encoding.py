@@ -25,7 +25,7 @@ class Encoding:
     kind : (p,)
         CATEGORICAL, CONTINUOUS or STEPPED.
     low, high, step : (p,)
-        Of the values; step is 0 where continuous.
+        Bounds and distance of the values; step is 0 where they are continuous.
     size : (p,)
         Distinct values, 0 where uncountable.
     logarithmic : (p,)

@@ -80,13 +80,13 @@ class Mixture:
     columns : (n_trials, q)
         Coordinates of the fitted trials, each column sorted.
     centre, sigma, below, inside : (capacity, q)
-        Of the normals; below and inside are their cdf at 0 and mass in [0, 1] before the cut.
+        Parameters of the normals; below and inside are their cdf at 0 and their mass in [0, 1] before the cut.
     constant : (capacity,)
-        Log of weight and normalisation.
+        Logarithm of weight and normalisation.
     table : (n_edges, capacity)
         Log masses of the tabled cells: a row a cell, where the kernels lie side by side.
     weight : (n,)
-        Of the fitted kernels, the prior last; sums to 1.
+        Weights of the fitted kernels, the prior last; they sum to 1.
     """
 
     layout: Layout

@@ -64,7 +64,7 @@ class TPESampler(HistorySampler):
     n_startup_trials : int, default 10
         Random trials before the first fit; the lag makes it two generations at least.
     n_ei_candidates : int, default 24
-        Draws a proposal.
+        This many draws are weighed for each proposal.
     multivariate : bool, optional
         Whether a proposal is drawn jointly; None is Optuna's own: with a single objective.
     """

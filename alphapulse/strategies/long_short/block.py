@@ -24,7 +24,7 @@ class LongShortBlock:
     ----------
     bars : Bars
     columns : mapping of str to (n_trials,) array
-        Every field of `LongShortParams`.
+        They hold every field of `LongShortParams`.
     cache : IndicatorCache
     """
 

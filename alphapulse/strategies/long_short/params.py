@@ -20,13 +20,13 @@ class LongShortParams:
     volatility_source : {"index", "realized"}
         The volatility index of the data, or the annualised standard deviation of log returns.
     realized_window : int
-        Returns behind a realized volatility [bars].
+        This many returns are behind a realized volatility [bars].
     volatility_threshold : float
         Volatility above which positions are scaled [percent].
     high_volatility_scale : float
-        What they are scaled by [1].
+        Signals are multiplied by it above that volatility [1].
     trend_weight, reversion_weight : float
-        Of the two parts of the signal [1].
+        Weights of the two parts of the signal [1].
     long_threshold, short_threshold : float
         Signals between them are no position [1].
 

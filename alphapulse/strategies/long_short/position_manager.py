@@ -46,18 +46,18 @@ def fill_targets_python(
     Parameters
     ----------
     close : (n_all_bars,) float64
-        [quote].
+        Closes [quote].
     averages, strengths, volatilities : Rows
         Moving averages [quote], RSI [0 to 100] and volatilities [percent]. A trial whose row of `averages` is negative
         has failed, and its targets are 0.
     settings : (n_trials, 8) float64
-        In the order of `SETTINGS`.
+        They stand in the order of `SETTINGS`.
     trials : (k,) int64
         Trials to fill in; neighbours that share a row find it in the processor's cache.
     start : int
         First bar.
     out : (k, n_bars) float64
-        Filled.
+        It receives the targets [1].
     """
     n_bars = out.shape[1]
     now = close[start : start + n_bars]

@@ -21,7 +21,7 @@ def signal_python(
     strength : float
         RSI [0 to 100].
     trend_weight, reversion_weight : float
-        Of the two parts [1].
+        Weights of the two parts [1].
     overbought, oversold : float
         RSI that calls for a fall or a rise [0 to 100].
     """

@@ -1,8 +1,9 @@
 """The look-ahead gate: change what follows a bar, and what was decided at it must not move.
 
 A strategy is asked about the same past with other futures (`futures`), at many cuts (`cuts`), some inside its warm-up.
-Indicators, the average true range of its stops and targets are compared to the bit. It is also asked
-twice about the same bars, after other bars, and through the batch path of a sweep.
+Indicators, the average true range of its stops and targets must agree to the bit where the other bars are as many, and
+within `ROUNDING` where they are fewer or more. It is also asked twice about the same bars, after other bars, and
+through the batch path of a sweep; those answers must agree to the bit.
 """
 
 import itertools
@@ -64,16 +65,16 @@ def check_lookahead(
     ----------
     definition : StrategyDefinition
     bars : Bars
-        Of more than 10,000 bars the first and the last 5,000 get most of the cuts, unless `strict`.
+        If there are more than 10,000, the first and the last 5,000 get most of the cuts, unless `strict`.
     values : mapping or sequence of mappings
         Parameters to check, see `gate_points`; the first gets all cuts, the others fewer. Points that the
         strategy refuses are skipped.
     n_cuts : int
         Cuts spread over the bars; those at the calendar's turns and at telling decisions come on top.
     seed : int
-        Of the cuts and the futures.
+        Cuts and futures are drawn from it.
     strict : bool
-        Use all bars, give every point all cuts, and cut the first point at every bar.
+        Whether to use all bars, give every point all cuts, and cut the first point at every bar.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def gate_points(
         Points with a random choice of these for each parameter.
     seed : int
     strict : bool
-        Add every corner, up to 64 of them.
+        Whether to add every corner, up to 64 of them.
 
     Returns
     -------

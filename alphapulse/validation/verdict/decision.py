@@ -24,13 +24,13 @@ class Verdict:
     ----------
     word : {"SURVIVES", "INCONCLUSIVE", "LIKELY LUCK"}
     sentence : str
-        Why this word.
+        It says why it is this word.
     reasons : tuple of str
         What each method says, one a line.
     numbers : dict
         Every figure by name; Sharpe ratios per bar unless the name says annual. NaN is undefined.
     posterior : tuple of dict
-        prior -> at_least, the least chance of a false discovery.
+        Each has a prior and at_least, the least chance of a false discovery.
     n_trials, n_trials_on_data, n_openings : int
         Trials of the study, of all studies on the data, and openings of its hold-out.
     """
@@ -69,11 +69,11 @@ def decide(
     Parameters
     ----------
     p : float
-        Of the reality check over all trials; NaN if no trial counts.
+        The p-value of the reality check over all trials; NaN if no trial counts.
     hold_out_psr : float
         Probability that the chosen trial's Sharpe ratio on the hold-out is above zero; NaN if there is none.
     look_ahead_clean : bool or None
-        None if the gate did not run.
+        What the gate said; None if it did not run.
     thresholds : VerdictThresholds, optional
     """
     t = thresholds or VerdictThresholds()

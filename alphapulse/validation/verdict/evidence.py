@@ -17,11 +17,11 @@ class SharpeEstimate:
     Attributes
     ----------
     sharpe : float
-        Per bar, not annualised [1].
+        The ratio per bar, not annualised [1].
     n_returns : int
-        [bars].
+        Number of returns behind it [bars].
     skewness, kurtosis : float
-        Of the returns [1]; kurtosis is 3 for a normal.
+        Moments of the returns [1]; kurtosis is 3 for a normal.
     """
 
     sharpe: float
@@ -66,11 +66,11 @@ class VerdictOptions:
     priors : tuple of float
         Probabilities of an edge before the data, each in (0, 1).
     pbo_blocks : int
-        Even; fewer are used where there are fewer calendar blocks.
+        It is even; fewer are used where there are fewer calendar blocks.
     train_blocks, test_blocks, purge, embargo : int
         Walk-forward windows [blocks].
     n_folds, n_test_folds : int
-        Of combinatorial purged cross-validation.
+        Folds of combinatorial purged cross-validation, and how many of them a split tests.
     """
 
     thresholds: VerdictThresholds = field(default_factory=VerdictThresholds)
@@ -93,13 +93,13 @@ class VerdictInputs:
     chosen : int
         Number of the chosen trial.
     in_sample : SharpeEstimate
-        Of the chosen trial, on the searched bars.
+        The chosen trial's Sharpe ratio on the searched bars.
     hold_out : SharpeEstimate, optional
-        Of the chosen trial, on the bars that the search never saw; None if there are none.
+        The chosen trial's Sharpe ratio on the bars that the search never saw; None if there are none.
     trials : TrialSource
         Every trial run, failed ones too, such as `TrialArrays`; with parameters where there is a `grid`.
     bootstrap : Bootstrap
-        Of the study.
+        The resampled blocks of the study.
     observed : float
         Largest statistic over all trials, as streamed.
     maxima : ndarray (n_bootstrap,)
@@ -116,12 +116,12 @@ class VerdictInputs:
         Block moments, such as `BlockArrays`, of all trials or those that are kept; without them only the reality check
         and the DSR speak.
     grid : ParameterGrid, optional
-        Of the parameters of `trials`, for plateau, importance and drift; without it these are left out.
+        It lays out the parameters of `trials` for plateau, importance and drift; without it these are left out.
     parameter_names : tuple of str
     break_even : float, optional
         Commission at which the chosen trial's edge is gone [1]; None if not computed or never.
     periods_per_year : float
-        To print annual figures.
+        It turns figures into annual ones where they are printed [1].
     """
 
     chosen: int

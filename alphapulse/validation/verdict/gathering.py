@@ -26,12 +26,12 @@ class TrialSample:
     Attributes
     ----------
     sharpe_variance : float
-        Over all trials with a Sharpe ratio, ddof=1 [1]; NaN with fewer than two.
+        Variance over all trials with a Sharpe ratio, ddof=1 [1]; NaN with fewer than two.
     trials : ndarray (n_sample,)
-        Numbers, ascending.
+        Their numbers, ascending.
     parameters : ndarray (n_sample, n_parameters)
     sharpes : ndarray (n_sample,)
-        Per bar; NaN for a failed trial [1].
+        Their Sharpe ratios per bar; NaN for a failed trial [1].
     """
 
     sharpe_variance: float
@@ -49,11 +49,11 @@ class BlockSample:
     best_trials : ndarray (<= N_BEST,)
         Trials of the highest reality-check statistic, best first.
     best_sums : ndarray (n_best, n_blocks)
-        Their block sums [1].
+        Block sums of these trials [1].
     group_sums, group_squares : ndarray (<= MAX_PBO_TRIALS, n_groups)
         Moments of an even spread of the kept trials, in order, the blocks merged into even groups [1].
     group_counts : ndarray (n_groups,)
-        [bars].
+        Bars in each group [bars].
     """
 
     best_trials: Int64Array1D

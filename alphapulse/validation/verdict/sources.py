@@ -43,7 +43,7 @@ class TrialArrays:
     values : ndarray (n_trials,)
         Per-bar Sharpe ratios; NaN for a failed trial [1].
     parameters : ndarray (n_trials, n_parameters), optional
-        None is no parameters.
+        None stands for no parameters.
     """
 
     values: Float64Array1D
@@ -71,9 +71,9 @@ class BlockArrays:
     Attributes
     ----------
     sums, squares : ndarray (n_kept, n_blocks)
-        [1].
+        Sums of returns and of their squares in each block [1].
     trials : ndarray (n_kept,), optional
-        Whose they are, ascending; by default those of trial 0, 1 and so on.
+        Trials that they belong to, ascending; by default 0, 1 and so on.
     """
 
     sums: Float64Array2D
