@@ -17,8 +17,8 @@ from alphapulse.validation import (
     make_verdict,
     walk_forward,
 )
-from alphapulse.validation.verdict import gathering as module
 from alphapulse.validation.blocks import even_edges, merge_blocks
+from alphapulse.validation.verdict import gathering as module
 from alphapulse.validation.verdict.gathering import sample_blocks, sample_trials
 from alphapulse.validation.windows import BestOnWindows
 
