@@ -267,16 +267,16 @@ def best_candidate(good: Mixture, bad: tuple[Any, ...], draws: Float64Array2D) -
     """Return the point (q,) with the highest ratio of good to bad among one draw a row of draws (n, 1 + q)."""
     layout = good.layout
     point: Float64Array1D = _best_candidate(
-        *layout.shape, good.weight, good.sigma, good.below, good.inside, good.density(len(good.weight)), bad, draws
+        layout.shape, good.weight, good.sigma, good.below, good.inside, good.density(len(good.weight)), bad, draws
     )
     return point
 
 
 @jit
 def _best_candidate(
-    kind: Any, size: Any, edges: Any, offsets: Any, weight: Any, sigma: Any, below: Any, inside: Any, good: Any,
-    bad: Any, draws: Any,
-) -> Any:  # fmt: skip
+    shape: Any, weight: Any, sigma: Any, below: Any, inside: Any, good: Any, bad: Any, draws: Any
+) -> Any:
+    kind, size, edges, offsets = shape
     n, centre, inverse, constant, table = good
     n_bad, bad_centre, bad_inverse, bad_constant, bad_table = bad
     scratch = np.empty(max(n, n_bad))
