@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / PACKAGE).rglob("*.py"))
 }
-MOST_LINES = 400
+MOST_LINES, MOST_FILES = 400, 15
 MOST_PARAMETERS, N_LONG_SIGNATURES = 10, 3
 
 
@@ -86,6 +87,19 @@ def test_page_names_what_there_is() -> None:
     assert set(MODULES) >= {face for face, _ in FACES}
     for pattern in HOT:
         assert any(fnmatch(module, pattern) for module in MODULES), f"`light` names {pattern}, which is not there"
+
+
+def test_page_points_at_files_and_names_that_are_there() -> None:
+    sources = {
+        path.as_posix(): path.read_text(encoding="utf-8") for path in [*MODULES.values(), *ROOT.glob("tests/**/*.py")]
+    }
+    for file, names in re.findall(r"`([\w/.]+\.py)`(?: \(((?:`[\w.]+`(?:, )?)+)\))?", PAGE):
+        if "NAME" in file:
+            continue
+        found = [text for path, text in sources.items() if path.endswith(f"/{file}")]
+        assert found, f"docs/architecture.md names {file}, which is not there"
+        for name in re.findall(r"[\w.]+", names):
+            assert any(re.search(rf"\b{name}\b", text) for text in found), f"{file} has no {name}"
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m != PACKAGE])
@@ -158,6 +172,11 @@ def test_environment_is_read_by_settings_alone(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_file_is_short_enough_to_read(module: str) -> None:
     assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_no_room_is_crowded() -> None:
+    crowd = Counter(path.parent.relative_to(ROOT) for path in MODULES.values() if path.name != "__init__.py")
+    assert not {str(folder): n_files for folder, n_files in crowd.items() if n_files > MOST_FILES}
 
 
 def test_signatures_are_short() -> None:
