@@ -66,10 +66,8 @@ def run_scaling(console: Console, sizes: list[int]) -> None:
 
 def run_rivals(console: Console, sizes: list[int]) -> None:
     """The same work in other tools, and in a sweep of ours, one after the other."""
-    from alphapulse.search.optuna_space import to_distributions
-
     work = rivals.default_work()
-    distributions = to_distributions(work.space)
+    distributions = work.space.distributions()
     rng = np.random.default_rng(0)
     trials = [work.draw(rng) for _ in range(256)]
     ours = sweeps.run_sweep("search=random", "n_trials=100000").rate

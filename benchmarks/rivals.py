@@ -50,7 +50,7 @@ class Work:
 
     def draw(self, rng: np.random.Generator) -> Settings:
         """Return a random setting by short name."""
-        row = np.array([rng.uniform(d.low, d.high) for d in self.space.dimensions])
+        row = np.array([rng.uniform(*d.bounds) for d in self.space.dimensions])
         return {key.rpartition(".")[2]: value for key, value in self.space.values(row).items()}
 
 

@@ -19,7 +19,8 @@ from statistics import median
 import numpy as np
 
 from alphapulse.search.choosing import LAG, make_sampler
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Problem:
 
 
 def _floats(n: int, low: float, high: float) -> SearchSpace:
-    return SearchSpace(tuple(Dimension(f"x{i}", "float", low, high) for i in range(n)))
+    return SearchSpace(tuple(FloatDimension(f"x{i}", low, high) for i in range(n)))
 
 
 def _branin(x: np.ndarray) -> np.ndarray:
@@ -74,12 +75,12 @@ def _mixed(x: np.ndarray) -> np.ndarray:
 
 _MIXED_SPACE = SearchSpace(
     (
-        Dimension("ma_window", "int", 10, 250),
-        Dimension("rsi_window", "int", 2, 50),
-        Dimension("slippage", "float", 1e-5, 1e-2, log=True),
-        Dimension("multiplier", "float", 1.0, 5.0, 0.5),
-        Dimension("threshold", "float", 0.0, 1.0),
-        Dimension("kind", "categorical", choices=("a", "b", "c")),
+        IntDimension("ma_window", 10, 250),
+        IntDimension("rsi_window", 2, 50),
+        FloatDimension("slippage", 1e-5, 1e-2, log=True),
+        FloatDimension("multiplier", 1.0, 5.0, 0.5),
+        FloatDimension("threshold", 0.0, 1.0),
+        CategoricalDimension("kind", ("a", "b", "c")),
     )
 )
 
@@ -104,14 +105,14 @@ def _levy(x: np.ndarray) -> np.ndarray:
 
 _TRADING_SPACE = SearchSpace(
     (
-        Dimension("window", "int", 5, 500, log=True),
-        Dimension("lag", "int", 1, 30),
-        Dimension("cost", "float", 1e-4, 1.0, log=True),
-        Dimension("multiplier", "float", 0.0, 4.0, 0.25),
-        Dimension("threshold", "float", 0.0, 1.0),
-        Dimension("skew", "float", -1.0, 1.0),
-        Dimension("kind", "categorical", choices=("a", "b", "c", "d")),
-        Dimension("flag", "categorical", choices=(False, True)),
+        IntDimension("window", 5, 500, log=True),
+        IntDimension("lag", 1, 30),
+        FloatDimension("cost", 1e-4, 1.0, log=True),
+        FloatDimension("multiplier", 0.0, 4.0, 0.25),
+        FloatDimension("threshold", 0.0, 1.0),
+        FloatDimension("skew", -1.0, 1.0),
+        CategoricalDimension("kind", ("a", "b", "c", "d")),
+        CategoricalDimension("flag", (False, True)),
     )
 )
 
@@ -132,7 +133,7 @@ def _zdt1(x: np.ndarray) -> np.ndarray:
 
 
 PROBLEMS = (
-    Problem("Branin 2d", SearchSpace((Dimension("a", "float", -5, 10), Dimension("b", "float", 0, 15))), _branin),
+    Problem("Branin 2d", SearchSpace((FloatDimension("a", -5, 10), FloatDimension("b", 0, 15))), _branin),
     Problem("Hartmann 6d", _floats(6, 0, 1), _hartmann6),
     Problem("Rastrigin 10d", _floats(10, -5.12, 5.12), _rastrigin),
     Problem("mixed 6d", _MIXED_SPACE, _mixed),
@@ -213,21 +214,13 @@ def run_optuna(problem: Problem, name: str, *, n_trials: int, seed: int) -> np.n
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-    def objective(trial: optuna.Trial) -> tuple[float, ...] | float:
-        row = np.empty(len(problem.space))
-        for i, d in enumerate(problem.space.dimensions):
-            if d.kind == "categorical":
-                row[i] = d.choices.index(trial.suggest_categorical(d.key, d.choices))
-            elif d.kind == "int":
-                row[i] = trial.suggest_int(d.key, int(d.low), int(d.high), log=d.log)
-            else:
-                row[i] = trial.suggest_float(d.key, d.low, d.high, step=d.step, log=d.log)
-        values = problem.losses(row[None])[0]
-        return tuple(map(float, values)) if problem.reference else float(values[0])
-
     sampler = getattr(optuna.samplers, PAIRS[name])(seed=seed)
     study = optuna.create_study(directions=["minimize"] * (2 if problem.reference else 1), sampler=sampler)
-    study.optimize(objective, n_trials=n_trials)
+    distributions = problem.space.distributions()
+    for _ in range(n_trials):
+        trial = study.ask(distributions)
+        row = [distribution.to_internal_repr(trial.params[key]) for key, distribution in distributions.items()]
+        study.tell(trial, problem.losses(np.array([row], dtype=np.float64))[0].tolist())
     return np.array([t.values or [np.nan] * (2 if problem.reference else 1) for t in study.trials], dtype=np.float64)
 
 
@@ -253,9 +246,7 @@ def main() -> None:
     makers[DEFAULT_SWEEP] = default_sweep
     for problem in (make() for name, make in makers.items() if name in options.problems):
         for name in options.samplers:
-            if name == "cmaes" and (
-                problem.reference or any(d.kind == "categorical" for d in problem.space.dimensions)
-            ):
+            if name == "cmaes" and (problem.reference or not all(d.is_ordered for d in problem.space.dimensions)):
                 continue
             if name.startswith("nsga") and not problem.reference:
                 continue

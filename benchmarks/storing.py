@@ -10,15 +10,15 @@ import sqlalchemy
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import open_database
-from alphapulse.search.optuna_space import to_distributions
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import FloatDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.optuna_mirror import mirror
 from alphapulse.study.optuna_tables import ensure_optuna_tables
 from alphapulse.study.records import Generation, Study, StudyPlan
 from alphapulse.study.store import Store
 from alphapulse.study.trials import BlockMoments, Trials
 
-SPACE = SearchSpace(tuple(Dimension(f"strategy.p{i}", "float", 0.0, 1.0) for i in range(8)))
+SPACE = SearchSpace(tuple(FloatDimension(f"strategy.p{i}", 0.0, 1.0) for i in range(8)))
 SIZE = 8192
 
 
@@ -65,7 +65,7 @@ def _generation(number: int, rng: np.random.Generator) -> Generation:
 def _add_trials(database: Database, n_trials: int) -> float:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(study_name=f"benchmark-{time.time_ns()}", storage=database.optuna_url)
-    distributions, rng = to_distributions(SPACE), np.random.default_rng(0)
+    distributions, rng = SPACE.distributions(), np.random.default_rng(0)
     trials = [
         optuna.trial.create_trial(
             params={key: float(rng.random()) for key in SPACE.keys},

@@ -17,15 +17,16 @@ from alphapulse.config.groups import DataConfig, OptunaConfig, SearchConfig, Val
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.database import Database
 from alphapulse.reports import closing
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.worker import evaluate_batch
 
 SPACE = SearchSpace(
     (
-        Dimension("strategy.ma_window", "int", 10, 60),
-        Dimension("strategy.reversion_weight", "float", 0.0, 1.0),
-        Dimension("engine.stop.multiplier", "float", 1.0, 5.0),
+        IntDimension("strategy.ma_window", 10, 60),
+        FloatDimension("strategy.reversion_weight", 0.0, 1.0),
+        FloatDimension("engine.stop.multiplier", 1.0, 5.0),
     )
 )
 

@@ -11,7 +11,7 @@ from alphapulse.config.building import build, convert, field_types, plain, unkno
 from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError, ConfigError
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.parameters import Parameter
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 
@@ -132,7 +132,7 @@ def _complete(definition: StrategyDefinition, strategy: Mapping[str, Any]) -> di
 def _try_engine(engine: EngineParams, space: SearchSpace) -> None:
     for d in space.dimensions:
         if d.key.startswith("engine."):
-            for value in _ends(d):
+            for value in d.ends:
                 _try(functools.partial(_engine_with, engine, d.key.removeprefix("engine."), value))
 
 
@@ -151,7 +151,7 @@ def _try_strategy(definition: StrategyDefinition, strategy: Mapping[str, Any], s
     swept = [d for d in space.dimensions if d.key.startswith("strategy.")]
     names = [d.key.removeprefix("strategy.") for d in swept]
     first: ConfigError | None = None
-    for corner in itertools.islice(itertools.product(*(_ends(d) for d in swept)), MOST_CORNERS):
+    for corner in itertools.islice(itertools.product(*(d.ends for d in swept)), MOST_CORNERS):
         try:
             _try(functools.partial(definition.build, values | dict(zip(names, corner, strict=True))))
             return
@@ -166,9 +166,3 @@ def _try(make: Callable[[], Any]) -> None:
         make()
     except (AlphaPulseError, ValueError, TypeError) as error:
         raise ConfigError(str(error)) from error
-
-
-def _ends(dimension: Dimension) -> tuple[Any, ...]:
-    if dimension.kind == "categorical":
-        return dimension.choices
-    return dimension.value(dimension.low), dimension.value(dimension.high)

@@ -16,7 +16,6 @@ from hydra.core.override_parser.types import (
     ChoiceSweep,
     IntervalSweep,
     Override,
-    Quote,
     QuotedString,
     RangeSweep,
     Sweep,
@@ -25,7 +24,8 @@ from hydra.errors import HydraException
 
 from alphapulse.config.building import convert, describe
 from alphapulse.errors import ConfigError, did_you_mean
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 
 FORMS = "a,b, choice(..), range(..), interval(..), int(..) and tag(log,..)"
 
@@ -153,8 +153,9 @@ def _interval(key: str, text: str, sweep: IntervalSweep, log: bool) -> Dimension
         )
     if log and not low > 0:
         raise ConfigError(f"`{key}` must have a lower bound > 0 where it is tagged log, but got {text!r}")
-    kind: Literal["int", "float"] = "int" if isinstance(low, int) else "float"
-    return Dimension(key, kind, float(low), float(high), log=log)
+    if isinstance(low, int):
+        return IntDimension(key, low, int(high), log=log)
+    return FloatDimension(key, low, high, log=log)
 
 
 def _range(key: str, text: str, sweep: RangeSweep) -> Dimension:
@@ -170,9 +171,10 @@ def _range(key: str, text: str, sweep: RangeSweep) -> Dimension:
     if abs(step) > abs(stop - start):
         raise ConfigError(f"`{key}` must have a step within its range, but got {text!r}")
     last = start + (math.ceil((stop - start) / step) - 1) * step
-    kind: Literal["int", "float"] = "int" if all(isinstance(bound, int) for bound in bounds) else "float"
-    low, high = sorted((float(start), float(last)))
-    return Dimension(key, kind, low, high, step=float(abs(step)))
+    low, high = sorted((start, last))
+    if all(isinstance(bound, int) for bound in bounds):
+        return IntDimension(key, int(low), int(high), int(abs(step)))
+    return FloatDimension(key, float(low), float(high), float(abs(step)))
 
 
 def _choice(key: str, text: str, sweep: ChoiceSweep) -> Dimension:
@@ -182,7 +184,7 @@ def _choice(key: str, text: str, sweep: ChoiceSweep) -> Dimension:
             raise ConfigError(f"`{key}` must be chosen among texts, numbers, true, false and null, but got {text!r}")
     if len({(type(choice), choice) for choice in choices}) < len(choices):
         raise ConfigError(f"`{key}` must have each choice once, but got {text!r}")
-    return Dimension(key, "categorical", choices=choices)
+    return CategoricalDimension(key, choices)
 
 
 def fit(dimension: Dimension, hint: Any) -> Dimension:
@@ -202,13 +204,11 @@ def fit(dimension: Dimension, hint: Any) -> Dimension:
     if hint is Any:
         return dimension
     key = dimension.key
-    if dimension.kind == "categorical":
-        choices = tuple(convert(hint, choice, key) for choice in dimension.choices)
-        return Dimension(key, "categorical", choices=choices)
     plain = {member for member in _members(hint) if member is not type(None)}
-    if float in plain or (dimension.kind == "int" and int in plain):
-        return dimension
-    got = to_grammar(dimension)
+    fitted = dimension.fitted(plain, lambda choice: convert(hint, choice, key))
+    if fitted is not None:
+        return fitted
+    got = dimension.to_grammar()
     if int in plain:
         raise ConfigError(f"`{key}` must be an integer, but got {got!r}; write int({got})")
     members = [choice for member in plain if get_origin(member) is Literal for choice in get_args(member)]
@@ -218,32 +218,6 @@ def fit(dimension: Dimension, hint: Any) -> Dimension:
 
 def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
-
-
-def to_grammar(dimension: Dimension) -> str:
-    """Return the text that `dimension` reads back from."""
-    if dimension.kind == "categorical":
-        # Hydra prints booleans as Python does; its grammar reads both.
-        items = [QuotedString(c, Quote.single) if isinstance(c, str) else c for c in dimension.choices]
-        return f"choice({','.join(Override._get_value_element_as_str(item) for item in items)})"
-    if dimension.step is not None:
-        return _range_text(dimension)
-    number = _whole if dimension.kind == "int" else repr
-    text = f"interval({number(dimension.low)},{number(dimension.high)})"
-    text = f"tag(log,{text})" if dimension.log else text
-    return f"int({text})" if dimension.kind == "int" else text
-
-
-def _range_text(dimension: Dimension) -> str:
-    assert dimension.step is not None
-    if dimension.kind == "int":
-        return f"range({_whole(dimension.low)},{_whole(dimension.high + dimension.step)},{_whole(dimension.step)})"
-    stop = Decimal(repr(dimension.high)) + Decimal(repr(dimension.step))
-    return f"range({dimension.low!r},{float(stop)!r},{dimension.step!r})"
-
-
-def _whole(number: float) -> str:
-    return str(int(number))
 
 
 def read_space(texts: Mapping[str, str]) -> SearchSpace:
@@ -256,4 +230,4 @@ def read_space(texts: Mapping[str, str]) -> SearchSpace:
 
 def write_space(space: SearchSpace) -> dict[str, str]:
     """Return the mapping that `read_space` reads back."""
-    return {d.key: to_grammar(d) for d in space.dimensions}
+    return {d.key: d.to_grammar() for d in space.dimensions}

@@ -103,8 +103,8 @@ def choose_sampler(space: SearchSpace, *, n_objectives: int, n_trials: int) -> t
         if n <= 64:
             return "qmc", f"search=auto chose qmc: {n_trials} trials cover {n} keys without a model."
         return "random", f"search=auto chose random: {n_trials} trials over {n} keys need no model."
-    if n_trials <= 200 and n <= 12 and all(d.kind != "categorical" for d in space.dimensions):
+    if n_trials <= 200 and n <= 12 and all(d.is_ordered for d in space.dimensions):
         return "gp", f"search=auto chose gp: with {n_trials} trials of {n} numeric keys each is worth a costly model."
-    if n_trials >= 250 * n and 2 <= n <= 40 and all(d.kind == "float" and d.step is None for d in space.dimensions):
+    if n_trials >= 250 * n and 2 <= n <= 40 and all(d.is_continuous for d in space.dimensions):
         return "cmaes", f"search=auto chose cmaes: {n} continuous keys and {n_trials} trials let it adapt their scales."
     return "tpe", f"search=auto chose tpe: {n_trials} trials of {n} keys of any kind, in a model of flat cost."

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alphapulse.errors import StudyError
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import Dimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.records import Study, StudyPlan
 
 # What else the configuration holds may change between commands: workers, output, the total of trials.
@@ -65,13 +66,7 @@ def _dimensions(stored: SearchSpace, given: SearchSpace) -> Iterator[tuple[str, 
 
 
 def _describe(dimension: Dimension | None) -> str:
-    if dimension is None:
-        return "(fixed)"
-    if dimension.kind == "categorical":
-        return "choice(" + ", ".join(map(str, dimension.choices)) + ")"
-    step = "" if dimension.step is None else f", step {dimension.step:g}"
-    log = ", log" if dimension.log else ""
-    return f"{dimension.kind}[{dimension.low:g}, {dimension.high:g}{step}{log}]"
+    return "(fixed)" if dimension is None else dimension.describe()
 
 
 def _is_pinned(key: str) -> bool:

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, text
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import OPTUNA_SCHEMA, Database
 from alphapulse.errors import StudyError
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.optuna_tables import ensure_optuna_tables
-from alphapulse.study.records import space_from_json
 
 SWEEP_ATTRIBUTE = "alphapulse:sweep_id"
 NOTE_ATTRIBUTE = "alphapulse:mirror"
@@ -243,9 +243,7 @@ def _insert_trials(connection: Connection, sweep: Row[Any], optuna_id: int) -> N
     # Optuna takes half a second to import, which a run without a mirror need not wait for.
     from optuna.distributions import distribution_to_json
 
-    from alphapulse.search.optuna_space import to_distributions
-
-    distributions = to_distributions(space_from_json(sweep.space))
+    distributions = SearchSpace.from_json(sweep.space).distributions()
     values = {
         "id": sweep.id,
         "optuna_id": optuna_id,

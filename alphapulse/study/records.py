@@ -1,10 +1,10 @@
 """What goes into a study and comes out of it: the study itself, generations, single trials."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.typing import Float64Array1D
 
@@ -111,13 +111,3 @@ class TrialRecord(TypedDict):
     error: str | None
     seconds: float
     completed_at: datetime
-
-
-def space_to_json(space: SearchSpace) -> list[dict[str, Any]]:
-    """Return the search space as the column `sweep.space` holds it."""
-    return [asdict(dimension) for dimension in space.dimensions]
-
-
-def space_from_json(dimensions: list[dict[str, Any]]) -> SearchSpace:
-    """Return the search space of a stored study."""
-    return SearchSpace(tuple(Dimension(**{**d, "choices": tuple(d["choices"])}) for d in dimensions))

@@ -13,6 +13,7 @@ import numpy as np
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import StudyError, did_you_mean
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.identity import check_same_study
 from alphapulse.study.records import (
     Generation,
@@ -20,8 +21,6 @@ from alphapulse.study.records import (
     Study,
     StudyPlan,
     TrialRecord,
-    space_from_json,
-    space_to_json,
 )
 from alphapulse.study.writer import Writer
 
@@ -167,7 +166,7 @@ UPDATE sweep SET status = 'RUNNING', n_trials = greatest($2, n_done), updated_at
 
 def _row(plan: StudyPlan) -> tuple[Any, ...]:
     return (
-        plan.name, _json(plan.config), _json(space_to_json(plan.space)), plan.seed, list(plan.objectives),
+        plan.name, _json(plan.config), _json(plan.space.to_json()), plan.seed, list(plan.objectives),
         list(plan.directions), plan.fingerprint, plan.code_version, _json(plan.packages), plan.n_trials,
     )  # fmt: skip
 
@@ -195,7 +194,7 @@ def _study(row: Any) -> Study:
         **{
             **dict(row),
             "config": json.loads(row["config"]),
-            "space": space_from_json(json.loads(row["space"])),
+            "space": SearchSpace.from_json(json.loads(row["space"])),
             "objectives": tuple(row["objectives"]),
             "directions": tuple(row["directions"]),
             "packages": json.loads(row["packages"]),

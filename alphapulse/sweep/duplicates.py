@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.trials import Trials
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array2D, Int64Array1D
 
 CAPACITY = 2**17
 EMPTY = -1
@@ -103,7 +103,7 @@ class Duplicates:
         code = np.zeros(len(parameters), dtype=np.int64)
         for place, dimension in enumerate(self._space.dimensions):
             code *= dimension.size or 1
-            code += _steps(dimension, parameters[:, place])
+            code += dimension.places(parameters[:, place])
         return code
 
     def _slots(self, code: Int64Array1D) -> Int64Array1D:
@@ -112,11 +112,3 @@ class Duplicates:
         mixed = code.astype(np.uint64) * MULTIPLIER
         slots: Int64Array1D = (mixed >> np.uint64(64 - CAPACITY.bit_length() + 1)).astype(np.int64)
         return slots
-
-
-def _steps(dimension: Dimension, column: Float64Array1D) -> Int64Array1D:
-    """Return the place of each value among those that the dimension can take."""
-    if dimension.kind == "categorical":
-        return column.astype(np.int64)
-    steps: Int64Array1D = np.rint((column - dimension.low) / (dimension.step or 1.0)).astype(np.int64)
-    return steps

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from alphapulse.backtesting.models import EngineParams
-from alphapulse.search.space import Choice, Dimension, SearchSpace
+from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.typing import Float64Array2D
 from alphapulse.validation.spa import Bootstrap
@@ -67,7 +67,7 @@ class Experiment:
         strategy = dict(self.strategy)
         engine: dict[str, Any] = {}
         for place, dimension in enumerate(self.space.dimensions):
-            column = configuration_column(dimension, parameters[:, place])
+            column = dimension.column(parameters[:, place])
             if dimension.key.startswith(STRATEGY):
                 strategy[dimension.key.removeprefix(STRATEGY)] = column
             else:
@@ -87,14 +87,3 @@ def engine_with(engine: EngineParams, values: Mapping[str, Any]) -> EngineParams
     stop = {name.removeprefix("stop."): value for name, value in values.items() if name.startswith("stop.")}
     top = {name: value for name, value in values.items() if not name.startswith("stop.")}
     return replace(engine, **top, stop=replace(engine.stop, **stop))
-
-
-def configuration_column(dimension: Dimension, parameters: np.ndarray) -> np.ndarray | list[Choice]:
-    """Return what parameters (n_trials,) of one dimension stand for, numbers as an array, others as a list."""
-    if dimension.kind == "categorical":
-        choices = dimension.choices
-        if all(isinstance(c, (int, float)) for c in choices) and len({type(c) for c in choices}) == 1:
-            column: np.ndarray = np.asarray(choices)[parameters.astype(np.int64)]
-            return column
-        return [choices[place] for place in parameters.astype(np.int64).tolist()]
-    return parameters.astype(np.int64) if dimension.kind == "int" else np.ascontiguousarray(parameters)

@@ -14,12 +14,11 @@ from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.quality import data_warnings
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 from alphapulse.sweep.experiment import STRATEGY, Experiment
 from alphapulse.sweep.gate import run_gate
 from alphapulse.sweep.worker import evaluate_batch
-from alphapulse.typing import Float64Array1D
 from alphapulse.validation.spa import make_bootstrap
 
 
@@ -90,8 +89,8 @@ def pass_gate(inputs: StudyInputs, config: SweepConfig) -> StudyInputs:
 
 def compile_for(inputs: StudyInputs) -> None:
     """Compile what the workers will run, so that they find it on disk: a batch of two trials, not kept."""
-    middles = np.repeat(middle(inputs.experiment.space)[None, :], 2, axis=0)
-    evaluate_batch(inputs.market, inputs.experiment, middles)
+    middle = np.array([d.middle for d in inputs.experiment.space.dimensions], dtype=np.float64)
+    evaluate_batch(inputs.market, inputs.experiment, np.stack([middle, middle]))
 
 
 def define_strategy(strategy: Mapping[str, Any]) -> tuple[StrategyDefinition, dict[str, Any]]:
@@ -102,31 +101,12 @@ def define_strategy(strategy: Mapping[str, Any]) -> tuple[StrategyDefinition, di
 
 def swept_values(space: SearchSpace) -> dict[str, tuple[Any, ...]]:
     """Return lowest, middle and highest value, or all choices, of each swept strategy parameter by name."""
-    return {
-        d.key.removeprefix(STRATEGY): d.choices
-        if d.kind == "categorical"
-        else tuple(d.value(value) for value in (d.low, _middle(d), d.high))
-        for d in space.dimensions
-        if d.key.startswith(STRATEGY)
-    }
-
-
-def middle(space: SearchSpace) -> Float64Array1D:
-    """Return the point (n_dimensions,) in the middle of the space, on its grid."""
-    return np.array([_middle(d) for d in space.dimensions], dtype=np.float64)
-
-
-def _middle(dimension: Dimension) -> float:
-    if dimension.kind == "categorical":
-        return 0.0
-    step = dimension.step or (1.0 if dimension.kind == "int" else None)
-    half = (dimension.high - dimension.low) / 2
-    return dimension.low + (half if step is None else step * np.floor(half / step))
+    return {d.key.removeprefix(STRATEGY): d.probes for d in space.dimensions if d.key.startswith(STRATEGY)}
 
 
 def warn(bars: Bars, engine: EngineParams, space: SearchSpace | None = None) -> tuple[str, ...]:
     """Return one line for each way in which the bars or the engine flatter the result."""
-    swept = [d.choices for d in (space.dimensions if space else ()) if d.key == "engine.execution"]
+    swept = [d.ends for d in (space.dimensions if space else ()) if d.key == "engine.execution"]
     executions = swept[0] if swept else (engine.execution,)
     lines = data_warnings(bars, "next_open" if "next_open" in executions else str(executions[0]))
     if "same_close" in executions:

@@ -20,24 +20,24 @@ class ParameterRange(Protocol):
     """What is read of one dimension of a search space."""
 
     @property
-    def kind(self) -> str:
-        """One of int, float and categorical."""
-
-    @property
-    def low(self) -> float:
-        """Lowest value."""
-
-    @property
-    def high(self) -> float:
-        """Highest value."""
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest parameter."""
 
     @property
     def step(self) -> float | None:
-        """Distance of the values; None is continuous."""
+        """Distance of neighbours; None is 10 % of the range."""
 
     @property
     def log(self) -> bool:
         """Whether distances are measured in the logarithm."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether parameters are whole numbers."""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether parameters that differ can be near."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class ParameterGrid:
         """Return the arrays of the dimensions of a search space."""
         rows = list(dimensions)
         return cls(
-            low=np.array([d.low for d in rows], dtype=np.float64),
-            high=np.array([d.high for d in rows], dtype=np.float64),
+            low=np.array([d.bounds[0] for d in rows], dtype=np.float64),
+            high=np.array([d.bounds[1] for d in rows], dtype=np.float64),
             step=np.array([np.nan if d.step is None else d.step for d in rows], dtype=np.float64),
             log=np.array([d.log for d in rows], dtype=bool),
-            integer=np.array([d.kind == "int" for d in rows], dtype=bool),
-            categorical=np.array([d.kind == "categorical" for d in rows], dtype=bool),
+            integer=np.array([d.is_whole for d in rows], dtype=bool),
+            categorical=np.array([not d.is_ordered for d in rows], dtype=bool),
         )
 
     def scaled(self, parameters: ArrayLike) -> Float64Array2D:

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.groups import OptunaConfig, SearchConfig
 from alphapulse.errors import StudyError
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.optuna_tables import ensure_optuna_tables
 from alphapulse.study.store import Store
@@ -63,8 +64,8 @@ def test_table_is_the_same_on_ray_in_steps_and_in_one_process(
 def test_grid_runs_every_point_once(ray_cluster, small_study, run, database):
     space = SearchSpace(
         (
-            Dimension("strategy.ma_window", "int", 10, 50, step=10.0),
-            Dimension("engine.execution", "categorical", choices=("next_open", "next_close")),
+            IntDimension("strategy.ma_window", 10, 50, step=10),
+            CategoricalDimension("engine.execution", ("next_open", "next_close")),
         )
     )
     summary = run(small_study(search=SearchConfig(sampler="grid"), space=space))
@@ -119,7 +120,7 @@ def test_second_study_on_the_data_counts_an_opening(ray_cluster, small_study, ru
 def test_name_of_another_study_is_refused(ray_cluster, small_study, run, table):
     run(small_study(n_trials=40))
     before = table("small")
-    space = SearchSpace((Dimension("strategy.ma_window", "int", 10, 99),))
+    space = SearchSpace((IntDimension("strategy.ma_window", 10, 99),))
     with pytest.raises(StudyError, match=r"strategy\.ma_window") as caught:
         run(small_study(space=space))
     assert "\n" not in str(caught.value)
@@ -133,8 +134,8 @@ def test_own_strategy_is_shipped_and_its_failures_are_kept(
     monkeypatch.chdir(tmp_path)
     space = SearchSpace(
         (
-            Dimension("strategy.window", "int", 5, 60),
-            Dimension("strategy.kind", "categorical", choices=("good", "bad")),
+            IntDimension("strategy.window", 5, 60),
+            CategoricalDimension("strategy.kind", ("good", "bad")),
         )
     )
     summary = run(small_study(strategy={"_target_": "own_strategy.Weekly"}, space=space, n_trials=80))
@@ -153,7 +154,7 @@ def test_all_trials_failed_is_an_outcome(ray_cluster, small_study, run, tmp_path
         "import numpy as np\n\ndef flat(close, window: int = 5):\n    return np.zeros(len(close))\n"
     )
     monkeypatch.chdir(tmp_path)
-    space = SearchSpace((Dimension("strategy.window", "int", 5, 60),))
+    space = SearchSpace((IntDimension("strategy.window", 5, 60),))
     summary = run(small_study(strategy={"_target_": "flat_strategy.flat"}, space=space, n_trials=50))
     assert (summary.n_trials, summary.n_failed, summary.best, summary.verdict) == (50, 50, (), None)
     assert next(iter(summary.failures)) == "The objective `sharpe_ratio` is undefined: the trial never trades."

@@ -12,7 +12,6 @@ from alphapulse.config.command import command, run_directory
 from alphapulse.config.resources import resource_dir
 from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import DataError
-from alphapulse.search.optuna_space import to_distributions
 
 Run = Callable[..., Any]
 Refuse = Callable[..., str]
@@ -50,7 +49,7 @@ def test_sweep_default_is_the_long_short_experiment(run: Run) -> None:
     assert config.search.sampler == "tpe"
     assert config.strategy["volatility_source"] == "realized"
     assert config.data.symbols == ("SAMPLE_SP500",)
-    assert to_distributions(config.space) == {
+    assert config.space.distributions() == {
         "engine.stop.multiplier": FloatDistribution(1, 5),
         "strategy.high_volatility_scale": FloatDistribution(0, 1),
         "strategy.ma_window": IntDistribution(10, 250),
@@ -63,14 +62,13 @@ def test_sweep_default_is_the_long_short_experiment(run: Run) -> None:
 
 
 def test_sweep_override_replaces_the_experiments(run: Run) -> None:
-    space = to_distributions(run("sweep", "strategy.ma_window=range(20,101,20)").space)
+    space = run("sweep", "strategy.ma_window=range(20,101,20)").space.distributions()
     assert space["strategy.ma_window"] == IntDistribution(20, 100, step=20)
 
 
 def test_sweep_override_adds_a_dimension(run: Run) -> None:
-    space = to_distributions(
-        run("sweep", "engine.stop.kind=atr,percent", "engine.slippage=tag(log,interval(1e-5,1e-2))").space
-    )
+    config = run("sweep", "engine.stop.kind=atr,percent", "engine.slippage=tag(log,interval(1e-5,1e-2))")
+    space = config.space.distributions()
     assert space["engine.stop.kind"] == CategoricalDistribution(("atr", "percent"))
     assert space["engine.slippage"] == FloatDistribution(1e-5, 1e-2, log=True)
 
@@ -330,7 +328,7 @@ def test_config_dir_adds_groups_and_experiments(run: Run, tmp_path: Path) -> Non
     )
     config = run("sweep", "--config-dir", str(own), "sweeps=mine")
     assert config.data.symbols == ("MINE",)
-    assert to_distributions(config.space) == {"strategy.ma_window": IntDistribution(5, 9)}
+    assert config.space.distributions() == {"strategy.ma_window": IntDistribution(5, 9)}
     assert run("sweep", "--config-dir", str(own), "search=random").search.sampler == "random"
 
 

@@ -1,14 +1,11 @@
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from alphapulse.config.grammar import fit, parse, read_space, write_space
 from alphapulse.errors import ConfigError
-from alphapulse.search.optuna_space import from_distributions, to_distributions
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension
 
 KEY = "strategy.x"
 
@@ -51,20 +48,15 @@ TABLE = [
 @pytest.mark.parametrize(("text", "expected"), TABLE)
 def test_read_space_gives_optunas_distribution(text: str, expected: Any) -> None:
     space = read_space({KEY: text})
-    assert to_distributions(space) == {KEY: expected}
-    assert [type(c) for c in space.dimensions[0].choices] == [type(c) for c in getattr(expected, "choices", ())]
+    assert space.distributions() == {KEY: expected}
+    choices = getattr(space.dimensions[0], "choices", ())
+    assert [type(c) for c in choices] == [type(c) for c in getattr(expected, "choices", ())]
 
 
 @pytest.mark.parametrize("text", [text for text, _ in TABLE])
 def test_write_space_is_read_back(text: str) -> None:
     space = read_space({KEY: text})
     assert read_space(write_space(space)) == space
-
-
-@pytest.mark.parametrize("text", [text for text, _ in TABLE])
-def test_from_distributions_inverts(text: str) -> None:
-    distributions = to_distributions(read_space({KEY: text}))
-    assert to_distributions(from_distributions(distributions)) == distributions
 
 
 @pytest.mark.parametrize(
@@ -115,7 +107,7 @@ def test_read_space_order_does_not_depend_on_the_keys_order() -> None:
 
 
 def test_fit_converts_choices_to_the_fields_type() -> None:
-    fitted = fit(Dimension(KEY, "categorical", choices=(1, 2)), float)
+    fitted = fit(CategoricalDimension(KEY, (1, 2)), float)
     assert [type(choice) for choice in fitted.choices] == [float, float]
 
 
@@ -166,42 +158,3 @@ def test_fit_accepts(text: str, hint: Any) -> None:
 )
 def test_parse_reads_symbols_without_quotes(line: str, value: Any) -> None:
     assert parse(line).value() == value
-
-
-@given(
-    st.one_of(
-        st.builds(
-            lambda low, width: Dimension(KEY, "int", float(low), float(low + width)),
-            st.integers(-(10**6), 10**6),
-            st.integers(0, 10**6),
-        ),
-        st.builds(
-            lambda low, width: Dimension(KEY, "float", low, low + width),
-            st.floats(-1e6, 1e6),
-            st.floats(0, 1e6),
-        ),
-        st.builds(
-            lambda low, steps, step: Dimension(KEY, "int", float(low), float(low + steps * step), float(step)),
-            st.integers(-1000, 1000),
-            st.integers(1, 50),
-            st.integers(1, 50),
-        ),
-        st.builds(
-            lambda choices: Dimension(KEY, "categorical", choices=tuple(choices)),
-            st.lists(
-                st.one_of(
-                    st.text(st.characters(codec="ascii", exclude_categories=["C"])),
-                    st.integers(-1000, 1000),
-                    st.booleans(),
-                    st.none(),
-                ),
-                min_size=1,
-                max_size=5,
-                unique_by=lambda choice: (type(choice), choice),
-            ),
-        ),
-    )
-)
-def test_write_space_is_read_back_whatever_it_holds(dimension: Dimension) -> None:
-    space = SearchSpace((dimension,))
-    assert read_space(write_space(space)) == space

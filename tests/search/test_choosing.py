@@ -4,11 +4,12 @@ import pytest
 
 from alphapulse.errors import ConfigError
 from alphapulse.search.choosing import SAMPLERS, choose_sampler, make_sampler
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 
-INT = Dimension("strategy.ma_window", "int", 10, 250)
-FLOAT = Dimension("engine.slippage", "float", 1e-5, 1e-2, log=True)
-CHOICE = Dimension("strategy.kind", "categorical", choices=("a", "b"))
+INT = IntDimension("strategy.ma_window", 10, 250)
+FLOAT = FloatDimension("engine.slippage", 1e-5, 1e-2, log=True)
+CHOICE = CategoricalDimension("strategy.kind", ("a", "b"))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -25,7 +26,7 @@ def test_make_sampler_returns_the_named_one(name):
     [
         ("tpee", (INT,), {}, r"Unknown search 'tpee'; did you mean 'tpe'\?"),
         ("grid", (INT, FLOAT), {}, r"engine.slippage is continuous .* engine.slippage=range\(1e-05,0.01,STEP\)"),
-        ("grid", tuple(Dimension(f"k{i}", "int", 0, 10**6) for i in range(4)), {}, r"2\*\*62"),
+        ("grid", tuple(IntDimension(f"k{i}", 0, 10**6) for i in range(4)), {}, r"2\*\*62"),
         ("cmaes", (INT, CHOICE), {}, "strategy.kind is a choice; use search=tpe"),
         ("gp", (INT, CHOICE), {}, "strategy.kind is a choice"),
         ("tpe", (), {}, "needs a swept key"),
@@ -57,7 +58,7 @@ def test_options_of_none_are_the_samplers_own():
         ((INT, CHOICE), 1, 2000, "grid"),
         ((INT, FLOAT, CHOICE), 1, 2000, "tpe"),
         ((INT, FLOAT), 1, 100, "gp"),
-        ((FLOAT, Dimension("x", "float", 0, 1)), 1, 2000, "cmaes"),
+        ((FLOAT, FloatDimension("x", 0, 1)), 1, 2000, "cmaes"),
         ((INT, FLOAT), 1, 1_000_000, "qmc"),
         ((INT, FLOAT), 2, 2000, "nsga2"),
         ((INT, FLOAT), 4, 2000, "nsga3"),

@@ -4,11 +4,12 @@ from typing import Any, cast
 import pytest
 
 from alphapulse.errors import StudyError
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.identity import check_same_study
 from alphapulse.study.records import Study, StudyPlan
 
-SPACE = SearchSpace((Dimension("strategy.window", "int", 10, 250),))
+SPACE = SearchSpace((IntDimension("strategy.window", 10, 250),))
 STORED: dict[str, Any] = {
     "config": {"strategy": {"_target_": "mine.First"}},
     "seed": 0,
@@ -19,7 +20,7 @@ STORED: dict[str, Any] = {
 }
 STUDY = cast(Study, SimpleNamespace(name="stored", **STORED))
 
-OTHER_SPACE = SearchSpace((Dimension("strategy.window", "int", 10, 20),))
+OTHER_SPACE = SearchSpace((IntDimension("strategy.window", 10, 20),))
 
 
 def check(**given: Any) -> None:

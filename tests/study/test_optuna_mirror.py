@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.errors import StudyError
-from alphapulse.search.optuna_space import to_distributions
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.optuna_mirror import mirror
 from alphapulse.study.records import Generation, Study, StudyPlan
 from alphapulse.study.store import Store
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.postgres
 
 SPACE = SearchSpace(
     (
-        Dimension("strategy.ma_window", "int", 10, 250),
-        Dimension("engine.stop.multiplier", "float", 1.0, 5.0, step=0.5),
-        Dimension("engine.slippage", "float", 1e-5, 1e-2, log=True),
-        Dimension("engine.execution", "categorical", choices=("next_open", "next_close")),
+        IntDimension("strategy.ma_window", 10, 250),
+        FloatDimension("engine.stop.multiplier", 1.0, 5.0, step=0.5),
+        FloatDimension("engine.slippage", 1e-5, 1e-2, log=True),
+        CategoricalDimension("engine.execution", ("next_open", "next_close")),
     )
 )
 
@@ -75,7 +75,7 @@ def test_mirror_reads_back_with_optuna(store, database):
     for trial in loaded.trials:
         record = store.trial(study, trial.number)
         assert trial.params == record["params"]
-        assert trial.distributions == to_distributions(SPACE)
+        assert trial.distributions == SPACE.distributions()
         assert trial.user_attrs.get("error") == record["error"]
         defined = {name: value for name, value in record["metrics"].items() if not np.isnan(value)}
         assert {name: value for name, value in trial.user_attrs.items() if name in METRICS} == defined

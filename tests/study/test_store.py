@@ -11,7 +11,8 @@ from sqlalchemy import text
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import DatabaseError, StudyError
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.ledger import count_trials
 from alphapulse.study.records import Generation, Study, StudyPlan
@@ -22,9 +23,9 @@ pytestmark = pytest.mark.postgres
 
 SPACE = SearchSpace(
     (
-        Dimension("strategy.ma_window", "int", 10, 250),
-        Dimension("engine.slippage", "float", 1e-5, 1e-2, log=True),
-        Dimension("engine.execution", "categorical", choices=("next_open", "next_close", None, True)),
+        IntDimension("strategy.ma_window", 10, 250),
+        FloatDimension("engine.slippage", 1e-5, 1e-2, log=True),
+        CategoricalDimension("engine.execution", ("next_open", "next_close", None, True)),
     )
 )
 IDENTITY = {

@@ -1,16 +1,17 @@
 import numpy as np
 import pytest
 
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.study.trials import Trials
 from alphapulse.sweep import duplicates
 from alphapulse.sweep.duplicates import Duplicates
 
 SPACE = SearchSpace(
     (
-        Dimension("strategy.window", "int", 10, 40, step=10.0),
-        Dimension("strategy.kind", "categorical", choices=("a", "b")),
-        Dimension("strategy.weight", "float", 0.1, 0.3, step=0.1),
+        IntDimension("strategy.window", 10, 40, step=10),
+        CategoricalDimension("strategy.kind", ("a", "b")),
+        FloatDimension("strategy.weight", 0.1, 0.3, step=0.1),
     )
 )
 
@@ -65,7 +66,7 @@ def test_answers_are_what_a_run_gives(monkeypatch, capacity):
 
 
 def test_continuous_space_runs_everything():
-    space = SearchSpace((Dimension("strategy.x", "float", 0.0, 1.0),))
+    space = SearchSpace((FloatDimension("strategy.x", 0.0, 1.0),))
     table = Duplicates(space, 1)
     answers = table.find(np.zeros((5, 1)))
     assert len(answers.run) == 5
@@ -73,7 +74,7 @@ def test_continuous_space_runs_everything():
 
 
 def test_log_integers_have_codes_of_their_own():
-    space = SearchSpace((Dimension("strategy.x", "int", 2, 9, log=True),))
+    space = SearchSpace((IntDimension("strategy.x", 2, 9, log=True),))
     table = Duplicates(space, 1)
     if table.finite:
         assert len(table.find(np.arange(2.0, 10.0)[:, None]).run) == 8

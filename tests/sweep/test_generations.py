@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from alphapulse.backtesting.metrics import METRICS
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.experiment import Experiment
@@ -14,8 +15,8 @@ from alphapulse.sweep.study_state import StudyState, read_state
 from alphapulse.sweep.worker import BatchResult
 
 SIZE = 40
-SPACE = SearchSpace((Dimension("strategy.a", "float", 0.0, 1.0), Dimension("strategy.b", "float", 0.0, 1.0)))
-GRID = SearchSpace((Dimension("strategy.a", "int", 0, 4), Dimension("strategy.b", "int", 0, 4)))
+SPACE = SearchSpace((FloatDimension("strategy.a", 0.0, 1.0), FloatDimension("strategy.b", 0.0, 1.0)))
+GRID = SearchSpace((IntDimension("strategy.a", 0, 4), IntDimension("strategy.b", 0, 4)))
 
 
 class Learner:

@@ -11,7 +11,8 @@ import pytest
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.market.calendar import calendar_blocks, starts_period
 from alphapulse.market.market import Market
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.resolve import resolve
 from alphapulse.sweep.experiment import Experiment
@@ -20,10 +21,10 @@ from alphapulse.validation import make_bootstrap, worst_fold_sharpe
 
 SPACE = SearchSpace(
     (
-        Dimension("strategy.ma_window", "int", 5, 60),
-        Dimension("strategy.reversion_weight", "float", 0.0, 1.0),
-        Dimension("engine.stop.kind", "categorical", choices=("none", "percent", "atr")),
-        Dimension("engine.commission", "float", 1e-5, 1e-2, log=True),
+        IntDimension("strategy.ma_window", 5, 60),
+        FloatDimension("strategy.reversion_weight", 0.0, 1.0),
+        CategoricalDimension("engine.stop.kind", ("none", "percent", "atr")),
+        FloatDimension("engine.commission", 1e-5, 1e-2, log=True),
     )
 )
 FIXED = {"volatility_source": "realized"}
@@ -112,8 +113,8 @@ def test_failures_are_outcomes_with_a_reason(market, tmp_path):
     kinds = ("good", "raise", "nan", "flat")
     space = SearchSpace(
         (
-            Dimension("strategy.kind", "categorical", choices=kinds),
-            Dimension("engine.commission", "categorical", choices=(0.001, 0.7)),
+            CategoricalDimension("strategy.kind", kinds),
+            CategoricalDimension("engine.commission", (0.001, 0.7)),
         )
     )
     experiment = Experiment(space, resolve("picky_module.picky", str(tmp_path)))
@@ -156,7 +157,7 @@ def test_worst_fold_is_the_search_value(market, experiment):
 
 
 def test_plateau_is_the_median_of_a_trial_and_its_neighbours(market, experiment):
-    space = SearchSpace((Dimension("strategy.ma_window", "int", 10, 30, step=5.0),))
+    space = SearchSpace((IntDimension("strategy.ma_window", 10, 30, step=5),))
     one = replace(experiment, space=space)
     windows = np.arange(10.0, 31.0, 5.0)[:, None]
     plain = evaluate_batch(market, one, windows).trials.values[:, 0]

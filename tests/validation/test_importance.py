@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from alphapulse.search.space import Dimension
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.validation import ParameterGrid, break_even_commission, parameter_importance
 
 SPACE = (
-    Dimension("a", "float", 0.0, 1.0),
-    Dimension("b", "int", 1, 200),
-    Dimension("c", "categorical", choices=(1, 2, 3, 4)),
-    Dimension("d", "float", 1e-4, 1.0, log=True),
+    FloatDimension("a", 0.0, 1.0),
+    IntDimension("b", 1, 200),
+    CategoricalDimension("c", (1, 2, 3, 4)),
+    FloatDimension("d", 1e-4, 1.0, log=True),
 )
 GRID = ParameterGrid.of(SPACE)
 

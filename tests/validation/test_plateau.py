@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from alphapulse.search.space import Dimension
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.validation import (
     ParameterGrid,
     block_moments,
@@ -13,10 +13,10 @@ from alphapulse.validation import (
 from alphapulse.validation.blocks import even_edges
 
 SPACE = (
-    Dimension("window", "int", 10, 250),
-    Dimension("slippage", "float", 1e-5, 1e-2, log=True),
-    Dimension("kind", "categorical", choices=("a", "b", "c")),
-    Dimension("multiplier", "float", 1.0, 5.2, step=0.5),
+    IntDimension("window", 10, 250),
+    FloatDimension("slippage", 1e-5, 1e-2, log=True),
+    CategoricalDimension("kind", ("a", "b", "c")),
+    FloatDimension("multiplier", 1.0, 5.2, step=0.5),
 )
 
 
@@ -56,7 +56,7 @@ def test_plateau_prefers_a_hill_to_a_spike():
     x = np.arange(0.0, 101.0)
     values = np.exp(-(((x - 30) / 8) ** 2))
     values[80] = 1.5
-    grid = ParameterGrid.of([Dimension("x", "float", 0.0, 100.0, step=1.0)])
+    grid = ParameterGrid.of([FloatDimension("x", 0.0, 100.0, step=1.0)])
     result = plateau(x[:, None], values, grid)
     assert result.trials[0] == 80
     assert result.ratios[0] < 0.05
@@ -67,11 +67,11 @@ def test_plateau_prefers_a_hill_to_a_spike():
 
 
 def test_plateau_without_neighbours_is_nan():
-    result = plateau([[10.0], [200.0]], [1.0, 2.0], ParameterGrid.of([Dimension("x", "int", 10, 250)]))
+    result = plateau([[10.0], [200.0]], [1.0, 2.0], ParameterGrid.of([IntDimension("x", 10, 250)]))
     assert np.isnan(result.medians).all()
     assert result.robust == -1
     with pytest.raises(ValueError, match="values"):
-        plateau([[10.0]], [1.0, 2.0], ParameterGrid.of([Dimension("x", "int", 10, 250)]))
+        plateau([[10.0]], [1.0, 2.0], ParameterGrid.of([IntDimension("x", 10, 250)]))
 
 
 def test_neighbours_step_in_every_ordered_parameter():
@@ -89,7 +89,7 @@ def test_neighbours_step_in_every_ordered_parameter():
 
 
 def test_neighbours_of_a_narrow_integer_are_whole():
-    points = neighbours(ParameterGrid.of([Dimension("n", "int", 1, 4)]), [[1.0], [2.0]])
+    points = neighbours(ParameterGrid.of([IntDimension("n", 1, 4)]), [[1.0], [2.0]])
     np.testing.assert_array_equal(points[:, :, 0], [[1, 2], [1, 3]])
 
 

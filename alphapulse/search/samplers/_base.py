@@ -138,15 +138,15 @@ def given(option: int | None, own: int) -> int:
 
 
 def require_numeric(name: str, space: SearchSpace) -> None:
-    """Refuse a space with a categorical dimension.
+    """Refuse a space with a dimension that has no order.
 
     Raises
     ------
     ConfigError
-        Naming the first categorical key.
+        Naming the first such key.
     """
     for d in space.dimensions:
-        if d.kind == "categorical":
+        if not d.is_ordered:
             raise ConfigError(f"search={name} needs numbers, but {d.key} is a choice; use search=tpe.")
 
 

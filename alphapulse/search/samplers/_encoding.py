@@ -51,11 +51,8 @@ class Encoding:
         low, high, step, start, width = (np.zeros(n) for _ in range(5))
         for i, d in enumerate(space.dimensions):
             size[i] = d.size or 0
-            kind[i] = CATEGORICAL if d.kind == "categorical" else (STEPPED if size[i] else CONTINUOUS)
-            if kind[i] == CATEGORICAL:
-                low[i], high[i], step[i] = 0.0, size[i] - 1.0, 1.0
-            else:
-                low[i], high[i], step[i] = d.low, d.high, (d.step or 1.0) if size[i] else 0.0
+            kind[i] = CATEGORICAL if not d.is_ordered else (STEPPED if size[i] else CONTINUOUS)
+            (low[i], high[i]), step[i] = d.bounds, d.spacing
             half = 0.5 * step[i]
             last = low[i] + (size[i] - 1) * step[i] if size[i] else high[i]
             logarithmic[i] = d.log

@@ -8,7 +8,6 @@ import numpy as np
 from alphapulse.compiling import jit
 from alphapulse.errors import ConfigError
 from alphapulse.search.samplers._base import Sampler, given
-from alphapulse.search.samplers._encoding import CONTINUOUS
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array2D
 
@@ -34,11 +33,12 @@ class GridSampler(Sampler):
         self, space: SearchSpace, *, seed: int, directions: Sequence[str], generation_size: int | None = None
     ) -> None:
         super().__init__(space, seed=seed, directions=directions, generation_size=given(generation_size, 4096))
-        for d, kind in zip(space.dimensions, self.encoding.kind, strict=True):
-            if kind == CONTINUOUS:
+        for d in space.dimensions:
+            if d.is_continuous:
+                low, high = d.bounds
                 raise ConfigError(
-                    f"search=grid needs a finite space, but {d.key} is continuous in [{d.low:g}, {d.high:g}]; "
-                    f"give it a step: {d.key}=range({d.low:g},{d.high:g},STEP)."
+                    f"search=grid needs a finite space, but {d.key} is continuous in [{low:g}, {high:g}]; "
+                    f"give it a step: {d.key}=range({low:g},{high:g},STEP)."
                 )
         self.n_points = space.size or 1
         if self.n_points > LARGEST_GRID:

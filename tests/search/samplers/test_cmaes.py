@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from alphapulse.search.choosing import LAG, make_sampler
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 
 
 def run(space: SearchSpace, loss, *, n_generations: int) -> list[np.ndarray]:
@@ -20,7 +21,7 @@ def run(space: SearchSpace, loss, *, n_generations: int) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_converges_though_results_are_late(scale):
-    space = SearchSpace(tuple(Dimension(f"x{i}", "float", -1, 1) for i in range(6)))
+    space = SearchSpace(tuple(FloatDimension(f"x{i}", -1, 1) for i in range(6)))
     weights = np.geomspace(1.0, scale, 6)
 
     def bowl(x: np.ndarray) -> np.ndarray:
@@ -32,7 +33,7 @@ def test_converges_though_results_are_late(scale):
 
 
 def test_starts_again_once_converged_though_a_stepped_key_keeps_its_margin():
-    space = SearchSpace((Dimension("window", "int", 0, 9), Dimension("threshold", "float", 0, 1)))
+    space = SearchSpace((IntDimension("window", 0, 9), FloatDimension("threshold", 0, 1)))
     proposals = run(space, lambda x: np.abs(x[:, 0] - 6.0) + (x[:, 1] - 0.3) ** 2, n_generations=200)
     spread = np.array([np.ptp(x[:, 1]) for x in proposals])
     converged = int(np.argmax(spread < 1e-6))

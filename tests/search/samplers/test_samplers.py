@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 
 from alphapulse.search.choosing import LAG, make_sampler
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.search.samplers._encoding import Encoding
 from alphapulse.search.samplers._pareto import crowding_distance, non_domination_rank
 from alphapulse.search.samplers.nsga import reference_directions
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.space import SearchSpace
 
 NUMERIC = (
-    Dimension("window", "int", 10, 250),
-    Dimension("even", "int", 2, 11, step=3),
-    Dimension("period", "int", 1, 1000, log=True),
-    Dimension("weight", "float", -1.0, 1.0),
-    Dimension("cost", "float", 1e-5, 1e-2, log=True),
-    Dimension("multiplier", "float", 1.0, 5.2, step=0.5),
+    IntDimension("window", 10, 250),
+    IntDimension("even", 2, 11, step=3),
+    IntDimension("period", 1, 1000, log=True),
+    FloatDimension("weight", -1.0, 1.0),
+    FloatDimension("cost", 1e-5, 1e-2, log=True),
+    FloatDimension("multiplier", 1.0, 5.2, step=0.5),
 )
-CHOICE = Dimension("kind", "categorical", choices=("a", "b", None))
+CHOICE = CategoricalDimension("kind", ("a", "b", None))
 NUMERIC_ONLY = ("cmaes", "gp")
 NAMES = ("random", "grid", "qmc", "tpe", "cmaes", "nsga2", "nsga3", "gp")
 LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")
@@ -75,15 +76,13 @@ def assert_inside(parameters: np.ndarray, space: SearchSpace) -> None:
     assert parameters.dtype == np.float64
     assert parameters.flags.c_contiguous
     for column, d in zip(parameters.T, space.dimensions, strict=True):
-        if d.kind == "categorical":
-            assert np.isin(column, np.arange(len(d.choices))).all()
-            continue
-        assert column.min() >= d.low
-        assert column.max() <= d.high
-        if d.size is not None:
-            steps = (column - d.low) / (d.step or 1.0)
+        low, high = d.bounds
+        assert column.min() >= low
+        assert column.max() <= high
+        if not d.is_continuous:
+            steps = (column - low) / d.spacing
             np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
-        if d.kind == "int":
+        if not isinstance(d, FloatDimension):
             assert (column == np.round(column)).all()
 
 
@@ -168,29 +167,29 @@ def test_all_failed_or_all_equal_still_proposes(name, value):
 @pytest.mark.parametrize(
     "dimension",
     [
-        Dimension("x", "int", 3, 3),
-        Dimension("x", "int", 4, 4, log=True),
-        Dimension("x", "float", 0.5, 0.5),
-        Dimension("x", "float", 0.5, 0.5, log=True),
-        Dimension("x", "float", 1.0, 1.0, step=0.25),
-        Dimension("x", "float", 0.0, 1.0),
-        Dimension("x", "categorical", choices=("only",)),
+        IntDimension("x", 3, 3),
+        IntDimension("x", 4, 4, log=True),
+        FloatDimension("x", 0.5, 0.5),
+        FloatDimension("x", 0.5, 0.5, log=True),
+        FloatDimension("x", 1.0, 1.0, step=0.25),
+        FloatDimension("x", 0.0, 1.0),
+        CategoricalDimension("x", ("only",)),
     ],
-    ids=lambda d: f"{d.kind}-{d.low}-{d.high}-{d.log}",
+    ids=lambda d: d.describe(),
 )
 def test_one_dimension_and_one_value(name, dimension):
-    if (name in NUMERIC_ONLY and dimension.kind == "categorical") or (name == "grid" and dimension.size is None):
+    if (name in NUMERIC_ONLY and not dimension.is_ordered) or (name == "grid" and dimension.is_continuous):
         pytest.skip("refused, see test_search")
     sampler = make(name, SearchSpace((dimension,)), generation_size=8)
     for parameters in run(sampler, 6):
         assert_inside(parameters.reshape(-1, 1), sampler.space) if len(parameters) else None
-        if dimension.low == dimension.high and dimension.kind != "categorical":
-            assert (parameters == dimension.low).all()
+        if dimension.bounds[0] == dimension.bounds[1]:
+            assert (parameters == dimension.bounds[0]).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_thirty_dimensions(name):
-    space = SearchSpace(tuple(Dimension(f"x{i}", "int", 0, 3) for i in range(30)))
+    space = SearchSpace(tuple(IntDimension(f"x{i}", 0, 3) for i in range(30)))
     sampler = make(name, space)
     for parameters in run(sampler, 4):
         assert_inside(parameters, space)
@@ -209,15 +208,11 @@ def test_bits_are_those_of_another_process():
     assert result.stdout.split() == [digest(run(make(n), 5)) for n in NAMES]
 
 
-def test_encoding_returns_every_value_of_a_finite_dimension():
+def test_encoding_reaches_every_value_of_a_finite_dimension():
     for d in (*NUMERIC, CHOICE):
-        if d.size is None:
-            continue
-        encoding = Encoding.of(SearchSpace((d,)))
-        values = (d.low + np.arange(d.size) * (d.step or 1.0))[:, None]
-        np.testing.assert_array_equal(encoding.decode(encoding.encode(values)), values)
-        dense = encoding.decode(np.linspace(0.0, 1.0, 200_001)[:, None])
-        np.testing.assert_array_equal(np.unique(dense), values[:, 0])
+        if not d.is_continuous:
+            dense = Encoding.of(SearchSpace((d,))).decode(np.linspace(0.0, 1.0, 200_001)[:, None])
+            np.testing.assert_array_equal(np.unique(dense), d.bounds[0] + np.arange(d.size) * d.spacing)
 
 
 def test_random_is_uniform_over_values_and_logarithm():
@@ -230,7 +225,7 @@ def test_random_is_uniform_over_values_and_logarithm():
 
 
 def test_grid_has_every_point_once_then_none():
-    space = SearchSpace((Dimension("a", "int", 1, 7), Dimension("b", "float", 0.0, 1.0, step=0.25), CHOICE))
+    space = SearchSpace((IntDimension("a", 1, 7), FloatDimension("b", 0.0, 1.0, step=0.25), CHOICE))
     sampler = make("grid", space, generation_size=16)
     parts = [sampler.propose(g) for g in range(9)]
     assert [len(p) for p in parts] == [16] * 6 + [9, 0, 0]
@@ -241,7 +236,7 @@ def test_grid_has_every_point_once_then_none():
 
 
 def test_grid_of_many_points_takes_no_memory():
-    space = SearchSpace(tuple(Dimension(f"k{i}", "int", 1, 1000) for i in range(6)))
+    space = SearchSpace(tuple(IntDimension(f"k{i}", 1, 1000) for i in range(6)))
     points = np.concatenate([make("grid", space).propose(g) for g in (0, 10**9)])
     assert len(np.unique(points, axis=0)) == len(points)
 
@@ -254,7 +249,7 @@ def test_qmc_generation_does_not_depend_on_the_ones_before():
 
 
 def test_qmc_fills_space_more_evenly_than_random():
-    space = SearchSpace((Dimension("a", "float", 0, 1), Dimension("b", "float", 0, 1)))
+    space = SearchSpace((FloatDimension("a", 0, 1), FloatDimension("b", 0, 1)))
     cells = [
         np.histogram2d(*make(name, space, generation_size=1024).propose(0).T, bins=16, range=[[0, 1], [0, 1]])[0]
         for name in ("qmc", "random")
@@ -264,7 +259,7 @@ def test_qmc_fills_space_more_evenly_than_random():
 
 @pytest.mark.parametrize("name", ["tpe", "cmaes", "gp"])
 def test_learner_beats_random(name):
-    space = SearchSpace(tuple(Dimension(f"x{i}", "float", -1, 1) for i in range(4)))
+    space = SearchSpace(tuple(FloatDimension(f"x{i}", -1, 1) for i in range(4)))
     best = {}
     for candidate in (name, "random"):
         sampler = make_sampler(
@@ -282,7 +277,7 @@ def test_learner_beats_random(name):
 
 @pytest.mark.parametrize("name", ["nsga2", "nsga3", "tpe"])
 def test_two_objectives_reach_the_front(name):
-    space = SearchSpace(tuple(Dimension(f"x{i}", "float", 0, 1) for i in range(5)))
+    space = SearchSpace(tuple(FloatDimension(f"x{i}", 0, 1) for i in range(5)))
     sampler = make_sampler(name, space, seed=1, n_objectives=2, directions=["minimize", "maximize"])
     proposals, values = [], []
     for g in range(24):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from alphapulse.search.space import Dimension
+from alphapulse.search.dimensions import FloatDimension
 from alphapulse.validation import (
     BlockArrays,
     ParameterGrid,
@@ -78,7 +78,7 @@ def test_verdict_has_the_same_bits_from_pieces_and_from_arrays(small):
                 observed=observed,
                 maxima=maxima,
                 blocks=blocks(sums, squares, np.arange(60)),
-                grid=ParameterGrid.of([Dimension("x", "float", 0.0, 1.0), Dimension("y", "float", 0.0, 1.0)]),
+                grid=ParameterGrid.of([FloatDimension("x", 0.0, 1.0), FloatDimension("y", 0.0, 1.0)]),
             )
         ).to_dict()
         for trials, blocks in ((TrialArrays, BlockArrays), (PiecewiseTrials, PiecewiseBlocks))
