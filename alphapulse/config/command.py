@@ -152,7 +152,8 @@ def _prepare(application: Any, parsed: argparse.Namespace) -> str | None:
     from hydra.core.config_store import ConfigStore
 
     from alphapulse.config.building import defaults
-    from alphapulse.config.overrides import Arguments, Conf, check_keys, find_target, read_arguments
+    from alphapulse.config.conf import Conf
+    from alphapulse.config.overrides import Arguments, check_keys, find_target, read_arguments
     from alphapulse.config.schema import TARGET
 
     conf = Conf(parsed.config_dir, parsed.config_name or application.config_name)

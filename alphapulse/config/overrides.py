@@ -7,15 +7,13 @@ The experiment of `sweeps/` is read in the same pass, and the command line wins 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.types import Override, ValueType
 
 from alphapulse.config.building import field_types, unknown_key
+from alphapulse.config.conf import Conf, Experiment, read_yaml
 from alphapulse.config.grammar import parse
-from alphapulse.config.resources import resource_dir
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.space import SearchSpace
 
@@ -54,15 +52,6 @@ class Application:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """One file of `sweeps/`: overrides in Hydra's grammar, and the search space as texts by key."""
-
-    name: str | None = None
-    overrides: tuple[str, ...] = ()
-    space: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Arguments:
     """The arguments, sorted.
 
@@ -82,82 +71,6 @@ class Arguments:
     space: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
     password: str | None = field(default=None, repr=False)
-
-
-class Conf:
-    """The configuration directories: the user's own first, then the package's."""
-
-    def __init__(self, config_dir: str | None, config_name: str) -> None:
-        own = [Path(config_dir)] if config_dir is not None else []
-        for folder in own:
-            if not folder.is_dir():
-                raise ConfigError(f"`--config-dir` must be a directory, but got {config_dir!r}")
-        self.folders = [*own, resource_dir("conf")]
-        self.sweep_folders = [folder / "sweeps" for folder in own] + [resource_dir("sweeps")]
-        self.choices = self._read_choices(config_name)
-
-    def _read_choices(self, config_name: str) -> dict[str, str]:
-        path = self.find(f"{config_name}.yaml")
-        entries = [] if path is None else (read_yaml(path).get("defaults") or [])
-        pairs = [pair for entry in entries if isinstance(entry, Mapping) for pair in entry.items()]
-        return {str(group): str(option) for group, option in pairs if not str(group).startswith("override ")}
-
-    def find(self, name: str) -> Path | None:
-        """Return the first file of this relative name."""
-        return next((folder / name for folder in self.folders if (folder / name).is_file()), None)
-
-    def options(self, group: str) -> list[str]:
-        """Return the names of a group's options."""
-        return sorted({path.stem for folder in self.folders for path in (folder / group).glob("*.yaml")})
-
-    def experiments(self) -> list[str]:
-        """Return the names of all experiments."""
-        return sorted({path.stem for folder in self.sweep_folders for path in folder.glob("*.yaml")})
-
-    def experiment(self, name: str) -> Experiment:
-        """Return the experiment of this name, or of this file.
-
-        Raises
-        ------
-        ConfigError
-            If there is none, or it is not one.
-        """
-        candidates = [Path(name)] if name.endswith(".yaml") else [f / f"{name}.yaml" for f in self.sweep_folders]
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if path is None:
-            known = self.experiments()
-            hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
-            raise ConfigError(f"`sweeps` must name an experiment, but got {name!r}{hint}")
-        content = read_yaml(path)
-        for key in content:
-            if key not in ("overrides", "space"):
-                hint = did_you_mean(str(key), ["overrides", "space"])
-                raise ConfigError(f"{path}: an experiment must hold overrides and space, but got {key!r}{hint}")
-        overrides, space = content.get("overrides") or [], content.get("space") or {}
-        if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
-            raise ConfigError(f"{path}: `overrides` must be a list of texts such as data=sample, but got {overrides!r}")
-        if not isinstance(space, Mapping):
-            raise ConfigError(f"{path}: `space` must map keys to texts such as interval(10,250), but got {space!r}")
-        return Experiment(path.stem, tuple(overrides), {str(key): str(text) for key, text in space.items()})
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file, empty for an empty one.
-
-    Raises
-    ------
-    ConfigError
-        If it is not YAML, or not a mapping.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} must be YAML, but {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must be a mapping of keys, but got {type(content).__name__}")
-    return content
 
 
 def read_arguments(application: Application, conf: Conf, arguments: Sequence[str]) -> Arguments:
