@@ -7,10 +7,11 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from alphapulse.backtesting.models import EngineParams
-from alphapulse.config.building import build, convert, field_types, plain, unknown_key
+from alphapulse.config.building import build, convert, field_types, unknown_key
 from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError, ConfigError
+from alphapulse.plain import plain
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.parameters import Parameter
 from alphapulse.strategies.resolve import StrategyDefinition, resolve

@@ -1,15 +1,18 @@
 """Frozen dataclasses from plain mappings, with errors that name the key, the value got and the nearest right one."""
 
 import datetime
-import math
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from alphapulse.conversion import as_choice, as_kind
 from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.plain import plain
 
 Config = TypeVar("Config")
+
+PLAIN = (bool, int, float, str)
 
 
 def build(cls: type[Config], values: Mapping[str, Any], prefix: str = "") -> Config:
@@ -57,15 +60,6 @@ def defaults(cls: type) -> dict[str, Any]:
         else:
             values[f.name] = plain(f.default_factory() if callable(f.default_factory) else f.default)
     return values
-
-
-def plain(value: Any) -> Any:
-    """Return dataclasses as dictionaries and tuples as lists, all the way down."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def unknown_key(key: str, known: list[str]) -> ConfigError:
@@ -145,26 +139,25 @@ def _convert_to_literal(choices: tuple[Any, ...], value: Any, key: str) -> Any:
     # YAML 1.1 reads an unquoted on or off as a boolean.
     if isinstance(value, bool) and {"on", "off"} <= set(choices):
         return "on" if value else "off"
-    if any(value == choice and type(value) is type(choice) for choice in choices):
-        return value
-    hint = did_you_mean(str(value), [str(choice) for choice in choices])
-    raise ConfigError(f"`{key}` must be one of {', '.join(map(str, choices))}, but got {value!r}{hint}")
+    try:
+        return as_choice(choices, value)
+    except ValueError:
+        hint = did_you_mean(str(value), [str(choice) for choice in choices])
+        raise ConfigError(f"`{key}` must be one of {', '.join(map(str, choices))}, but got {value!r}{hint}") from None
 
 
 def _convert_plain(hint: Any, value: Any, key: str) -> Any:
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is str and isinstance(value, str):
-        return value
     if hint is str and isinstance(value, datetime.date | int | float) and not isinstance(value, bool):
+        # YAML reads a date or a number where a name was written.
         return str(value)
-    if hint is int and isinstance(value, int | float) and not isinstance(value, bool) and value == math.floor(value):
-        return int(value)
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value):
-        return float(value)
-    if hint not in (bool, str, int, float) and isinstance(hint, type) and isinstance(value, hint):
+    if isinstance(hint, type) and hint not in PLAIN and isinstance(value, hint):
         return value
-    raise _refuse(key, hint, value)
+    if hint not in PLAIN or value != value:
+        raise _refuse(key, hint, value)
+    try:
+        return as_kind(hint, value)
+    except TypeError:
+        raise _refuse(key, hint, value) from None
 
 
 def _refuse(key: str, hint: Any, value: Any) -> ConfigError:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from alphapulse.plain import plain
 
 PERCENT = frozenset(
     {"cagr", "total_return", "volatility", "max_drawdown", "value_at_risk_95", "win_rate", "exposure", "alpha"}
@@ -31,21 +32,6 @@ def print_json(document: Any) -> None:
     """Print one JSON document to stdout; what is not finite is null."""
     json.dump(plain(document), sys.stdout, allow_nan=False)
     sys.stdout.write("\n")
-
-
-def plain(value: Any) -> Any:
-    """Return plain values for JSON; numpy's become Python's, NaN and infinities None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def format_metric(name: str, value: float | None) -> str:

@@ -1,7 +1,6 @@
 """A study's summary on stdout, as tables or as one JSON document."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +21,7 @@ SHOWN_METRICS = ("sharpe_ratio", "sortino_ratio", "cagr", "volatility", "max_dra
 def print_summary(summary: StudySummary, output: str) -> None:
     """Print to stdout: the table, or one JSON document and nothing else."""
     if output == "json":
-        print_json(asdict(summary))
+        print_json(summary)
         return
     _print_table(stdout_console(), summary)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from alphapulse.conversion import as_choice, as_kind
 from alphapulse.errors import StrategyError, did_you_mean
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -49,20 +50,22 @@ class Parameter:
         if value is None and self.optional:
             return None
         if self.choices:
-            for choice in self.choices:
-                if value == choice and isinstance(value, bool) == isinstance(choice, bool):
-                    return choice
-            known = ", ".join(str(c) for c in self.choices)
-            hint = did_you_mean(str(value), [str(c) for c in self.choices]) or "."
-            raise StrategyError(f"`strategy.{self.name}` must be one of {known}, but got {value!r}{hint}")
-        if self.type is object or self.type is type(value):
+            try:
+                return as_choice(self.choices, value)
+            except ValueError:
+                known = ", ".join(str(c) for c in self.choices)
+                hint = did_you_mean(str(value), [str(c) for c in self.choices]) or "."
+                raise StrategyError(f"`strategy.{self.name}` must be one of {known}, but got {value!r}{hint}") from None
+        if self.type is object:
             return value
-        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if self.type is int and isinstance(value, float) and value.is_integer():
-            return int(value)
-        hint = "; sweep it with int(interval(a,b)) or range(a,b)" if self.type is int and type(value) is float else ""
-        raise StrategyError(f"`strategy.{self.name}` must be {KINDS[self.type]}, but got {value!r}{hint}.")
+        try:
+            return as_kind(self.type, value)
+        except TypeError:
+            forms = "; sweep it with int(interval(a,b)) or range(a,b)"
+            hint = forms if self.type is int and type(value) is float else ""
+            raise StrategyError(
+                f"`strategy.{self.name}` must be {KINDS[self.type]}, but got {value!r}{hint}."
+            ) from None
 
     def convert_column(self, values: Any, failures: dict[int, str]) -> np.ndarray:
         """Return a column (n_trials,) of the parameter's type; what cannot be converted is the default and a failure.

@@ -13,6 +13,7 @@ import numpy as np
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import StudyError, did_you_mean
+from alphapulse.plain import plain
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.identity import check_same_study
 from alphapulse.study.records import (
@@ -55,7 +56,7 @@ class Store:
             if study is None:
                 self.database.run(connection.execute(INSERT_STUDY, *_row(plan)))
             else:
-                check_same_study(study, plan, _clean(plan.config))
+                check_same_study(study, plan, plain(plan.config))
                 self.database.run(connection.execute(CONTINUE_STUDY, study.id, plan.n_trials))
             opened = self.database.run(_find(connection, plan.name))
             assert opened is not None
@@ -221,17 +222,4 @@ def _record(study: Study, row: Any) -> TrialRecord:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_clean(value), allow_nan=False)
-
-
-def _clean(value: Any) -> Any:
-    """Return `value` in JSON's types: NaN and infinities become null, arrays lists, and what it lacks text."""
-    if isinstance(value, Mapping):
-        return {str(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _clean(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    return json.dumps(plain(value), allow_nan=False)

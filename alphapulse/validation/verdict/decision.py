@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
+from alphapulse.plain import plain
 from alphapulse.validation.deflation import false_discovery_bound
 from alphapulse.validation.spa import critical_value, p_value
 from alphapulse.validation.verdict.evidence import VerdictInputs, VerdictOptions, VerdictThresholds
@@ -46,8 +45,8 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; NaN and infinities become None."""
-        plain: dict[str, Any] = _plain(self)
-        return plain
+        document: dict[str, Any] = plain(self)
+        return document
 
     def lines(self) -> list[str]:
         """Return the verdict as text, one line each."""
@@ -168,20 +167,3 @@ def _times(n: int) -> str:
     if n < 1:
         return "not opened"
     return "opened once" if n == 1 else f"opened {n} times"
-
-
-def _plain(value: Any) -> Any:
-    """Return dataclasses, arrays and numbers as what JSON has."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
