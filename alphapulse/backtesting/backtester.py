@@ -10,14 +10,11 @@ from alphapulse.backtesting.batch import returns_of_closes
 from alphapulse.backtesting.models import BacktestResult, EngineParams
 from alphapulse.backtesting.trial import run_trial
 from alphapulse.errors import did_you_mean
-from alphapulse.market.bars import Bars
+from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import calendar_blocks, count_periods_per_year, starts_period
 from alphapulse.market.market import Market
+from alphapulse.market.timeframes import DAY, timeframe_of
 from alphapulse.typing import Float64Array1D
-
-PRICES = ("open", "high", "low", "close")
-MINUTE = 60 * 10**9
-DAY = 24 * 60 * MINUTE
 
 
 class Backtester:
@@ -105,7 +102,7 @@ class Backtester:
         benchmark = None
         if benchmark_prices is not None:
             closes = _column("benchmark_prices", benchmark_prices, index)
-            _refuse("benchmark_prices", index, closes, ~(np.isfinite(closes) & (closes > 0)), "finite and > 0")
+            _refuse("benchmark_prices", index, closes, impossible_prices(closes), "finite and > 0")
             benchmark = returns_of_closes(closes, 0)
         result = run_trial(market, target, ranges, self.params, benchmark=benchmark)
         for curve in (result.equity, result.returns, result.allocation):
@@ -154,7 +151,7 @@ def _price_frame(prices: pd.DataFrame | pd.Series) -> tuple[pd.DataFrame, pd.Dat
             values = frame[name].to_numpy(dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(f"`prices` must be numbers, but {name} is of type {frame[name].dtype}.") from error
-        _refuse(f"prices.{name}", index, values, ~(np.isfinite(values) & (values > 0)), "finite and > 0")
+        _refuse(f"prices.{name}", index, values, impossible_prices(values), "finite and > 0")
     return frame.astype(np.float64), index
 
 
@@ -183,9 +180,7 @@ def _market(frame: pd.DataFrame, index: pd.DatetimeIndex) -> Market:
     timestamp = index.as_unit("ns").asi8.copy()
     unknown = np.full(len(frame), np.nan)
     open_, high, low, close = (np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64)) for name in PRICES)
-    length = int(np.median(np.diff(timestamp))) if len(timestamp) > 1 else DAY
-    n_days = round(length / DAY)
-    timeframe = f"{n_days}d" if 6 * length >= 5 * DAY else f"{max(length // MINUTE, 1)}m"
+    timeframe = timeframe_of(int(np.median(np.diff(timestamp))) if len(timestamp) > 1 else DAY)
     bars = Bars(
         symbol="prices",
         timeframe=timeframe,

@@ -8,19 +8,18 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.errors import did_you_mean
-from alphapulse.market.bars import Bars
+from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import count_periods_per_year
-from alphapulse.market.joining import DAY, bar_end, duration_length, join_by_end, timeframe_length
+from alphapulse.market.joining import bar_end, join_by_end
+from alphapulse.market.timeframes import DAY, duration_length, timeframe_length, timeframe_of
 from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.columns import checked_target
 from alphapulse.strategies.resolve import adapt, resolve
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
-PRICES = ("open", "high", "low", "close")
 VOLATILITY_INDEX = "^VIX"
 DEFAULT_STRATEGY = "long_short"
 SETTINGS = ("max_leverage", "volatility_symbol", "max_staleness", "timeframe", "search_path")
-MINUTE = 60 * 10**9
 
 StrategyConfig: TypeAlias = Mapping[str, Any] | Strategy | str
 
@@ -92,7 +91,7 @@ def _read_bars(
     index = _checked_index(symbol, tables[symbol])
     columns = {name: _column(symbol, tables[symbol], name) for name in PRICES}
     for name, values in columns.items():
-        wrong = ~(np.isfinite(values) & (values > 0))
+        wrong = impossible_prices(values)
         if wrong.any():
             place = int(np.argmax(wrong))
             raise ValueError(f"`{name}` of {symbol} must be finite and > 0, but is {values[place]} at {index[place]}.")
@@ -169,11 +168,5 @@ def _column(symbol: str, table: pd.DataFrame, name: str) -> Float64Array1D:
 
 
 def _infer_timeframe(timestamp: Int64Array1D) -> str:
-    """Return the smallest distance of two bars as a timeframe; "1d" for a single bar.
-
-    A day of a changing clock may have 23 hours.
-    """
-    spacing = int(np.diff(timestamp).min()) if len(timestamp) > 1 else DAY
-    if 6 * spacing >= 5 * DAY:
-        return f"{round(spacing / DAY)}d"
-    return f"{max(spacing // MINUTE, 1)}m"
+    """Return the smallest distance of two bars as a timeframe; "1d" for a single bar."""
+    return timeframe_of(int(np.diff(timestamp).min()) if len(timestamp) > 1 else DAY)

@@ -1,19 +1,17 @@
 """The groups that commands share: data, search, cluster, database, validation."""
 
 import datetime
-import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.market.timeframes import read_length
 
 Source = Literal["sample", "database", "yahoo"]
 SamplerName = Literal["auto", "random", "grid", "qmc", "tpe", "cmaes", "nsga2", "nsga3", "gp"]
 Lookahead = Literal["on", "strict", "off"]
 
 TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d")
-
-_DURATION = re.compile(r"[1-9]\d*[mhdw]")
 
 
 def at_least(key: str, value: float | None, low: float) -> None:
@@ -94,7 +92,7 @@ class DataConfig:
         check_symbols("data.symbols", self.symbols)
         check_timeframe("data.timeframe", self.timeframe)
         check_dates("data", self.start, self.end)
-        if not _DURATION.fullmatch(self.max_staleness):
+        if read_length(self.max_staleness) is None:
             raise ConfigError(
                 f"`data.max_staleness` must be a duration such as 7d or 36h, but got {self.max_staleness!r}"
             )

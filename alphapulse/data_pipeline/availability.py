@@ -11,7 +11,7 @@ from alphapulse.data_pipeline.providers.sample_provider import FILES, SampleProv
 from alphapulse.data_pipeline.ranges import Moment
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.errors import DataError
-from alphapulse.market.joining import DAY, timeframe_length
+from alphapulse.market.timeframes import DAY, timeframe_length
 
 if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database

@@ -10,16 +10,16 @@ import pandas as pd
 
 from alphapulse.data_pipeline.availability import ensure_bars, no_bars
 from alphapulse.data_pipeline.database import Database
-from alphapulse.data_pipeline.models import PRICES
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
 from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up, read_bars
 from alphapulse.errors import ConfigError, DataError
-from alphapulse.market.bars import Bars
+from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import calendar_blocks, count_periods_per_year, starts_period
-from alphapulse.market.joining import bar_end, duration_length, join_by_end, timeframe_length
+from alphapulse.market.joining import bar_end, join_by_end
 from alphapulse.market.market import Market
+from alphapulse.market.timeframes import duration_length, timeframe_length
 from alphapulse.typing import Float64Array1D
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _check_columns(symbol: str, timeframe: str, columns: BarColumns) -> None:
     """Raise DataError for prices that cannot be; rows that other programs stored never met the providers' check."""
     for name in PRICES:
         prices = getattr(columns, name)
-        bad = np.flatnonzero(~((prices > 0.0) & (prices < np.inf)))
+        bad = np.flatnonzero(impossible_prices(prices))
         if len(bad):
             stamp = pd.Timestamp(int(columns.timestamp[bad[0]]), tz="UTC").isoformat()
             raise DataError(

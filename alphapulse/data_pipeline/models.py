@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from alphapulse.market.joining import timeframe_length
+from alphapulse.market.bars import PRICES, impossible_prices, impossible_volumes
+from alphapulse.market.timeframes import timeframe_length
 
-PRICES = ("open", "high", "low", "close")
 COLUMNS = ("timestamp", "symbol", "timeframe", *PRICES, "volume")
 
 
@@ -55,12 +55,12 @@ class OHLCVRecord:
         for name in PRICES:
             price = float(getattr(self, name))
             object.__setattr__(self, name, price)
-            if not 0.0 < price < math.inf:
+            if impossible_prices(price):
                 raise ValueError(f"`{name} > 0` and finite must hold, but got {name}={price!r} for {self.symbol!r}.")
         if self.high < self.low:
             raise ValueError(
                 f"`high >= low` must hold, but got high={self.high!r}, low={self.low!r} for {self.symbol!r}."
             )
         object.__setattr__(self, "volume", float(self.volume))
-        if self.volume < 0.0 or self.volume == math.inf:
+        if impossible_volumes(self.volume):
             raise ValueError(f"`volume >= 0` must hold, but got volume={self.volume!r} for {self.symbol!r}.")

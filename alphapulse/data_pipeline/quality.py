@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.market.bars import Bars
-from alphapulse.market.joining import DAY, bar_spacing, timeframe_length
+from alphapulse.market.joining import bar_spacing
+from alphapulse.market.timeframes import DAY, HOUR, timeframe_length
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 MOST_STALE_OPENS = 0.20
@@ -152,7 +153,7 @@ def _label(series: _Series) -> list[str]:
     if n_longer == 0:
         return []
     places = np.flatnonzero(longer)
-    hours = np.median(spacing[longer]) / timeframe_length("1h")
+    hours = np.median(spacing[longer]) / HOUR
     return [
         f"{series.name}: {n_longer:,} of {len(longer):,} bars are longer than their label (typically {hours:g} h), "
         f"{series.when(int(places[0]))} to {series.when(int(places[-1]))}; joined by their real end, "

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from alphapulse.errors import did_you_mean
-from alphapulse.typing import Float64Array1D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Int64Array1D
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = ("timestamp", *PRICES, "volume", "volatility")
@@ -94,3 +94,15 @@ class Bars:
         if self.cache is not None:
             return self.cache.indicator(self, function, arguments)
         return function(*(self.column(a) if isinstance(a, str) else a for a in arguments))
+
+
+def impossible_prices(prices: Float64Array1D | float) -> BoolArray1D:
+    """Return which prices [quote] cannot be: NaN, infinite, zero and negative ones."""
+    impossible: BoolArray1D = ~((np.asarray(prices) > 0.0) & (np.asarray(prices) < np.inf))
+    return impossible
+
+
+def impossible_volumes(volumes: Float64Array1D | float) -> BoolArray1D:
+    """Return which volumes cannot be: negative and infinite ones. NaN is an unknown volume and can be."""
+    impossible: BoolArray1D = (np.asarray(volumes) < 0.0) | np.isinf(volumes)
+    return impossible

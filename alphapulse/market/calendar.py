@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from alphapulse.market.joining import DAY, timeframe_length
+from alphapulse.market.timeframes import DAY, timeframe_length
 from alphapulse.typing import BoolArray1D, Int64Array1D
 
 FEWEST_BLOCKS, MOST_BLOCKS = 120, 512

@@ -1,37 +1,9 @@
 """When a bar is known, and the join of one series to another by that moment."""
 
-import re
-
 import numpy as np
 
+from alphapulse.market.timeframes import DAY
 from alphapulse.typing import Float64Array1D, Int64Array1D
-
-NANOSECONDS = {"m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9, "w": 7 * 86_400 * 10**9}
-DAY = NANOSECONDS["d"]
-
-
-def timeframe_length(timeframe: str) -> int:
-    """Return the length of a bar labelled `timeframe` ("1d", "1h", "15m", "1w") [ns].
-
-    Raises
-    ------
-    ValueError
-        If the label is not a positive whole number of m, h, d or w.
-    """
-    match = re.fullmatch(r"([1-9]\d{0,3})([mhdw])", timeframe)
-    if match is None:
-        raise ValueError(
-            f"`timeframe` must be a number and one of m, h, d, w such as '1d' or '1h', but got {timeframe!r}."
-        )
-    return int(match[1]) * NANOSECONDS[match[2]]
-
-
-def duration_length(duration: str) -> int:
-    """Return the length of `duration`, written as a timeframe is ("7d", "36h") [ns]."""
-    try:
-        return timeframe_length(duration)
-    except ValueError:
-        raise ValueError(f"`max_staleness` must look like '7d' or '36h', but got {duration!r}.") from None
 
 
 def bar_spacing(timestamp: Int64Array1D, length: int) -> Int64Array1D:

@@ -13,7 +13,7 @@ from alphapulse.data_pipeline.providers.base import checked
 from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.errors import ConfigError, DataError
-from alphapulse.market.joining import DAY, timeframe_length
+from alphapulse.market.timeframes import DAY, timeframe_length
 
 pytestmark = pytest.mark.postgres
 

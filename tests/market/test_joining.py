@@ -1,12 +1,11 @@
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphapulse.market.joining import DAY, bar_end, bar_spacing, duration_length, join_by_end, timeframe_length
+from alphapulse.market.joining import bar_end, bar_spacing, join_by_end
+from alphapulse.market.timeframes import DAY, HOUR, timeframe_length
 
-HOUR = timeframe_length("1h")
 WEEK = 7 * DAY
 
 
@@ -18,22 +17,6 @@ def join(bars, timeframe, other, other_timeframe, values, max_staleness=WEEK):
     end = bars + timeframe_length(timeframe)
     other_end = bar_end(other, timeframe_length(other_timeframe))
     return join_by_end(end, other_end, np.asarray(values, dtype=float), max_staleness=max_staleness)
-
-
-@pytest.mark.parametrize(("label", "length"), [("1d", DAY), ("1h", HOUR), ("15m", HOUR // 4), ("1w", WEEK)])
-def test_timeframe_length(label, length):
-    assert timeframe_length(label) == length
-
-
-@pytest.mark.parametrize("label", ["", "h", "0d", "1x", "1.5h", "-1d", "1 d", "d1"])
-def test_timeframe_length_refuses(label):
-    with pytest.raises(ValueError, match="`timeframe` must be"):
-        timeframe_length(label)
-
-
-def test_duration_length_refuses():
-    with pytest.raises(ValueError, match="`max_staleness` must look like"):
-        duration_length("a week")
 
 
 def test_join_uses_a_bar_that_ends_with_the_bar():

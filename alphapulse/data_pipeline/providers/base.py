@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from alphapulse.data_pipeline.models import COLUMNS, PRICES
+from alphapulse.data_pipeline.models import COLUMNS
 from alphapulse.errors import DataError
+from alphapulse.market.bars import PRICES, impossible_prices, impossible_volumes
 
 
 class UnreachableError(DataError):
@@ -118,9 +119,9 @@ def checked(symbol: str, timeframe: str, rows: pd.DataFrame, lines: Sequence[int
 
     for place, name in enumerate(PRICES):
         refuse(~np.isfinite(prices[:, place]), f"{name} is not a number")
-        refuse(~(prices[:, place] > 0.0), f"{name} is not positive")
+        refuse(impossible_prices(prices[:, place]), f"{name} is not positive")
     refuse(high < low, "high is below low")
-    refuse((volume < 0.0) | np.isinf(volume), "volume is negative or infinite")
+    refuse(impossible_volumes(volume), "volume is negative or infinite")
     accepted = rows["timestamp"].where(reasons == "")
     refuse((accepted.notna() & accepted.duplicated(keep="last")).to_numpy(), "its timestamp comes again later")
 

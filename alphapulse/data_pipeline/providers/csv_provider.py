@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alphapulse.data_pipeline.models import COLUMNS, PRICES
+from alphapulse.data_pipeline.models import COLUMNS
 from alphapulse.data_pipeline.providers.base import Fetched, Rejected, checked
 from alphapulse.errors import DataError, did_you_mean
-from alphapulse.market.joining import DAY, timeframe_length
+from alphapulse.market.bars import PRICES
+from alphapulse.market.timeframes import DAY, timeframe_length
 
 NUMBERS = (*PRICES, "volume")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

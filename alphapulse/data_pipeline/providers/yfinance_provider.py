@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from alphapulse.data_pipeline.providers.base import Fetched, UnreachableError, checked
 from alphapulse.errors import DataError
-from alphapulse.market.joining import DAY, timeframe_length
+from alphapulse.market.timeframes import DAY, timeframe_length
 
 NOT_FOUND = 404
 TIMEFRAMES = ("1m", "2m", "5m", "15m", "30m", "1h", "1d")

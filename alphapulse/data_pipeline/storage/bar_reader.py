@@ -16,7 +16,7 @@ import pandas as pd
 
 from alphapulse.data_pipeline.binary_copy import Kind, copy_out
 from alphapulse.data_pipeline.storage.db_writer import VALUES
-from alphapulse.market.joining import timeframe_length
+from alphapulse.market.timeframes import timeframe_length
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from alphapulse.market.bars import Bars
+from alphapulse.market.timeframes import DAY
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
-DAY = 86_400 * 10**9
 FEWEST_EARLY = 30
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.market.bars import Bars
+from alphapulse.market.bars import PRICES, Bars
+from alphapulse.market.timeframes import DAY
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 SECOND = 10**9
-DAY = 86_400 * SECOND
-PRICES = ("open", "high", "low", "close")
 # Later bars would leave the range of nanosecond timestamps.
 LATEST = int(np.datetime64("2200-01-01", "ns").astype(np.int64))
 
