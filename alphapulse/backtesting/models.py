@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     import pandas as pd
 
+    from alphapulse.market.bars import Bars
+
 Execution = Literal["next_open", "next_close", "same_close"]
 RebalanceFrequency = Literal["bar", "week", "month"]
 Reentry = Literal["new_signal", "immediate"]
@@ -127,6 +129,10 @@ class EngineParams:
                 raise ValueError(
                     f"`engine.periods_per_year` must be > 0 and finite, but got {self.periods_per_year!r}."
                 )
+
+    def bars_per_year(self, bars: "Bars") -> float:
+        """Return how many bars make a year [1]: `periods_per_year`, or where it is None what `bars` say."""
+        return bars.periods_per_year if self.periods_per_year is None else self.periods_per_year
 
     @property
     def values(self) -> dict[str, Any]:

@@ -51,5 +51,5 @@ def write_tear_sheet(
         path,
         title=f"{experiment.definition.name} on {market.bars.symbol} {market.bars.timeframe}",
         benchmark_title=f"Buy and hold {market.bars.symbol}",
-        periods_per_year=experiment.engine.periods_per_year or market.bars.periods_per_year,
+        periods_per_year=experiment.engine.bars_per_year(market.bars),
     )

@@ -154,7 +154,7 @@ def break_even(experiment: Experiment, market: Market, parameters: Float64Array1
 def periods_per_year(experiment: Experiment, market: Market, parameters: Float64Array1D) -> float:
     """Return the bars of a year that annualise a trial [1]."""
     _, engine = experiment.values(parameters)
-    return engine.periods_per_year or market.bars.periods_per_year
+    return engine.bars_per_year(market.bars)
 
 
 def benchmark_metrics(experiment: Experiment, market: Market) -> dict[str, float]:
@@ -164,5 +164,5 @@ def benchmark_metrics(experiment: Experiment, market: Market) -> dict[str, float
         returns,
         returns,
         risk_free_rate=experiment.engine.risk_free_rate,
-        periods_per_year=experiment.engine.periods_per_year or market.bars.periods_per_year,
+        periods_per_year=experiment.engine.bars_per_year(market.bars),
     )

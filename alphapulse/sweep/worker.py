@@ -168,7 +168,7 @@ def _objective_values(market: Market, experiment: Experiment, ran: _Simulated) -
     if experiment.robustness == "worst_fold":
         counts = np.diff(market.block_end, prepend=market.first)
         worst = worst_fold_sharpe(ran.block_sums, ran.block_squares, counts, experiment.n_folds)
-        ppy = experiment.engine.periods_per_year or market.bars.periods_per_year
+        ppy = experiment.engine.bars_per_year(market.bars)
         values[:, experiment.objectives.index("sharpe_ratio")] = worst * np.sqrt(ppy)
     return values
 
