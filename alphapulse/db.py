@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from alphapulse.config.command import command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from alphapulse.config.schema import DatabaseCommandConfig
 
 
 @command("db", "DatabaseCommandConfig", words=("action", "admin_url"))
-def main(config: "DatabaseCommandConfig") -> None:
+def main(config: "DatabaseCommandConfig", directory: "Path") -> None:
     """Run the command."""
     from alphapulse.commands.db import run_database_command
 

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from alphapulse.config.command import command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from alphapulse.config.schema import DownloadConfig
 
 
 @command("download", "DownloadConfig")
-def main(config: "DownloadConfig") -> None:
+def main(config: "DownloadConfig", directory: "Path") -> None:
     """Run the command."""
     from alphapulse.data_pipeline.manager import run_download
 

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from alphapulse.config.command import command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from alphapulse.config.schema import ReportConfig
 
 
 @command("report", "ReportConfig")
-def main(config: "ReportConfig") -> None:
+def main(config: "ReportConfig", directory: "Path") -> None:
     """Run the command."""
     from alphapulse.commands.report import run_report
 

@@ -1,12 +1,12 @@
 """One backtest with its files: `python -m alphapulse.backtest`."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from alphapulse.backtesting.metrics import METRICS
-from alphapulse.config.command import run_directory
 from alphapulse.config.schema import BacktestConfig
 from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.opening import open_database
@@ -23,15 +23,14 @@ TEAR_SHEET = "tear_sheet.html"
 TRADES = "trades.csv"
 
 
-def run_backtest(config: BacktestConfig) -> None:
-    """Run one backtest over the bars that a sweep would search; print its metrics, write tear sheet and trades.
+def run_backtest(config: BacktestConfig, directory: Path) -> None:
+    """Run one backtest over the bars that a sweep would search; print its metrics, write its files to `directory`.
 
     Raises
     ------
     AlphaPulseError
         Whatever a user can cause, in one line.
     """
-    directory = run_directory()
     database = open_database(config.db)
     definition, values = define_strategy(config.strategy)
     history = load_history(database, config.data, definition.lookback(values))

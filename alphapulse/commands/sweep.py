@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 
 from alphapulse.commands.interruption import Interruption
-from alphapulse.config.command import run_directory
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.closing import conclude
@@ -25,8 +24,8 @@ from alphapulse.sweep.opening import OpenStudy, abandon, make_study_sampler, ope
 from alphapulse.sweep.searching import search
 
 
-def run_sweep(config: SweepConfig) -> None:
-    """Run a study up to `config.n_trials` trials, weigh it, and print its summary.
+def run_sweep(config: SweepConfig, directory: Path) -> None:
+    """Run a study up to `config.n_trials` trials, weigh it, print its summary, and leave its files in `directory`.
 
     Ctrl-C ends it cleanly: what is done is stored, the summary says how to continue, and KeyboardInterrupt is raised.
 
@@ -43,7 +42,7 @@ def run_sweep(config: SweepConfig) -> None:
 
     # Ray and strategies print when they like; stdout is for the results alone.
     with redirect_stdout(sys.stderr):
-        summary = run_study(start, config, console, run_directory())
+        summary = run_study(start, config, console, directory)
     print_summary(summary, config.output)
     if summary.status == "INTERRUPTED":
         raise KeyboardInterrupt

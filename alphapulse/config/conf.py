@@ -21,14 +21,30 @@ class Experiment:
 
 
 class Conf:
-    """The configuration directories: the user's own first, then the package's."""
+    """The configuration directories: the user's own first, then the package's.
+
+    Parameters
+    ----------
+    config_dir : str, optional
+        The user's own directory.
+    config_name : str
+        Primary configuration in one of them.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such directory, or the primary configuration is not YAML.
+    """
 
     def __init__(self, config_dir: str | None, config_name: str) -> None:
         own = [Path(config_dir)] if config_dir is not None else []
         for folder in own:
             if not folder.is_dir():
                 raise ConfigError(f"`--config-dir` must be a directory, but got {config_dir!r}")
-        self.folders = [*own, resource_dir("conf")]
+        self.config_name = config_name
+        self.own = own[0] if own else None
+        self.package = resource_dir("conf")
+        self.folders = [*own, self.package]
         self.sweep_folders = [folder / "sweeps" for folder in own] + [resource_dir("sweeps")]
         self.choices = self._read_choices(config_name)
 
@@ -41,6 +57,13 @@ class Conf:
     def find(self, name: str) -> Path | None:
         """Return the first file of this relative name."""
         return next((folder / name for folder in self.folders if (folder / name).is_file()), None)
+
+    def groups(self) -> list[str]:
+        """Return the names of all groups but Hydra's own."""
+        found = {
+            path.parent.relative_to(folder).as_posix() for folder in self.folders for path in folder.glob("*/**/*.yaml")
+        }
+        return sorted(group for group in found if group.partition("/")[0] != "hydra")
 
     def options(self, group: str) -> list[str]:
         """Return the names of a group's options."""
@@ -83,12 +106,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If it is not YAML, or not a mapping.
+        If it cannot be read, is not YAML, or not a mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} must be YAML, but {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} must be readable, but {' '.join(str(error).split())}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

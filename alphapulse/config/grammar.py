@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-from hydra._internal.grammar import grammar_functions
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import (
     ChoiceSweep,
@@ -35,6 +34,9 @@ SYMBOL_KEYS = frozenset({"data.symbols", "data.volatility_symbol"})
 _BARE_SYMBOL = re.compile(r"""(?<![\w'"^=.-])(?=[\w.-]*[\^=])[\w^=.-]+(?![\w'"])""")
 
 
+_HYDRAS = create_functions().functions
+
+
 class _RefusedError(ValueError):
     """A function was given what a search space cannot hold."""
 
@@ -49,7 +51,7 @@ def _cast_int(*args: Any, value: Any = None) -> Any:
                 raise _RefusedError("holds no whole number")
             return IntervalSweep(start=low, end=high, tags=set(interval.tags))
         return interval
-    return grammar_functions.cast_int(*args, value=value)
+    return _HYDRAS["int"](*args, value=value)
 
 
 def _bounds(interval: IntervalSweep) -> tuple[float, float]:
@@ -60,7 +62,7 @@ def _bounds(interval: IntervalSweep) -> tuple[float, float]:
 
 def _choose(*args: Any) -> Any:
     """Return a choice among `args`, of which one may be null."""
-    return grammar_functions.choice(*args)
+    return _HYDRAS["choice"](*args)
 
 
 def _refuse_function(name: str) -> Any:

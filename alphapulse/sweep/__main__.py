@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING
 from alphapulse.config.command import command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from alphapulse.config.schema import SweepConfig
 
 
 @command("config", "SweepConfig")
-def main(config: "SweepConfig") -> None:
+def main(config: "SweepConfig", directory: "Path") -> None:
     """Run the command."""
     from alphapulse.commands.sweep import run_sweep
 
-    run_sweep(config)
+    run_sweep(config, directory)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def run(name: str, *arguments: str) -> Any:
         received: list[Any] = []
         config_name, config_class, words = APPLICATIONS[name]
-        command(config_name, config_class, words=words)(received.append)(list(arguments))
+        main = command(config_name, config_class, words=words)(lambda config, directory: received.append(config))
+        main(list(arguments))
         return received[0] if received else None
 
     return run

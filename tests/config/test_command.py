@@ -7,8 +7,9 @@ import pytest
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from alphapulse import __version__
 from alphapulse.config.assembly import assemble, disassemble
-from alphapulse.config.command import command, run_directory
+from alphapulse.config.command import command
 from alphapulse.config.resources import resource_dir
 from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import DataError
@@ -287,10 +288,10 @@ def test_commands_without_files_leave_none(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_directory_is_hydras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_directory_is_an_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     seen: list[tuple[Path, Path]] = []
-    body = command("config", "SweepConfig")(lambda config: seen.append((run_directory(), Path.cwd())))
+    body = command("config", "SweepConfig")(lambda config, directory: seen.append((directory, Path.cwd())))
     body([])
     body(["hydra.run.dir=here"])
     assert [folder.relative_to(tmp_path).parts[0] for folder, _ in seen] == ["outputs", "here"]
@@ -307,15 +308,6 @@ def test_password_is_used_but_not_written(run: Run, tmp_path: Path) -> None:
     assert written
     assert not any("s3cret" in text for text in written)
     assert "s3cret" not in repr(config)
-
-
-def test_shell_completion_knows_the_groups(
-    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COMP_LINE", "python sweep.py search=n")
-    monkeypatch.setenv("_ARG", "x")
-    run("sweep", "-sc", "query=bash")
-    assert capsys.readouterr().out.split() == ["search=nsga2", "search=nsga3"]
 
 
 def test_config_dir_adds_groups_and_experiments(run: Run, tmp_path: Path) -> None:
@@ -395,10 +387,9 @@ def test_cfg_shows_every_key(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert "strategy.ma_window" not in shown["space"]
 
 
-@pytest.mark.parametrize("flag", ["--info", "--hydra-help", "--version"])
-def test_flags_of_hydra_end_without_a_run(run: Run, capsys: pytest.CaptureFixture[str], flag: str) -> None:
-    assert run("download", flag) is None
-    assert capsys.readouterr().out
+def test_version_ends_without_a_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("download", "--version") is None
+    assert capsys.readouterr().out == f"alphapulse {__version__}\n"
 
 
 def test_assemble_reads_what_disassemble_writes(run: Run) -> None:
@@ -412,7 +403,7 @@ def test_natural_directions() -> None:
 
 
 def _fail(error: BaseException) -> Callable[[Any], None]:
-    def body(config: Any) -> None:
+    def body(config: Any, directory: Path) -> None:
         raise error
 
     return body

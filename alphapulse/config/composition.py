@@ -1,0 +1,200 @@
+"""Hydra, by its public functions: a configuration composed and shown, and the directory of a run made.
+
+Hydra's own flags, callbacks, launchers and multiruns have no part here. What a user can cause while it composes
+is a ConfigError; what a command's body raises passes through untouched.
+"""
+
+import contextlib
+import copy
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log, env_override
+from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from alphapulse.config.conf import Conf
+from alphapulse.errors import ConfigError
+
+
+class OwnDirectory(SearchPathPlugin):
+    """Puts the user's own directory into Hydra's search path, after the package's, while something is composed."""
+
+    directory: ClassVar[str | None] = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the directory, if there is one; Hydra calls this."""
+        if self.directory is not None:
+            search_path.append("command-line", f"file://{self.directory}")
+
+
+@contextlib.contextmanager
+def composing(conf: Conf, overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """Compose the configuration, Hydra's node `hydra` included; until the end `${hydra:...}` stands for its values.
+
+    Parameters
+    ----------
+    conf : Conf
+    overrides : sequence of str
+        In Hydra's grammar.
+
+    Raises
+    ------
+    ConfigError
+        If Hydra refuses.
+    """
+    before = HydraConfig.instance().cfg
+    try:
+        with _refusals(), _search_path(conf):
+            composed = compose(conf.config_name, list(overrides), return_hydra_config=True)
+            HydraConfig.instance().set_config(composed)
+    except OSError as error:
+        raise ConfigError(f"the configuration cannot be read: {' '.join(str(error).split())}") from error
+    try:
+        yield composed
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+@contextlib.contextmanager
+def _search_path(conf: Conf) -> Iterator[None]:
+    """Let Hydra look in the package's directory, then in the user's own."""
+    Plugins.instance().register(OwnDirectory)
+    OwnDirectory.directory = None if conf.own is None else os.path.abspath(conf.own)
+    try:
+        with initialize_config_dir(str(conf.package), job_name=conf.config_name, version_base="1.3"):
+            yield
+    finally:
+        OwnDirectory.directory = None
+
+
+def show(composed: DictConfig, part: str, package: str | None, *, resolve: bool) -> None:
+    """Print a composed configuration as YAML.
+
+    Parameters
+    ----------
+    composed : DictConfig
+    part : {"job", "hydra", "all"}
+        The command's keys, Hydra's without its help texts, or both.
+    package : str, optional
+        The key below which is shown; None is all.
+    resolve : bool
+        Whether interpolations are replaced by what they stand for.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing at `package`, or an interpolation has no value.
+    """
+    shown = _without_hydra(composed) if part == "job" else copy.deepcopy(composed)
+    if part != "job":
+        OmegaConf.set_readonly(shown.hydra, False)
+    if part == "hydra":
+        with open_dict(shown), open_dict(shown.hydra):
+            for key in [key for key in shown if key != "hydra"]:
+                del shown[key]
+            del shown.hydra["help"], shown.hydra["hydra_help"]
+    with _refusals():
+        chosen: Any = shown if package in (None, "_global_") else OmegaConf.select(shown, package)
+        if chosen is None:
+            raise ConfigError(f"`--package` must name a key that is set, but got {package!r}")
+        if not OmegaConf.is_config(chosen):
+            print(chosen)
+            return
+        if resolve:
+            OmegaConf.resolve(chosen)
+        text = OmegaConf.to_yaml(chosen)
+    heading = "" if chosen is shown else f"# @package {package}\n"
+    sys.stdout.write(heading + text)
+
+
+def locate_run(composed: DictConfig) -> Path:
+    """Return the directory of a run, absolute and not made yet, and let `${hydra:runtime.output_dir}` say so."""
+    with _refusals():
+        directory = Path(os.path.abspath(str(composed.hydra.run.dir)))
+        with read_write(composed.hydra.runtime), open_dict(composed.hydra.runtime):
+            composed.hydra.runtime.output_dir = str(directory)
+        HydraConfig.instance().set_config(composed)
+    return directory
+
+
+def values_of(composed: DictConfig) -> dict[str, Any]:
+    """Return the command's own keys as plain values, interpolations resolved.
+
+    Raises
+    ------
+    ConfigError
+        If an interpolation has no value.
+    """
+    with _refusals():
+        values = OmegaConf.to_container(_without_hydra(composed), resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+@contextlib.contextmanager
+def running(composed: DictConfig, directory: Path) -> Iterator[None]:
+    """Make the directory of a run with the configuration in it, and log as `hydra.job_logging` says.
+
+    Parameters
+    ----------
+    composed : DictConfig
+    directory : Path
+        As `locate_run` returned it.
+
+    Raises
+    ------
+    ConfigError
+        If the directory cannot be made or written to, or the logging is impossible.
+    """
+    node = composed.hydra
+    if node.callbacks:
+        raise ConfigError(f"`hydra.callbacks` must be left out, but got {', '.join(node.callbacks)}; none is called")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _refusals():
+            configure_log(node.job_logging, node.verbose)
+        if node.output_subdir is not None:
+            folder = directory / node.output_subdir
+            folder.mkdir(parents=True, exist_ok=True)
+            _save(_without_hydra(composed), folder / "config.yaml")
+            _save(OmegaConf.masked_copy(composed, "hydra"), folder / "hydra.yaml")
+            _save(node.overrides.task, folder / "overrides.yaml")
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the run directory cannot be made: {reason}; set hydra.run.dir") from error
+    within = contextlib.chdir(directory) if node.job.chdir else contextlib.nullcontext()
+    with within, env_override(dict(node.job.env_set)):
+        yield
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    own = copy.deepcopy(composed)
+    with read_write(own), open_dict(own):
+        del own["hydra"]
+    return own
+
+
+def _save(config: Any, path: Path) -> None:
+    path.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what Hydra raises on a user's mistake into one line."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+        reason = " ".join(f"{error} {cause or ''}".split())
+        raise ConfigError(reason or type(error).__name__) from error
