@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.schema import BacktestConfig
 from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.curves import backtest_trial, write_tear_sheet
-from alphapulse.reports.formatting import metrics_table, print_json, print_places, stdout_console
+from alphapulse.reports.formatting import metrics_table, print_json, print_places, print_warnings, stdout_console
 from alphapulse.reports.summary import describe_data
 from alphapulse.reports.weighing import benchmark_metrics
 from alphapulse.search.space import SearchSpace
@@ -37,9 +36,7 @@ def run_backtest(config: BacktestConfig, directory: Path) -> None:
     market, holdout = history.split(config.validation.holdout)
     warnings = (*warn(market.bars, config.engine), *history.volatility_warnings())
     if not config.quiet:
-        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        for line in warnings:
-            console.print(f"warning: {line}")
+        print_warnings(warnings)
     gate = run_gate(definition, market.bars, values, {}, config.validation)
     experiment = Experiment(SearchSpace(()), definition, values, config.engine)
     result, benchmark = backtest_trial(market, experiment, np.empty(0))

@@ -14,7 +14,7 @@ from alphapulse.config.assembly import assemble
 from alphapulse.config.schema import ReplayConfig, SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
-from alphapulse.reports.formatting import format_parameter, print_json, stdout_console
+from alphapulse.reports.formatting import format_parameter, print_json, print_warnings, stdout_console
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
@@ -38,6 +38,8 @@ def run_replay(config: ReplayConfig) -> None:
     stored = store.trial(study, config.trial)
     values = {key: value for key, value in study.config.items() if key != "sampler"}
     inputs = load_inputs(assemble(SweepConfig, values, os.getcwd()), database)
+    if not config.quiet:
+        print_warnings(inputs.warnings)
     result = evaluate_batch(inputs.market, inputs.experiment, stored["parameters"][None, :]).trials
     again: dict[str, float] = dict(zip(METRICS, result.metrics[0].tolist(), strict=True))
     pairs = {name: (stored["metrics"][name], again[name]) for name in METRICS}

@@ -2,6 +2,7 @@
 
 from alphapulse.config.schema import ReportConfig
 from alphapulse.data_pipeline.opening import open_database
+from alphapulse.reports.formatting import print_warnings
 from alphapulse.reports.summary import N_BEST, Account, summarise
 from alphapulse.reports.summary_table import print_summary
 from alphapulse.study.store import Store
@@ -36,4 +37,6 @@ def run_report(config: ReportConfig) -> None:
         },
         warnings=tuple(said.get("warnings", ())),
     )
+    if not config.quiet:
+        print_warnings(account.warnings)
     print_summary(summarise(store, study, store.best(study, N_BEST), account), config.output)

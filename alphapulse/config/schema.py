@@ -75,7 +75,7 @@ class SweepConfig:
     seed : int
     output : {"table", "json"}
     quiet : bool
-        Whether progress is silent.
+        Whether progress and warnings are silent.
     objective : tuple of str
         Metrics to optimise.
     direction : tuple of {"maximize", "minimize"}, optional
@@ -149,7 +149,7 @@ class BacktestConfig:
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """A stored trial to run again."""
+    """A stored trial to run again; `quiet` leaves the warnings about its bars out."""
 
     study: str | None = None
     trial: int | None = None
@@ -165,7 +165,7 @@ class ReplayConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """A stored sweep to report on."""
+    """A stored sweep to report on; `quiet` leaves the warnings that were stored with it out."""
 
     study: str | None = None
     output: Output = "table"

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +20,13 @@ COUNTS = frozenset({"n_trades"})
 def stdout_console() -> Console:
     """Return a console for results, wide enough for tables where stdout is no terminal."""
     return Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print warnings to stderr, one line each; stdout is for results."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    for line in warnings:
+        console.print(f"warning: {line}")
 
 
 def print_places(console: Console, places: Mapping[str, str]) -> None:
