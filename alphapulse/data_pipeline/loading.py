@@ -16,8 +16,8 @@ from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
 from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up, read_bars
 from alphapulse.errors import ConfigError, DataError
 from alphapulse.market.bars import PRICES, Bars, impossible_prices
-from alphapulse.market.calendar import calendar_blocks, count_periods_per_year, starts_period
-from alphapulse.market.joining import bar_end, join_by_end
+from alphapulse.market.calendar import count_periods_per_year
+from alphapulse.market.joining import bar_end, duration_length, join_by_end, timeframe_length
 from alphapulse.market.market import Market
 from alphapulse.market.timeframes import duration_length, timeframe_length
 from alphapulse.typing import Float64Array1D
@@ -83,22 +83,14 @@ class History:
                 f"bars of {self.bars.symbol!r}; widen data.start and data.end, or change validation.holdout."
             )
         cut = len(self.bars) - n_holdout
-        search = self._market(self.bars[:cut], self.first)
-        return search, self._market(self.bars, cut) if n_holdout else None
+        search = Market.of(self.bars[:cut], self.first, self.fingerprint)
+        return search, Market.of(self.bars, cut, self.fingerprint) if n_holdout else None
 
     def volatility_warnings(self) -> list[str]:
         """Return one line for each fault of the volatility index's own bars; `data_warnings` judges the traded ones."""
         if self.volatility is None or self.volatility_name is None:
             return []
         return series_warnings(*self.volatility_name, self.volatility.frame())
-
-    def _market(self, bars: Bars, first: int) -> Market:
-        block_end, block_unit = calendar_blocks(bars.timestamp, first=first)
-        week_start = starts_period(bars.timestamp, "week", first=first)
-        month_start = starts_period(bars.timestamp, "month", first=first)
-        for array in (block_end, week_start, month_start):
-            array.flags.writeable = False
-        return Market(bars, first, block_end, block_unit, week_start, month_start, self.fingerprint)
 
 
 def load_backtest_data(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from alphapulse.market.bars import Bars
+from alphapulse.market.calendar import calendar_blocks, starts_period
 from alphapulse.typing import BoolArray1D, Int64Array1D
 
 
@@ -34,6 +35,16 @@ class Market:
     week_start: BoolArray1D
     month_start: BoolArray1D
     fingerprint: str
+
+    @classmethod
+    def of(cls, bars: Bars, first: int, fingerprint: str) -> "Market":
+        """Return the market of `bars`, scored from place `first` on, with its calendar."""
+        block_end, block_unit = calendar_blocks(bars.timestamp, first=first)
+        week_start = starts_period(bars.timestamp, "week", first=first)
+        month_start = starts_period(bars.timestamp, "month", first=first)
+        for array in (block_end, week_start, month_start):
+            array.flags.writeable = False
+        return cls(bars, first, block_end, block_unit, week_start, month_start, fingerprint)
 
     @property
     def n_blocks(self) -> int:
