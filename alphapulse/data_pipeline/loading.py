@@ -17,7 +17,7 @@ from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up
 from alphapulse.errors import ConfigError, DataError
 from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import count_periods_per_year
-from alphapulse.market.joining import bar_end, duration_length, join_by_end, timeframe_length
+from alphapulse.market.joining import bar_end, join_by_end
 from alphapulse.market.market import Market
 from alphapulse.market.timeframes import duration_length, timeframe_length
 from alphapulse.typing import Float64Array1D

@@ -1,0 +1,283 @@
+"""Surrogate markets: the same moves in another order, so that nothing is left that timing could use.
+
+A surrogate keeps what a market gives to everybody (its drift to the last bar, its tails, the ties between symbols and
+between a day's move and the volatility index) and destroys the order, as the permutation tests of [1]_ do.
+
+References
+----------
+.. [1] Masters, Permutation and Randomization Tests for Trading System Development, 2018, on permuting price bars.
+"""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from alphapulse.compiling import jit
+from alphapulse.market.bars import PRICES, Bars
+from alphapulse.market.joining import bar_end
+from alphapulse.market.timeframes import DAY, NANOSECONDS, timeframe_length
+from alphapulse.market.market import Market
+from alphapulse.numerics import exp_array, log, log_array
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
+
+LONGEST_PAUSE = 2 * NANOSECONDS["h"]
+"""A market that is closed for longer has ended its session: a lunch break or a missing bar is shorter [ns]."""
+
+
+def surrogate_market(market: Market, s: int, block: int = 1, *, first: int = 1) -> Market:
+    """Return surrogate `s` of a market: a pure function of its fingerprint, `block`, `s` and `first`.
+
+    Parameters
+    ----------
+    market : Market
+        Warm-up and scored bars.
+    s : int
+        Number of the surrogate, from 0.
+    block : int
+        Length of the pieces that stay together [bars].
+    first : int
+        First bar that changes places: 1 for a search, whose warm-up is permuted too; for a hold-out
+        `market.first`, so that its warm-up stays and its prices continue from the last close before it.
+
+    Returns
+    -------
+    Market
+        On the same calendar; its fingerprint is its own.
+    """
+    bars = permute_bars(market.bars, surrogate_generator(market.fingerprint, block, s), block, first=first)
+    return replace(market, bars=bars, fingerprint=f"{market.fingerprint} surrogate {block} {s}")
+
+
+def surrogate_generator(fingerprint: str, block: int, s: int) -> np.random.Generator:
+    """Return the source of all randomness of surrogate `s` of the data with this fingerprint."""
+    digest = hashlib.sha256(f"surrogate {fingerprint} {block} {s}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def permute_bars(bars: Bars, rng: np.random.Generator, block: int = 1, *, first: int = 1) -> Bars:
+    """Return the bars with their moves in random order.
+
+    A bar's moves are ln(open/previous close), ln(high/open), ln(low/open) and ln(close/open). They change places
+    together, and prices are put together again from the close before `first`; timestamps and volume stay in their
+    places. The close of another symbol has one move a bar, ln(close/previous close), and the volatility index one
+    innovation of a first-order autoregression of its logarithm (`autoregression`), since its level persists and
+    would make a jagged path where levels changed places; both follow the order of the bars. Intraday, bars that open
+    a session (`opens_session`) change places among themselves and the other bars among themselves, so that nights
+    stay where nights are.
+
+    Parameters
+    ----------
+    bars : Bars
+        Not changed.
+    rng : Generator
+        Only its uniform numbers are drawn.
+    block : int
+        Bars are cut into pieces of this length, the first one of a random length up to it, and the pieces change
+        places; 1 shuffles bar by bar. Where sessions open, the openers of that order take the openers' places and
+        the other bars the other places.
+    first : int
+        First bar that changes places; the bars before it stay as they are, to the bit.
+
+    Returns
+    -------
+    Bars
+        Read-only. A series is unknown (NaN) where it was unknown: a value that is unknown counts as the one that
+        was to be expected from the last known value, which is a move of 0. Before its first known value a series
+        has no level, and its path begins there.
+
+    Raises
+    ------
+    ValueError
+        If `first >= 1` or `block >= 1` does not hold.
+    """
+    if first < 1 or block < 1:
+        raise ValueError(f"`first >= 1` and `block >= 1` must hold, but got first={first}, block={block}.")
+    opens = opens_session(bars.timestamp, bars.timeframe)
+    laid = first + _lay(rng, max(len(bars) - first, 0), block)
+    order = np.arange(len(bars))
+    places, opens_place = order[first:], opens[first:]
+    places[opens_place] = laid[opens[laid]]
+    places[~opens_place] = laid[~opens[laid]]
+    return reorder_bars(bars, order, first)
+
+
+def reorder_bars(bars: Bars, order: Int64Array1D, first: int = 1) -> Bars:
+    """Return the bars with the moves of bar `order[t]` in place t, from place `first` on; see `permute_bars`.
+
+    Parameters
+    ----------
+    bars : Bars
+    order : (n_bars,) int64
+        A permutation that leaves the places before `first` alone.
+    first : int
+    """
+    prices = _rebuild_prices(np.stack([bars.column(name) for name in PRICES]), order, first)
+    open_, high, low, close = (_read_only(column) for column in prices)
+    volatility = _rebuild_series(bars.volatility, order, first, True)
+    others = {name: _rebuild_series(other, order, first, False) for name, other in bars.others.items()}
+    return replace(
+        bars,
+        open=open_,
+        high=high,
+        low=low,
+        close=close,
+        volatility=_read_only(volatility),
+        others={name: _read_only(other) for name, other in others.items()},
+        cache=None,
+    )
+
+
+def opens_session(timestamp: Int64Array1D, timeframe: str) -> BoolArray1D:
+    """Return whether each bar opens a session (n_bars,).
+
+    A session opens after the market was closed for more than two hours and more than the length of a bar, so neither
+    a lunch break nor a single missing bar ends one. Bars of a day or more open none, nor do those of a market that
+    never closes; the first bar has nothing before it and opens none either.
+    """
+    opens = np.zeros(len(timestamp), dtype=np.bool_)
+    length = timeframe_length(timeframe)
+    if length < DAY:
+        closed = timestamp[1:] - bar_end(timestamp, length)[:-1]
+        opens[1:] = closed > max(LONGEST_PAUSE, length)
+    return opens
+
+
+def _lay(rng: np.random.Generator, n: int, block: int) -> Int64Array1D:
+    """Return the numbers below `n` (n,), cut into pieces of `block` that lie in random order."""
+    first_cut = 1 + int(rng.random() * block)
+    n_pieces = 1 + max(-(-(n - first_cut) // block), 0)
+    laid: Int64Array1D = _lay_pieces(n, block, first_cut, _shuffle(rng.random(n_pieces)))
+    return laid
+
+
+def _shuffle_python(uniform: Float64Array1D) -> Int64Array1D:
+    """Return the numbers below n in the random order that uniform numbers (n,) in [0, 1) draw (Fisher and Yates)."""
+    order = np.arange(uniform.size)
+    for i in range(uniform.size - 1, 0, -1):
+        j = int(uniform[i] * (i + 1))
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+_shuffle = jit(_shuffle_python)
+
+
+def _lay_pieces_python(n: int, block: int, first_cut: int, pieces: Int64Array1D) -> Int64Array1D:
+    """Return the numbers below `n` (n,), cut at `first_cut` and every `block` after it, piece by piece in an order."""
+    laid = np.empty(n, dtype=np.int64)
+    place = 0
+    for piece in pieces:
+        stop = first_cut + piece * block
+        for number in range(max(stop - block, 0) if piece > 0 else 0, min(stop, n)):
+            laid[place] = number
+            place += 1
+    return laid
+
+
+_lay_pieces = jit(_lay_pieces_python)
+
+
+def _rebuild_prices_python(prices: Float64Array2D, order: Int64Array1D, first: int) -> Float64Array2D:
+    """Return open, high, low and close (4, n_bars) [quote] with the moves of bar `order[t]` in place t.
+
+    Prices that are equal in a bar are equal in its new place, to the bit, and no rounding leaves high or low inside.
+    """
+    rebuilt = prices.copy()
+    n = prices.shape[1] - first
+    if n <= 0:
+        return rebuilt
+    open_ = prices[0, first:]
+    gap = log_array(open_ / prices[3, first - 1 : -1])
+    up = log_array(prices[1, first:] / open_)
+    down = log_array(prices[2, first:] / open_)
+    body = log_array(prices[3, first:] / open_)
+    path = np.empty((4, n))
+    level = log(prices[3, first - 1])
+    for t in range(n):
+        bar = order[first + t] - first
+        opened = level + gap[bar]
+        level = opened + body[bar]
+        path[0, t], path[1, t], path[2, t], path[3, t] = opened, opened + up[bar], opened + down[bar], level
+    for column in range(4):
+        rebuilt[column, first:] = exp_array(path[column])
+    for t in range(first, first + n):
+        rebuilt[1, t] = max(rebuilt[1, t], rebuilt[0, t], rebuilt[3, t])
+        rebuilt[2, t] = min(rebuilt[2, t], rebuilt[0, t], rebuilt[3, t])
+    return rebuilt
+
+
+_rebuild_prices = jit(_rebuild_prices_python)
+
+
+def _autoregression_python(y: Float64Array1D) -> tuple[float, float]:
+    """Return mean and coefficient of the first-order autoregression of a series.
+
+    Parameters
+    ----------
+    y : (n_bars,) float64
+        Unknown where it is NaN or -inf.
+
+    Returns
+    -------
+    mean : float
+        Of the known values; 0 without one.
+    coefficient : float
+        Least squares of a value's distance from the mean on that of the one before it, over the bars that know both;
+        in [-1, 1], beyond which a path would run away; 0 where there is no variance.
+    """
+    total, n_known = 0.0, 0
+    for t in range(y.size):
+        if y[t] > -np.inf:
+            total += y[t]
+            n_known += 1
+    mean = total / n_known if n_known > 0 else 0.0
+    product, square = 0.0, 0.0
+    for t in range(1, y.size):
+        before, now = y[t - 1] - mean, y[t] - mean
+        if before > -np.inf and now > -np.inf:
+            product += before * now
+            square += before * before
+    return mean, min(max(product / square, -1.0), 1.0) if square > 0.0 else 0.0
+
+
+_autoregression = jit(_autoregression_python)
+
+
+def _rebuild_series_python(values: Float64Array1D, order: Int64Array1D, first: int, reverts: bool) -> Float64Array1D:
+    """Return a positive series (n_bars,) with the innovations of bar `order[t]` in place t.
+
+    The innovation of bar t is (y_t - m) - c (y_t-1 - m), y = ln(values), with mean m and coefficient c of the
+    autoregression of y where the series `reverts`, else with m = 0 and c = 1: its move. Where a value is not known its
+    innovation is 0 and y takes the expected value; there the result is NaN.
+    """
+    rebuilt = values.copy()
+    y = log_array(values)
+    mean, coefficient = _autoregression(y) if reverts else (0.0, 1.0)
+    begin = 0
+    while begin < y.size and not y[begin] > -np.inf:
+        begin += 1
+    innovation = np.zeros(y.size)
+    for t in range(begin + 1, y.size):
+        expected = mean + coefficient * (y[t - 1] - mean)
+        if y[t] > -np.inf:
+            innovation[t] = y[t] - expected
+        else:
+            y[t] = expected
+    begin = max(begin + 1, first)
+    for t in range(begin, y.size):
+        y[t] = mean + coefficient * (y[t - 1] - mean) + innovation[order[t]]
+    rebuilt[begin:] = exp_array(y[begin:])
+    for t in range(begin, y.size):
+        rebuilt[t] = rebuilt[t] if values[t] > 0.0 else np.nan
+    return rebuilt
+
+
+_rebuild_series = jit(_rebuild_series_python)
+
+
+def _read_only(column: Float64Array1D) -> Float64Array1D:
+    """Return the column, never to be written to: compiled code is specialised on that."""
+    column = np.ascontiguousarray(column)
+    column.flags.writeable = False
+    return column
