@@ -1,0 +1,128 @@
+"""A study's whole search again on a surrogate market: in one process, without database, its best value alone kept."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from alphapulse.market.market import Market
+from alphapulse.market.surrogates import surrogate_market
+from alphapulse.search.choosing import Sampler, make_sampler
+from alphapulse.study.trials import Trials
+from alphapulse.sweep.duplicates import Duplicates
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.typing import Float64Array2D
+
+Choose: TypeAlias = Callable[[Trials], int | None]
+"""Returns the row of the trial that a study would show as its choice, None where there is none."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """The search of a study, which null sweeps repeat.
+
+    Attributes
+    ----------
+    sampler : str
+        Name of the sampler; not "auto", but what it stood for.
+    n_trials : int
+        Trials that the study has: its budget, or fewer where time ended it.
+    seed : int
+        Seed of the study.
+    options : mapping
+        Of the sampler, as `make_sampler` takes them.
+    """
+
+    sampler: str
+    n_trials: int
+    seed: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def start(self, experiment: Experiment, seed: int) -> Sampler:
+        """Return the sampler before its first generation, under some seed."""
+        return make_sampler(
+            self.sampler,
+            experiment.space,
+            seed=seed,
+            n_objectives=len(experiment.objectives),
+            directions=experiment.directions,
+            n_trials=self.n_trials,
+            options=self.options,
+        )
+
+
+def null_search(
+    market: Market, experiment: Experiment, plan: SearchPlan, s: int, *, block: int = 1, choose: Choose | None = None
+) -> float:
+    """Return the best value that the search finds on surrogate `s`; NaN without one.
+
+    Parameters
+    ----------
+    market : Market
+        What the search of the study saw.
+    experiment : Experiment
+    plan : SearchPlan
+    s : int
+        Number of the surrogate, from 0; it also seeds the sampler.
+    block : int
+        Length of the pieces of the market that stay together [bars].
+    choose : callable, optional
+        How the study chooses its trial; by default the best by the first objective, the earliest of equals.
+    """
+    surrogate = surrogate_market(market, s, block)
+    lean = replace(experiment, bootstrap=None)
+    trials = run_search(surrogate, lean, plan.start(lean, null_seed(plan.seed, s)), plan.n_trials)
+    chosen = best_trial(trials, experiment.directions[0]) if choose is None else choose(trials)
+    return float("nan") if chosen is None else float(trials.values[chosen, 0])
+
+
+def null_seed(seed: int, s: int) -> int:
+    """Return the seed of the sampler on surrogate `s` of a study with this seed."""
+    return int.from_bytes(hashlib.sha256(f"null sweep {seed} {s}".encode()).digest()[:8], "little")
+
+
+def best_trial(trials: Trials, direction: str) -> int | None:
+    """Return the row of the best trial by the first objective, the earliest of equals; None if all failed."""
+    alive = np.flatnonzero(~trials.is_failed)
+    if len(alive) == 0:
+        return None
+    sign = 1.0 if direction == "maximize" else -1.0
+    return int(alive[np.argmax(sign * trials.values[alive, 0])])
+
+
+def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trials: int) -> Trials:
+    """Return the trials of a whole search, the same as those of a study, run in this process.
+
+    As in `Generations` a generation is proposed before the one before it is told, and only whole ones are told; what
+    the sampler is told is what `evaluate_batch` says of a trial, which depends on nothing but the trial.
+    """
+    duplicates = Duplicates(experiment.space, len(experiment.objectives))
+    parts = [Trials.blank(np.empty((0, len(experiment.space))), len(experiment.objectives))]
+    generation, n_done = 0, 0
+    ahead = sampler.propose(0)
+    while len(ahead) and n_done < n_trials:
+        proposed, ahead = ahead, ahead[:0]
+        if len(proposed) == sampler.generation_size and n_done + len(proposed) < n_trials:
+            ahead = sampler.propose(generation + 1)
+        trials = _evaluate(market, experiment, duplicates, proposed[: n_trials - n_done])
+        if len(trials) == len(proposed):
+            sampler.tell(generation, trials.parameters, trials.values)
+        parts.append(trials)
+        generation, n_done = generation + 1, n_done + len(trials)
+    return Trials.joined(parts)
+
+
+def _evaluate(market: Market, experiment: Experiment, duplicates: Duplicates, parameters: Float64Array2D) -> Trials:
+    """Return the outcome of a generation; what has run before is answered, not run again."""
+    trials = Trials.blank(parameters, len(experiment.objectives))
+    answers = duplicates.find(parameters)
+    duplicates.fill(answers, trials)
+    if len(answers.run):
+        nothing = np.zeros(len(answers.run), dtype=np.bool_)
+        trials.put(answers.run, evaluate_batch(market, experiment, parameters[answers.run], keep=nothing).trials)
+    trials.answer(answers.same, trials[answers.first])
+    duplicates.record(trials)
+    return trials

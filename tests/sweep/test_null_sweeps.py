@@ -1,0 +1,199 @@
+"""The whole search again, in one process: the same trials as a study's, on the market and on surrogates."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alphapulse.market.bars import Bars
+from alphapulse.market.market import Market
+from alphapulse.market.surrogates import surrogate_market
+from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.strategies.resolve import resolve
+from alphapulse.study.trials import Trials
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.generations import Generations
+from alphapulse.sweep.null_sweeps import SearchPlan, best_trial, null_search, null_seed, run_search
+from alphapulse.sweep.study_state import read_state
+from alphapulse.sweep.worker import evaluate_batch
+
+NUMERIC = (
+    Dimension("strategy.ma_window", "int", 5, 60),
+    Dimension("strategy.reversion_weight", "float", 0.0, 1.0),
+    Dimension("engine.stop.multiplier", "float", 1.0, 5.0),
+)
+MIXED = SearchSpace((*NUMERIC, Dimension("engine.stop.kind", "categorical", choices=("none", "percent", "atr"))))
+# 60 points, so that a search of 100 trials proposes some again and again.
+FINITE = SearchSpace(
+    (Dimension("strategy.ma_window", "int", 5, 60, step=5), Dimension("strategy.rsi_window", "int", 5, 25, step=5))
+)
+MODULE = """
+import numpy as np
+
+def picky(close, window: int = 5, shift: float = 0.0):
+    if window % 3 == 0:
+        raise RuntimeError("no luck")
+    if window % 3 == 1:
+        return np.zeros(len(close))
+    return np.where(np.arange(len(close)) % window == 0, 1.0, shift)
+"""
+
+
+@pytest.fixture(scope="module")
+def market():
+    rng = np.random.default_rng(5)
+    n = 600
+    close = 100 * np.cumprod(1 + rng.normal(0.0003, 0.01, n))
+    open_ = close * (1 + rng.normal(0, 0.003, n))
+    timestamp = np.datetime64("2001-01-01", "ns").astype(np.int64) + np.arange(n) * 86_400 * 10**9
+    high, low = np.maximum(open_, close) * 1.004, np.minimum(open_, close) * 0.996
+    columns = (timestamp, open_, high, low, close, np.ones(n), np.full(n, np.nan))
+    for column in columns:
+        column.flags.writeable = False
+    return Market.of(Bars("X", "1d", *columns), 80, "x")
+
+
+def experiment(space=MIXED, **changes):
+    return Experiment(space, resolve("long_short"), {"volatility_source": "realized"}, **changes)
+
+
+class InOrder:
+    """Workers that run each batch where it is submitted, in batches that the study cuts."""
+
+    n_cpus = 2
+
+    def __init__(self, market, experiment):
+        self.market, self.experiment, self.results = market, experiment, {}
+
+    def submit(self, parameters, keep, threshold):
+        self.results[len(self.results)] = evaluate_batch(
+            self.market, self.experiment, parameters, keep=keep, threshold=threshold
+        )
+        return len(self.results) - 1
+
+    def wait(self, references, timeout):
+        return references[-1:]
+
+    def result(self, reference):
+        return self.results[reference]
+
+
+def study(market, experiment, plan):
+    """Return the trials of a real study, without its database."""
+    parts = []
+    sampler = plan.start(experiment, plan.seed)
+    workers = InOrder(market, experiment)
+    Generations(
+        sampler,
+        workers,
+        experiment,
+        read_state(None, 0),
+        lambda generation: parts.append(generation.trials),
+        n_trials=plan.n_trials,
+        keep_blocks=0,
+    ).run()
+    return Trials.joined(parts)
+
+
+CASES = {
+    "random": (MIXED, {"generation_size": 40}, {}),
+    "random in one generation": (MIXED, {}, {}),
+    "grid": (FINITE, {"generation_size": 16}, {}),
+    "qmc": (MIXED, {"generation_size": 64}, {}),
+    "tpe": (MIXED, {}, {}),
+    "tpe of a finite space": (FINITE, {}, {}),
+    "cmaes": (SearchSpace(NUMERIC), {}, {}),
+    "nsga2": (MIXED, {"population_size": 20}, {"objectives": ("sharpe_ratio", "max_drawdown")}),
+    "tpe, plateau": (MIXED, {}, {"robustness": "plateau"}),
+    "tpe, worst fold": (MIXED, {}, {"robustness": "worst_fold"}),
+    "tpe, minimised": (MIXED, {}, {"objectives": ("volatility",), "directions": ("minimize",)}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_run_search_has_the_trials_of_a_study(market, name):
+    space, options, changes = CASES[name]
+    if len(changes.get("objectives", ())) == 2:
+        changes = changes | {"directions": ("maximize", "maximize")}
+    tried = experiment(space, **changes)
+    plan = SearchPlan(name.split()[0].rstrip(","), 100, seed=7, options=options)
+    expected = study(market, tried, plan)
+    got = run_search(market, tried, plan.start(tried, plan.seed), plan.n_trials)
+    assert len(got) == (60 if name == "grid" else 100)
+    for column in ("parameters", "values", "metrics", "status"):
+        np.testing.assert_array_equal(getattr(got, column), getattr(expected, column))
+    assert got.errors == expected.errors
+    sign = 1.0 if tried.directions[0] == "maximize" else -1.0
+    best = best_trial(got, tried.directions[0])
+    assert got.values[best, 0] == sign * np.nanmax(sign * expected.values[:, 0])
+
+
+def test_run_search_of_failures_has_the_trials_of_a_study(market, tmp_path):
+    (tmp_path / "failing.py").write_text(MODULE)
+    space = SearchSpace(
+        (Dimension("strategy.window", "int", 2, 40), Dimension("strategy.shift", "float", 0.0, 1.0, step=0.25))
+    )
+    tried = Experiment(space, resolve("failing.picky", str(tmp_path)))
+    plan = SearchPlan("tpe", 90, seed=0)
+    expected = study(market, tried, plan)
+    got = run_search(market, tried, plan.start(tried, 0), 90)
+    np.testing.assert_array_equal(got.parameters, expected.parameters)
+    np.testing.assert_array_equal(got.values, expected.values)
+    assert got.errors == expected.errors
+    assert 0 < got.is_failed.sum() < 90
+
+
+def test_null_search_is_the_search_of_a_study_on_the_surrogate(market):
+    plan = SearchPlan("tpe", 100, seed=3)
+    for s, block in ((0, 1), (1, 1), (0, 21)):
+        expected = study(surrogate_market(market, s, block), experiment(), replace(plan, seed=null_seed(3, s)))
+        assert null_search(market, experiment(), plan, s, block=block) == np.nanmax(expected.values[:, 0])
+
+
+def test_null_search_is_the_same_in_any_order_and_process(market):
+    plan = SearchPlan("tpe", 60, seed=3)
+    values = [null_search(market, experiment(), plan, s) for s in range(4)]
+    assert len(set(values)) == 4
+    shipped = pickle.loads(pickle.dumps((market, experiment(), plan)))
+    assert [null_search(*shipped, s) for s in (3, 2, 1, 0)] == values[::-1]
+    assert [null_search(market, experiment(), replace(plan, seed=4), s) for s in range(4)] != values
+
+
+def test_null_search_takes_the_first_objective_of_the_chosen_trial(market):
+    two = experiment(objectives=("sharpe_ratio", "n_trades"), directions=("maximize", "minimize"))
+    plan = SearchPlan("nsga2", 60, seed=1, options={"population_size": 20})
+
+    def fewest_trades(trials):
+        assert len(trials) == 60
+        return int(np.argmin(trials.values[:, 1]))
+
+    trials = run_search(surrogate_market(market, 0), two, plan.start(two, null_seed(1, 0)), 60)
+    assert null_search(market, two, plan, 0) == trials.values[:, 0].max()
+    assert null_search(market, two, plan, 0, choose=fewest_trades) == trials.values[np.argmin(trials.values[:, 1]), 0]
+    assert np.isnan(null_search(market, two, plan, 0, choose=lambda trials: None))
+
+
+def test_a_search_that_always_fails_has_no_value(market):
+    never = Experiment(
+        SearchSpace((Dimension("strategy.long_threshold", "float", 2.0, 3.0),)),
+        resolve("long_short"),
+        {"short_threshold": -2.0},
+    )
+    assert np.isnan(null_search(market, never, SearchPlan("random", 30, seed=0), 0))
+
+
+@pytest.mark.parametrize(("direction", "row"), [("maximize", 2), ("minimize", 1)])
+def test_best_trial_is_the_earliest_of_equals(direction, row):
+    trials = Trials.blank(np.zeros((6, 1)), 2)
+    trials.values[:, 0] = [np.nan, 1.0, 3.0, 1.0, 3.0, 9.0]
+    trials.values[:, 1] = [0.0, 0.0, 0.0, 0.0, 0.0, np.nan]
+    assert best_trial(trials, direction) == row
+    assert best_trial(trials[:1], direction) is None
+    assert best_trial(trials[:0], direction) is None
+
+
+def test_null_seeds_are_all_different():
+    seeds = {null_seed(seed, s) for seed in range(30) for s in range(99)}
+    assert len(seeds) == 30 * 99
+    assert max(seeds) < 2**64
