@@ -16,8 +16,8 @@ import numpy as np
 from alphapulse.compiling import jit
 from alphapulse.market.bars import PRICES, Bars
 from alphapulse.market.joining import bar_end
-from alphapulse.market.timeframes import DAY, NANOSECONDS, timeframe_length
 from alphapulse.market.market import Market
+from alphapulse.market.timeframes import DAY, NANOSECONDS, timeframe_length
 from alphapulse.numerics import exp_array, log, log_array
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
