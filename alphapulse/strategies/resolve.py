@@ -15,8 +15,9 @@ from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.targets import TargetBlock
 from alphapulse.strategies.base import ATR_WINDOW, Strategy, average_true_range, longest_window
 from alphapulse.strategies.columns import TargetColumns
-from alphapulse.strategies.importing import find_source, import_module
+from alphapulse.strategies.importing import import_module
 from alphapulse.strategies.parameters import Parameter, annotations, reject_unknown, signature_parameters
+from alphapulse.strategies.sources import find_source
 from alphapulse.typing import Float64Array1D
 
 BUILT_IN = {
