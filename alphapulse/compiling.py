@@ -1,23 +1,34 @@
 """The one way this package compiles: numba, without fastmath, cached on disk by the hash of all source.
 
 Numba renews a cached function when its own file changes, not when a constant or a callee in another
-file does; a cache folder named after all of the package's source cannot serve stale code.
+file does; a cache folder named after all of the package's source cannot serve stale code. The folder is
+looked for when a function is first called: an import reads no source and sets nothing of numba's.
 """
 
+import atexit
+import contextlib
+import functools
 import hashlib
+import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import platformdirs
+from numba.core.caching import Cache, CompileResultCacheImpl, UserProvidedCacheLocator, _Cache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PACKAGE = Path(__file__).parent
+KEPT_VERSIONS = 3
+KEPT_SECONDS = 30 * 86_400.0
 
 
+@functools.cache
 def source_hash() -> str:
     """Return the hexadecimal SHA-256 of every Python file of the package, by relative path and content."""
     digest = hashlib.sha256()
@@ -27,24 +38,142 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def _cache_folder() -> Path:
-    folder = Path(platformdirs.user_cache_dir("alphapulse")) / "compiled" / source_hash()[:16]
+def _stamps() -> dict[str, tuple[int, int, int]]:
+    """Return inode, size and time of change of every Python file of the package, by path, without opening one."""
+    stamps, folders = {}, [os.fspath(PACKAGE)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    found = entry.stat()
+                    stamps[entry.path] = found.st_ino, found.st_size, found.st_mtime_ns
+                elif entry.name != "__pycache__" and entry.is_dir():
+                    folders.append(entry.path)
+    return stamps
+
+
+# Code that was imported before an edit must not be stored as that of the source after it.
+_STAMPS_AT_IMPORT = _stamps()
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Return the folder of the machine code of this source, which exists.
+
+    It is this process's own where the user's cache directory cannot be written to, or where the source changed
+    after this module was imported.
+    """
+    root = Path(platformdirs.user_cache_dir("alphapulse")) / "compiled"
+    checkout = hashlib.sha256(os.fsencode(PACKAGE)).hexdigest()[:8]
+    folder = root / f"{checkout}-{source_hash()[:16]}"
+    if _stamps() != _STAMPS_AT_IMPORT:
+        return _own_folder()
     try:
+        is_new = not folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
+        # The time of the last use, by which old folders are told.
+        os.utime(folder)
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="alphapulse-compiled-"))
+        return _own_folder()
+    if is_new:
+        remove_old(root, checkout)
     return folder
 
 
-numba.config.CACHE_DIR = str(_cache_folder())
-# SVML would give `exp` and `log` other bits in a vector than alone.
-numba.config.DISABLE_INTEL_SVML = 1
+def _own_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="alphapulse-compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def remove_old(root: Path, checkout: str) -> None:
+    """Remove the machine code of source that is gone.
+
+    What stays are the KEPT_VERSIONS folders of this checkout that were used last, and those of other checkouts
+    that were used within KEPT_SECONDS. A process whose folder is removed compiles again, and is not harmed.
+
+    Parameters
+    ----------
+    root : Path
+        Holds the folders, each named CHECKOUT-SOURCE.
+    checkout : str
+        Of the folders that belong to this checkout.
+    """
+    used = {folder: _last_use(folder) for folder in root.iterdir()}
+    own = sorted((f for f in used if f.name.startswith(f"{checkout}-")), key=lambda f: used[f], reverse=True)
+    for folder in {*own[KEPT_VERSIONS:], *(f for f, at in used.items() if at < time.time() - KEPT_SECONDS)}:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_use(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        # Another process removed it a moment ago.
+        return 0.0
+
+
+class _Locator(UserProvidedCacheLocator):  # type: ignore[misc]
+    def __init__(self, function: Any, file: str) -> None:
+        super().__init__(function, file)
+        self._cache_path = os.path.join(cache_folder(), self.get_suitable_cache_subpath(file))
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> "_Locator":
+        return cls(function, file)
+
+
+class _Located(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Locator,)
+
+
+class _FolderCache(Cache):  # type: ignore[misc]
+    _impl_class = _Located
+
+
+class _LateCache(_Cache):  # type: ignore[misc]
+    """The cache of a function in `cache_folder`, which is not looked for before the function is called.
+
+    A full disk, or a folder that another process removes, costs a compilation and nothing else.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    @functools.cached_property
+    def _found(self) -> Any:
+        return _FolderCache(self._function)
+
+    @property
+    def cache_path(self) -> str:
+        return str(self._found.cache_path)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        with contextlib.suppress(OSError):
+            return self._found.load_overload(sig, target_context)
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._found.save_overload(sig, data)
+
+    def enable(self) -> None:
+        self._found.enable()
+
+    def disable(self) -> None:
+        self._found.disable()
+
+    def flush(self) -> None:
+        self._found.flush()
 
 
 def jit(function: Function) -> Function:
-    """Compile `function` to machine code whose bits do not depend on lane, batch or processor."""
-    compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
+    """Compile `function` to machine code whose bits do not depend on lane, batch or processor.
+
+    It must not call functions of the C library (`exp`, `log`, `sin`, `**` ...), whose bits differ between builds
+    and, where numba has a vector library, between lanes; `alphapulse.numerics` has what takes their place.
+    """
+    return _cached(function, numba.njit(nogil=True, error_model="numpy")(function))
 
 
 def jit_borrowing(function: Function) -> Function:
@@ -52,5 +181,10 @@ def jit_borrowing(function: Function) -> Function:
 
     Counting is atomic and costs more than the arithmetic of a small function that is called for every fill.
     """
-    compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function)
-    return compiled
+    return _cached(function, numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function))
+
+
+def _cached(function: Function, compiled: Any) -> Function:
+    compiled._cache = _LateCache(function)
+    found: Function = compiled
+    return found
