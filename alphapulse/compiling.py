@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,11 +28,23 @@ KEPT_VERSIONS = 3
 KEPT_SECONDS = 30 * 86_400.0
 
 
+def _sources() -> Iterator[os.DirEntry[str]]:
+    """Yield the Python files of the package, in no order; a wheel's `resources` are no code of it."""
+    folders = [os.fspath(PACKAGE)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    yield entry
+                elif entry.name not in ("__pycache__", "resources") and entry.is_dir():
+                    folders.append(entry.path)
+
+
 @functools.cache
 def source_hash() -> str:
     """Return the hexadecimal SHA-256 of every Python file of the package, by relative path and content."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(Path(entry.path) for entry in _sources()):
         digest.update(path.relative_to(PACKAGE).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -40,16 +52,8 @@ def source_hash() -> str:
 
 def _stamps() -> dict[str, tuple[int, int, int]]:
     """Return inode, size and time of change of every Python file of the package, by path, without opening one."""
-    stamps, folders = {}, [os.fspath(PACKAGE)]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name.endswith(".py"):
-                    found = entry.stat()
-                    stamps[entry.path] = found.st_ino, found.st_size, found.st_mtime_ns
-                elif entry.name != "__pycache__" and entry.is_dir():
-                    folders.append(entry.path)
-    return stamps
+    found = ((entry.path, entry.stat()) for entry in _sources())
+    return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in found}
 
 
 # Code that was imported before an edit must not be stored as that of the source after it.

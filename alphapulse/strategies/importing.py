@@ -2,15 +2,15 @@
 
 import hashlib
 import importlib
-import importlib.util
 import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
+from alphapulse.compiling import source_hash
 from alphapulse.errors import StrategyError, did_you_mean
-from alphapulse.strategies.sources import PACKAGE, hash_sources, local_sources
+from alphapulse.strategies.sources import PACKAGE, hash_sources, own_sources
 
 # Source of each module that was imported here, by name: path and hash at the time.
 _imported: dict[str, tuple[Path, str]] = {}
@@ -21,7 +21,7 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
     """Import `module` from `folder`, or else from the installed packages.
 
     A module of the folder that changed since this process imported it is imported anew, with everything of
-    the folder that it imports.
+    the folder that it imports. Other modules are imported once a process, as Python does.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
     -------
     module : ModuleType
     source_hash : str
-        Of its source and of the source beside it that it imports.
+        Of its source and of the user's own source that it imports, see `own_sources`; of all of alphapulse where
+        the module is a part of it; empty where there is no source.
 
     Raises
     ------
@@ -44,9 +45,13 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
         If it does not exist, raises, or is hidden by another module.
     """
     with _lock:
-        sources = {} if module.split(".")[0] == PACKAGE else local_sources(folder, module)
+        if module.partition(".")[0] == PACKAGE:
+            return _import_installed(module, folder), source_hash()
+        imported = own_sources(folder, module)
+        found_hash = hash_sources(imported) if imported else ""
+        sources = {name: source for name, source in imported.items() if source[0].is_relative_to(folder)}
         if module not in sources:
-            return _import_installed(module, folder)
+            return _import_installed(module, folder), found_hash
         kept = {name: sys.modules[name] for name in sources if name in sys.modules} if fresh else {}
         _forget_stale(module, sources)
         for name in kept:
@@ -69,7 +74,7 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
             for name, (path, content) in sources.items():
                 if name in sys.modules:
                     _imported[name] = (path, hashlib.sha256(content).hexdigest())
-        return loaded, hash_sources(sources)
+        return loaded, found_hash
 
 
 def _forget_stale(module: str, sources: Mapping[str, tuple[Path, bytes]]) -> None:
@@ -89,10 +94,10 @@ def _forget_stale(module: str, sources: Mapping[str, tuple[Path, bytes]]) -> Non
             sys.modules.pop(name, None)
 
 
-def _import_installed(module: str, folder: Path) -> tuple[ModuleType, str]:
+def _import_installed(module: str, folder: Path) -> ModuleType:
     top = module.split(".")[0]
     try:
-        loaded = importlib.import_module(module)
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
             raise _import_failure(module, folder, error) from error
@@ -103,12 +108,6 @@ def _import_installed(module: str, folder: Path) -> tuple[ModuleType, str]:
         raise StrategyError(f"No module {error.name!r}: {looked}{hint}") from None
     except (Exception, SystemExit) as error:
         raise _import_failure(module, folder, error) from error
-    file = getattr(loaded, "__file__", None)
-    if file is None:
-        return loaded, ""
-    depth = module.count(".") + (2 if Path(file).name == "__init__.py" else 1)
-    sources = local_sources(Path(file).parents[depth - 1], module)
-    return loaded, hash_sources({name: source for name, source in sources.items() if name.split(".")[0] == top})
 
 
 def _import_failure(module: str, folder: Path, error: BaseException) -> StrategyError:

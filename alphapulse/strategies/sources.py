@@ -1,11 +1,16 @@
 """The source that a strategy is made of: the files of its module and of those that it imports, and their hash."""
 
 import ast
+import functools
 import hashlib
+import importlib.util
+import sys
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 PACKAGE = "alphapulse"
+SITES = {"site-packages", "dist-packages"}
 
 
 def find_source(folder: Path, module: str) -> Path | None:
@@ -17,22 +22,73 @@ def find_source(folder: Path, module: str) -> Path | None:
     return None
 
 
-def local_sources(folder: Path, module: str) -> dict[str, tuple[Path, bytes]]:
-    """Return path and content of `module` and of every module of `folder` that it imports, by name."""
+def own_sources(folder: Path, module: str) -> dict[str, tuple[Path, bytes]]:
+    """Return path and content of `module` and of every module of the user's own that it imports, by name.
+
+    The user's own are the modules of `folder`, of packages that are installed as a link to their source, and of
+    folders in PYTHONPATH. Of what an installer copied, only the package of `module` itself is looked at. Nothing of
+    the standard library is opened, and nothing of alphapulse, which has a hash of its own.
+    """
+    own = module.partition(".")[0]
+    specs: dict[str, ModuleSpec | None] = {}
     found: dict[str, tuple[Path, bytes]] = {}
-    waiting = [module]
+    waiting, seen = [module], {module}
     while waiting:
         name = waiting.pop()
-        path = None if name in found else find_source(folder, name)
+        top = name.partition(".")[0]
+        if top not in specs:
+            specs[top] = _find_spec(top, even_installed=top == own)
+        is_beside = top == own or (top != PACKAGE and SITES.isdisjoint(folder.parts))
+        path = (find_source(folder, name) if is_beside else None) or _find_below(specs[top], name)
         if path is None:
             continue
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_relative_to(folder) else _as_imported(path)
         found[name] = (path, content)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         parents = name.split(".")
-        waiting += [".".join(parents[:depth]) for depth in range(1, len(parents))]
-        waiting += [n for n in _imports(content, package) if n.split(".")[0] != PACKAGE or module.startswith(PACKAGE)]
+        above = {".".join(parents[:depth]) for depth in range(1, len(parents))}
+        more = (above | _imports(content, package)) - seen
+        seen |= more
+        waiting += more
     return dict(sorted(found.items()))
+
+
+def _find_spec(top: str, *, even_installed: bool) -> ModuleSpec | None:
+    """Return where the import system finds a top-level module, or None if its source is not the user's."""
+    if top == PACKAGE or top in sys.stdlib_module_names:
+        return None
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None or even_installed:
+        return spec
+    holders = {Path(place).parent for place in (spec.origin, *(spec.submodule_search_locations or ())) if place}
+    return None if any(map(_is_installers, holders)) else spec
+
+
+def _find_below(spec: ModuleSpec | None, name: str) -> Path | None:
+    """Return the file of `name`, whose top-level module has the specification `spec`, or None."""
+    if spec is None:
+        return None
+    rest = name.partition(".")[2]
+    if not rest:
+        is_source = spec.origin is not None and spec.origin.endswith(".py") and Path(spec.origin).is_file()
+        return Path(str(spec.origin)) if is_source else None
+    found = (find_source(Path(place), rest) for place in spec.submodule_search_locations or ())
+    return next((path for path in found if path is not None), None)
+
+
+@functools.cache
+def _is_installers(folder: Path) -> bool:
+    """Whether an installer copies packages into `folder`."""
+    return not SITES.isdisjoint(folder.parts) or any(folder.glob("*.dist-info"))
+
+
+@functools.cache
+def _as_imported(path: Path) -> bytes:
+    # A module that is not of the folder is imported once a process, whatever becomes of its file.
+    return path.read_bytes()
 
 
 def _imports(content: bytes, package: str) -> set[str]:

@@ -43,7 +43,8 @@ def changes_since(study: Study, definition: StrategyDefinition, fingerprint: str
     code_now, _, strategy_now = code_version(definition).partition(":")
     if code != code_now:
         changes.append(f"alphapulse's code ({code[:12]} to {code_now[:12]})")
-    if strategy != strategy_now:
+    # A strategy of alphapulse has its hash, and is not named a second time.
+    if strategy != strategy_now != code_now:
         changes.append(f"the source of {definition.target} ({strategy[:12]} to {strategy_now[:12]})")
     if study.fingerprint != fingerprint:
         changes.append(f"the data ({study.fingerprint[:12]} to {fingerprint[:12]})")

@@ -1,13 +1,34 @@
+import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
+from alphapulse.compiling import source_hash
+
 ROOT = Path(__file__).parents[2]
+
+# What a command's process opens until it shows its configuration, by how often.
+START = """
+import collections, json, runpy, sys
+opened = collections.Counter()
+def listen(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and not set(str(arguments[1])) & set("wax+"):
+        opened[arguments[0]] += 1
+sys.addaudithook(listen)
+from alphapulse.strategies.resolve import resolve
+resolve("long_short")
+sys.argv = ["alphapulse.sweep", "--cfg", "job"]
+runpy.run_module("alphapulse.sweep", run_name="__main__")
+print(json.dumps(opened), file=sys.stderr)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +67,58 @@ def test_wheel_has_its_resources_and_help(installed: Path, tmp_path: Path) -> No
     assert all(installed in folder.parents for folder in folders)
     assert _run(installed, tmp_path, "-m", "alphapulse.sweep", "--help").startswith("python -m alphapulse.sweep")
     assert "alphapulse.replay" in _run(installed, tmp_path, "-m", "alphapulse")
+
+
+@pytest.fixture(scope="module")
+def environment(installed: Path) -> Path:
+    """Return the python of an environment that holds the package as its wheel does, among all that it needs."""
+    folder = installed.parent / "environment"
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    shutil.copytree(installed, site, dirs_exist_ok=True)
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        # A path file would bring the checkout back.
+        if entry.suffix != ".pth" and not entry.name.startswith("alphapulse"):
+            (site / entry.name).symlink_to(entry)
+    return folder / "bin" / "python"
+
+
+def _opened(python: Path | str, cwd: Path, path: str) -> dict[str, int]:
+    environment = os.environ | {"PYTHONPATH": path}
+    ended = subprocess.run([python, "-c", START], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    opened: dict[str, int] = json.loads(ended.stderr.splitlines()[-1])
+    return opened
+
+
+def _own(opened: dict[str, int], *roots: Path) -> set[str]:
+    """Return the files below the first of `roots` that holds each, bytecode by the name of its source."""
+    names = set()
+    for file in map(Path, opened):
+        root = next((root for root in roots if file.is_relative_to(root)), None)
+        if root is not None:
+            folder = file.parent.parent if file.parent.name == "__pycache__" else file.parent
+            names.add(f"{folder.relative_to(root)}/{file.name.partition('.')[0]}")
+    return names
+
+
+def test_wheel_starts_with_the_files_that_a_checkout_reads(environment: Path, tmp_path: Path) -> None:
+    checkout = _opened(sys.executable, tmp_path, str(ROOT))
+    wheel = _opened(environment, tmp_path, "")
+    (site,) = environment.parents[1].glob("lib/python*/site-packages")
+    package = site / "alphapulse"
+    own = _own(wheel, package / "resources", package)
+    assert own <= _own(checkout, ROOT / "alphapulse", ROOT)
+    assert {"strategies/resolve", "conf/config"} <= own
+    assert not _own(wheel, ROOT / "alphapulse")
+    # Everything else that was installed: as often as in the checkout, so that nothing is followed or parsed.
+    n_wheel = sum(n for file, n in wheel.items() if "site-packages" in file and not Path(file).is_relative_to(package))
+    assert 0 < n_wheel <= sum(n for file, n in checkout.items() if "site-packages" in file)
+
+
+def test_wheel_has_the_source_hash_of_the_checkout(environment: Path, tmp_path: Path) -> None:
+    code = "from alphapulse.compiling import source_hash; print(source_hash())"
+    ended = subprocess.run(
+        [environment, "-c", code], cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == source_hash()
