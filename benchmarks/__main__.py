@@ -16,9 +16,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import kernel, loading, rivals, storing, sweeps
+from benchmarks import kernel, loading, rivals, starting, storing, sweeps
 
-SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading")
+SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading", "starting")
 PHASES = ("ray", "load", "compile", "search", "verdict", "mirror", "tear_sheet", "total")
 SEARCHES = ("random", "tpe", "grid")
 TPE_LIMIT = 10_000
@@ -110,6 +110,14 @@ def run_loading(console: Console, sizes: list[int]) -> None:
     console.print(table)
 
 
+def run_starting(console: Console, sizes: list[int]) -> None:
+    """The start of a command from a checkout and from an installed wheel."""
+    table = _table("Starting: seconds of processor time", "command", "checkout", "wheel", "wheel / checkout")
+    for start in starting.run():
+        table.add_row(start.command, f"{start.checkout:.2f}", f"{start.wheel:.2f}", f"{start.ratio:.2f} x")
+    console.print(table)
+
+
 def run_kernel(console: Console, sizes: list[int]) -> None:
     """Nanoseconds a bar and trial of the compiled engine."""
     kernel.main([])
@@ -128,6 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
         "rivals": run_rivals,
         "storing": run_storing,
         "loading": run_loading,
+        "starting": run_starting,
     }
     for name in options.only:
         start = time.perf_counter()
