@@ -86,10 +86,12 @@ class Bars:
         return self.others[name]
 
     def indicator(self, function: Callable[..., Any], *arguments: str | float) -> Any:
-        """Return `function` of `arguments`, computed once in a sweep for all trials that ask for the same.
+        """Return `function` of `arguments`, which the trials of a block, and as a rule those of later blocks, share.
 
         A string names a column: `bars.indicator(sma, "close", 40)` is `sma(bars.close, 40)`. The
-        function must depend on its arguments only; its result is not to be written to.
+        function must depend on its arguments only; its result is not to be written to. In a sweep each
+        worker keeps what it computed until its memory is full, see `IndicatorCache`; bars without a
+        memory compute at each call.
         """
         if self.cache is not None:
             return self.cache.indicator(self, function, arguments)

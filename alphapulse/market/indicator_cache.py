@@ -33,12 +33,13 @@ class Shelf:
 
 
 class IndicatorCache:
-    """Bounded memory of indicators for the bars that a process works on.
+    """Memory of indicators for the bars that a process works on, emptied between blocks of trials when it is large.
 
     Parameters
     ----------
     max_bytes : int
-        Rows are dropped, all of them, when they would need more [bytes]. Those of a single block always fit.
+        Where the rows hold more than this at an `attach`, all of them are dropped [bytes]. Nothing is dropped
+        between two calls of it, so that the memory grows beyond by what a single block of trials asks for.
     """
 
     def __init__(self, max_bytes: int = 128 * 2**20) -> None:
@@ -50,11 +51,11 @@ class IndicatorCache:
 
     @property
     def n_bytes(self) -> int:
-        """Memory held [bytes]."""
+        """Memory of all rows, of those kept free for more too [bytes]."""
         return sum(shelf.rows.nbytes for shelf in self._shelves.values())
 
     def attach(self, bars: Bars) -> Bars:
-        """Return `bars` with this memory behind `Bars.indicator`; other bars than the last ones empty it."""
+        """Return `bars` with this memory behind `Bars.indicator`, emptied where it was of other bars, or too large."""
         if self._bars is None or not same_memory(self._bars, bars):
             self._clear()
             self._bars = replace(bars, cache=self)
@@ -67,7 +68,11 @@ class IndicatorCache:
         self._row_of.clear()
 
     def indicator(self, bars: Bars, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-        """Return `function` of `arguments`, in which a string names a column of `bars`; read-only."""
+        """Return `function` of `arguments`, in which a string names a column of `bars`.
+
+        What is one float64 a bar, of a function with a name and of plain arguments, is kept, and read-only; anything
+        else is computed at each call, and is as `function` returns it.
+        """
         if bars is not self._bars or not _is_lasting(function, arguments):
             return compute(bars, function, arguments)
         shelf, place = self._place(bars, function, arguments)

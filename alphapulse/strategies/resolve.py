@@ -130,14 +130,18 @@ class StrategyDefinition:
         return int(lookback)
 
     def longest_lookback(self, values: Mapping[str, Any], swept: Mapping[str, Sequence[Any]]) -> int:
-        """Return the most bars that any trial needs before its first decision [bars].
+        """Return the bars that the trials of a search need before their first decision, by its corners [bars].
+
+        It is the largest `lookback` where all swept numbers are at their highest, where the windows among them
+        are, and where one parameter takes each of its values while the windows are as fixed or at their highest; and
+        at least one bar more than the longest window. Trials of a strategy that needs more in between begin flat.
 
         Parameters
         ----------
         values : mapping of str to value
             Fixed parameters.
         swept : mapping of str to sequence
-            Lowest and highest value, or all choices, of each swept parameter.
+            Some values of each swept parameter, lowest and highest among them, or all choices.
         """
         highest = {name: max(c) for name, c in swept.items() if all(isinstance(v, (int, float)) for v in c)}
         windows = {name: value for name, value in highest.items() if longest_window({name: value})}
