@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from alphapulse.typing import (
     Int64Array1D,
     Int64Array2D,
 )
+
+Floats = TypeVar("Floats", Float64Array1D, Float64Array2D)
 
 OK, RUINED, FAILED = 0, 1, 2
 """Status of a trial: scored, scored but without equity before the end, without finite targets."""
@@ -223,7 +225,7 @@ def simulate_batch(
     benchmark = _read_only(benchmark_returns(bars, first) if benchmark is None else benchmark)
     block_of = np.full(n, -1, dtype=np.int64)
     block_of[market.block_end - 1] = np.arange(market.n_blocks)
-    atr = np.asarray(targets.atr, dtype=np.float64)
+    atr: Float64Array2D = np.asarray(targets.atr, dtype=np.float64)
     if atr.size == 0:
         atr = np.full((1, n), math.nan)
     atr = _read_only(atr)
@@ -268,7 +270,7 @@ def simulate_batch(
     return BatchOutcome(metrics, status, block_sums, block_squares)
 
 
-def _read_only(array: Float64Array2D) -> Float64Array2D:
+def _read_only(array: Floats) -> Floats:
     """Return a read-only view: compiled code is specialised on it, and one version is enough."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False

@@ -168,7 +168,7 @@ def _lay_pieces_python(n: int, block: int, first_cut: int, pieces: Int64Array1D)
     laid = np.empty(n, dtype=np.int64)
     place = 0
     for piece in pieces:
-        stop = first_cut + piece * block
+        stop = first_cut + int(piece) * block
         for number in range(max(stop - block, 0) if piece > 0 else 0, min(stop, n)):
             laid[place] = number
             place += 1

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alphapulse.compiling import jit
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D, Int64Array3D
 from alphapulse.validation.blocks import as_moments, sharpe_of
 
 Range = tuple[int, int]
@@ -75,7 +75,7 @@ def _best_on_ranges(
     sums: Float64Array2D,
     squares: Float64Array2D,
     counts: Float64Array1D,
-    bounds: Int64Array1D,
+    bounds: Int64Array3D,
     chosen: Int64Array1D,
     sharpe: Float64Array1D,
 ) -> None:
