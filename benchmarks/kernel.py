@@ -2,7 +2,7 @@
 
     python -m benchmarks.kernel --n-trials 2048
 
-prints a table for the default sweep of long_short on the daily S&P 500 of the package arch: targets, engine (the
+prints a table for the default sweep of long_short on the sample's daily S&P 500: targets, engine (the
 difference) and both, beside the same engine one trial at a time and the plain Python that is its specification.
 """
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from arch.data import sp500
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from alphapulse.backtesting.batch import TILE_BARS, TILE_TRIALS, TRIALS_PER_CALL
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.backtesting.trial import ArrayTargets
+from alphapulse.data_pipeline.providers.sample_provider import SampleProvider
 from alphapulse.market.calendar import calendar_blocks, starts_period
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.market import Market
@@ -34,10 +34,10 @@ FIRST = 253
 
 def sample_market() -> Market:
     """The daily S&P 500, 1999 to 2018, scored from its second year on."""
-    frame = sp500.load()
-    timestamp = frame.index.to_numpy().astype("datetime64[ns]").astype(np.int64)
-    prices = [np.ascontiguousarray(frame[name], dtype=np.float64) for name in ("Open", "High", "Low", "Close")]
-    unknown = np.full(len(frame), np.nan)
+    (fetched,) = SampleProvider().fetch(["SAMPLE_SP500"], [], None, None)
+    timestamp = fetched.bars["timestamp"].dt.as_unit("ns").astype("int64").to_numpy()
+    prices = [np.ascontiguousarray(fetched.bars[name]) for name in ("open", "high", "low", "close")]
+    unknown = np.full(len(timestamp), np.nan)
     bars = Bars("SAMPLE_SP500", "1d", timestamp, *prices, volume=unknown, volatility=unknown)
     ends, unit = calendar_blocks(timestamp, first=FIRST)
     week, month = (starts_period(timestamp, name, first=FIRST) for name in ("week", "month"))

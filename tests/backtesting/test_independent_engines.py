@@ -1,13 +1,13 @@
-"""The engine against vectorbt and backtesting.py on daily S&P 500 bars (arch's, 1999 to 2018)."""
+"""The engine against vectorbt and backtesting.py on daily S&P 500 bars (the sample's, from 1999)."""
 
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from arch.data import sp500
 
 from alphapulse.backtesting.backtester import Backtester
+from alphapulse.data_pipeline.providers.sample_provider import SampleProvider
 
 # The two import plotting libraries that warn of their own future.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -17,10 +17,8 @@ N = 1_500
 
 @pytest.fixture(scope="module")
 def prices():
-    frame = sp500.load().iloc[:N]
-    frame = frame.rename(columns=str.lower)[["open", "high", "low", "close"]].astype(float)
-    frame.index = pd.DatetimeIndex(frame.index).tz_localize("UTC")
-    return frame
+    (fetched,) = SampleProvider().fetch(["SAMPLE_SP500"], [], None, None)
+    return fetched.bars.set_index("timestamp")[["open", "high", "low", "close"]].iloc[:N]
 
 
 @pytest.fixture(scope="module")

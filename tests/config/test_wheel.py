@@ -61,6 +61,16 @@ def test_wheel_composes_from_any_directory(installed: Path, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_wheel_brings_the_sample_with_its_source_and_licence(installed: Path, tmp_path: Path) -> None:
+    code = "from alphapulse.data_pipeline.providers.sample_provider import FOLDER, SampleProvider as P; print(FOLDER)"
+    shown = _run(installed, tmp_path, "-c", code + "; print(*(len(f.bars) for f in P().fetch([], [], None, None)))")
+    folder, counts = shown.splitlines()
+    assert installed in Path(folder).parents
+    assert counts == "5031 5031"
+    names = {path.name for path in Path(folder).iterdir()}
+    assert names == {"README.md", "LICENSE.arch.md", "nasdaq_1d.csv.gz", "sp500_1d.csv.gz"}
+
+
 def test_wheel_has_its_resources_and_help(installed: Path, tmp_path: Path) -> None:
     code = "from alphapulse.config.resources import resource_dir as d; print(*map(d, ('conf', 'sweeps', 'migrations')))"
     folders = [Path(folder) for folder in _run(installed, tmp_path, "-c", code).split()]

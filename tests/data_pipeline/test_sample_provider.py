@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from arch.data import nasdaq, sp500
 
 from alphapulse.data_pipeline.models import COLUMNS
 from alphapulse.data_pipeline.providers.sample_provider import SampleProvider
@@ -17,6 +18,15 @@ def test_fetch_gives_twenty_years_of_both_symbols():
     first = fetched["SAMPLE_SP500"].bars.iloc[0]
     assert first["timestamp"] == pd.Timestamp("1999-01-04", tz="UTC")
     assert first["close"] == 1228.099976
+
+
+@pytest.mark.parametrize(("symbol", "source"), [("SAMPLE_SP500", sp500), ("SAMPLE_NASDAQ", nasdaq)])
+def test_fetch_gives_the_figures_of_their_source(symbol, source):
+    (fetched,) = SampleProvider().fetch([symbol], [], None, None)
+    published = source.load()
+    assert fetched.bars["timestamp"].tolist() == published.index.tz_localize("UTC").tolist()
+    for name in ("open", "high", "low", "close", "volume"):
+        assert fetched.bars[name].tolist() == published[name.capitalize()].tolist()
 
 
 def test_fetch_selects_a_range():
