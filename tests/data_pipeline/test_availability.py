@@ -9,8 +9,7 @@ from alphapulse.errors import DataError
 pytestmark = pytest.mark.postgres
 
 
-@pytest.mark.usefixtures("yahoo")
-def test_load_history_fetches_from_yahoo_what_is_absent(database):
+def test_load_history_fetches_from_yahoo_what_is_absent(database, yahoo):
     data = DataConfig(
         source="yahoo", symbols=("^GSPC",), volatility_symbol="^VIX", start="2019-01-02", end="2019-12-31"
     )
@@ -21,8 +20,10 @@ def test_load_history_fetches_from_yahoo_what_is_absent(database):
         n_stored = connection.scalar(text("SELECT count(*) FROM ohlcv_data"))
         connection.execute(text("DELETE FROM ohlcv_data WHERE timestamp > '2019-06-01' AND symbol = '^GSPC'"))
     assert n_stored > 16_000
+    yahoo.requests.clear()
     # What is there is not fetched again: a study's data does not change under it.
     assert len(load_history(database, data, 50).bars) < len(history.bars)
+    assert yahoo.requests == []
 
 
 @pytest.mark.usefixtures("yahoo")

@@ -1,23 +1,22 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from pathlib import Path
 
+import made_bars
 import numpy as np
 import pandas as pd
 import pytest
+from made_bars import hourly_index, hourly_volatility
 from sqlalchemy import text
 
 from alphapulse.config.schema import DataConfig
 from alphapulse.data_pipeline.loading import load_backtest_data, load_history
 from alphapulse.data_pipeline.providers.base import checked
-from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.errors import ConfigError, DataError
 from alphapulse.market.timeframes import DAY, timeframe_length
 
 pytestmark = pytest.mark.postgres
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 DAILY = DataConfig(source="database", symbols=("A",))
 
 
@@ -193,23 +192,20 @@ def test_volatility_before_the_start_is_known_at_the_start(database):
     assert np.array_equal(volatility, [8, 9, 10, 10, 10, 10, np.nan, np.nan], equal_nan=True)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the real bars are not here")
-def test_real_hourly_bars_join_what_was_known(database):
-    fetched = {}
-    for name in ("spx_1h", "vix_1h"):
-        fetched |= {one.symbol: one for one in CsvProvider(SHARED / f"{name}.csv.gz").fetch([], [], None, None)}
-    write_bars(database, fetched.values())
+def test_hourly_bars_join_what_was_known(database):
+    index, volatility = (checked(rows["symbol"][0], "1h", rows) for rows in (hourly_index(), hourly_volatility()))
+    assert len(volatility.rejected) == made_bars.N_REPEATED
+    write_bars(database, [index, volatility])
     data = DataConfig(source="database", symbols=("SPX",), volatility_symbol="VIX", timeframe="1h", end="2020-12-31")
     bars = load_history(database, data, 0).bars
     assert bars.periods_per_year == 7 * 252
-    vix = fetched["VIX"].bars
+    vix = volatility.bars
     starts = vix["timestamp"].dt.as_unit("ns").astype("int64").to_numpy()
     hour = timeframe_length("1h")
     rng = np.random.default_rng(0)
-    two_hourly_until = pd.Timestamp("2019-01-01").value
     for place in rng.choice(len(bars), 300, replace=False):
         known_by = bars.timestamp[place] + hour
-        length = 2 * hour if bars.timestamp[place] < two_hourly_until else hour
+        length = 2 * hour if bars.timestamp[place] < made_bars.TWO_HOURLY_UNTIL.value else hour
         known = np.flatnonzero((starts + length <= known_by) & (starts + 7 * DAY > known_by))
         assert bars.volatility[place] == vix["close"].iloc[known[-1]]
 

@@ -1,15 +1,11 @@
-from pathlib import Path
-
+import made_bars
 import numpy as np
 import pandas as pd
-import pytest
 
-from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
+from alphapulse.data_pipeline.providers.base import checked
 from alphapulse.data_pipeline.providers.sample_provider import SampleProvider
 from alphapulse.data_pipeline.quality import data_warnings, series_warnings
 from alphapulse.strategies.base import Bars
-
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
 
 def frame(index, **changes):
@@ -34,10 +30,8 @@ def to_bars(table, timeframe="1d", volatility=None):
     return Bars("A", timeframe, stamps, **columns, volatility=unknown if volatility is None else volatility)
 
 
-def sessions(n=500, start="2015-01-02"):
-    from exchange_calendars import get_calendar
-
-    return get_calendar("XNYS", start=start, end="2022-12-30").sessions[:n].tz_localize("UTC")
+def sessions(n=500):
+    return made_bars.sessions("2015-01-02")[:n]
 
 
 def hourly(n_days=60, times=("14:30", "15:30", "16:30", "17:30", "18:30", "19:30", "20:30")):
@@ -98,7 +92,7 @@ def test_missing_sessions_and_dates_cut_short():
 
 def test_label_that_is_not_the_length():
     times = ("14:00", "16:00", "18:00", "20:00")
-    index = hourly(30, times) + [stamp for stamp in hourly(60) if stamp > hourly(31)[-1]]
+    index = hourly(30, times) + hourly(60)[31 * 7 :]
     lines = series_warnings("A", "1h", frame(index))
     assert any("120 of 323 bars are longer than their label (typically 2 h)" in line for line in lines)
 
@@ -130,17 +124,28 @@ def test_the_sample_says_what_it_is():
     assert all("\n" not in line for line in lines)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the real bars are not here")
-def test_real_bars():
-    def read(name):
-        (fetched,) = CsvProvider(SHARED / f"{name}.csv.gz").fetch([], [], None, None)
-        return fetched.bars
+def test_rounding_of_adjusted_prices_is_no_fault():
+    table = frame(sessions())
+    table["close"] = np.nextafter(table["high"], np.inf)
+    assert series_warnings("A", "1d", table) == []
 
-    vix = series_warnings("^VIX", "1d", read("vix_1d"))
-    assert any("47 bars have open or close outside" in line for line in vix)
-    spx = series_warnings("SPX", "1h", read("spx_1h"))
-    assert any("volume is 3,600" in line for line in spx)
-    hourly_vix = series_warnings("VIX", "1h", read("vix_1h"))
-    assert any("longer than their label" in line and "to 2018-12-31T20:10Z" in line for line in hourly_vix)
-    early = read("gspc_1d").iloc[:5000]
-    assert any("opens equal the previous close" in line for line in data_warnings(to_bars(early), "next_open"))
+
+def test_faults_of_made_bars_are_counted():
+    def lines(rows):
+        symbol, timeframe = rows["symbol"][0], rows["timeframe"][0]
+        return series_warnings(symbol, timeframe, checked(symbol, timeframe, rows).bars)
+
+    order, flat, gaps = lines(made_bars.daily_volatility())
+    assert f" {made_bars.N_OPENS_OUTSIDE} bars have open or close outside" in order
+    assert f" {len(made_bars.sessions(end='1991-12-31'))} bars have open = high = low = close" in flat
+    assert f" {made_bars.N_MISSING_SESSIONS} of 8,315 New York sessions" in gaps
+    zero, constant = lines(made_bars.hourly_index())
+    assert "volume is zero on 1,320 of 10,534 bars, the first 2020-12-01T14:30Z" in zero
+    assert "volume is 3,600 on 6,868 of 10,534 bars" in constant
+    label, hole = lines(made_bars.hourly_volatility())
+    assert "longer than their label (typically 2 h), 2017-01-03T08:10Z to 2018-12-31T20:10Z" in label
+    assert "5 of 1,510 New York sessions" in hole
+    assert "the first 2020-03-09" in hole
+    early = made_bars.daily_index().iloc[:5000]
+    (stale,) = data_warnings(to_bars(early), "next_open")
+    assert "opens equal the previous close" in stale

@@ -1,6 +1,4 @@
-import gzip
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +7,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphapulse.data_pipeline.providers.sample_provider import SampleProvider
 from alphapulse.strategies import indicators
 from alphapulse.strategies.indicators import (
     atr,
@@ -20,7 +19,6 @@ from alphapulse.strategies.indicators import (
     true_range,
 )
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 WINDOWED = {
     "sma": lambda p, w: sma(p["close"], w),
     "rsi": lambda p, w: rsi(p["close"], w),
@@ -41,18 +39,14 @@ def make_prices(n_bars: int, seed: int) -> dict[str, np.ndarray]:
     return {"high": high, "low": low, "close": close}
 
 
-def real_prices() -> dict[str, np.ndarray]:
-    path = SHARED / "gspc_1d.csv.gz"
-    if not path.exists():
-        pytest.skip("no real bars here")
-    with gzip.open(path, "rt") as file:
-        table = pd.read_csv(file)
-    return {name: table[name].to_numpy(dtype=np.float64) for name in ("high", "low", "close")}
+def sample_prices() -> dict[str, np.ndarray]:
+    (fetched,) = SampleProvider().fetch(["SAMPLE_SP500"], [], None, None)
+    return {name: fetched.bars[name].to_numpy() for name in ("high", "low", "close")}
 
 
-@pytest.fixture(params=["synthetic", "real"], scope="module")
+@pytest.fixture(params=["synthetic", "published"], scope="module")
 def prices(request) -> dict[str, np.ndarray]:
-    return make_prices(5_000, 3) if request.param == "synthetic" else real_prices()
+    return make_prices(5_000, 3) if request.param == "synthetic" else sample_prices()
 
 
 @pytest.mark.parametrize("window", [2, 14, 40, 250])
