@@ -389,16 +389,6 @@ def test_recording_has_room_for_every_fill():
     assert len(result.trades) == 2 * (n - 1) == result.metrics["n_trades"]
 
 
-def test_recording_matches_batch_without_it():
-    rng = np.random.default_rng(3)
-    market = make_market(*draw_prices(rng, 50, "wild"))
-    targets = ArrayTargets.of(draw_target(rng, 50), np.ones(50))
-    columns = EngineColumns.build(EngineParams())
-    recording = Recording.of(market)
-    with_it = simulate_batch(market, targets, columns, recording=recording)
-    np.testing.assert_array_equal(with_it.metrics, simulate_batch(market, targets, columns).metrics)
-
-
 def test_recording_is_of_trial_0_wherever_the_targets_order_it(monkeypatch):
     rng = np.random.default_rng(5)
     n, k = 50, 80

@@ -85,14 +85,6 @@ def test_daily_volatility_reaches_an_hourly_decision_on_the_next_date_only():
     assert volatility[71] == 30.0
 
 
-def test_hourly_volatility_joins_by_end():
-    spx = make_frame(4, "h", "2020-01-02 14:30")
-    vix = make_frame(6, "h", "2020-01-02 13:10", seed=1)
-    volatility = seen({"SPX": spx, "^VIX": vix}).volatility
-    # The bar 14:30 to 15:30 knows the VIX bar 14:10 to 15:10, not the one that ends at 16:10.
-    assert volatility.tolist() == vix["close"].tolist()[1:5]
-
-
 def test_stale_volatility_is_unknown():
     frame = make_frame(20)
     vix = make_frame(5)

@@ -1,9 +1,5 @@
-import ast
-from pathlib import Path
-
 import pytest
 
-import alphapulse
 from alphapulse.config.settings import read_settings
 from alphapulse.errors import ConfigError
 
@@ -43,13 +39,3 @@ def test_read_settings_refuses_a_port_that_is_none(monkeypatch, port):
     monkeypatch.setenv("DB_PORT", port)
     with pytest.raises(ConfigError, match=f"`DB_PORT` must be a whole number in .1, 65535., but got '{port}'"):
         read_settings()
-
-
-def test_settings_is_the_only_reader_of_the_environment():
-    for path in Path(alphapulse.__file__).parent.rglob("*.py"):
-        reads = [
-            node.lineno
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
-        ]
-        assert not reads or path.name == "settings.py", f"{path} reads the environment in lines {reads}"

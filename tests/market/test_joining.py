@@ -32,12 +32,6 @@ def test_join_half_past_against_ten_past():
     assert join(spx, "1h", vix, "1h", [11.0, 12.0, 13.0]).tolist() == [12.0, 13.0]
 
 
-def test_join_half_past_against_the_hour():
-    spx = moments("2020-01-02T14:30", "2020-01-02T15:30")
-    vix = moments("2020-01-02T13:00", "2020-01-02T14:00", "2020-01-02T15:00", "2020-01-02T16:00")
-    assert join(spx, "1h", vix, "1h", [11.0, 12.0, 13.0, 14.0]).tolist() == [12.0, 13.0]
-
-
 def test_join_daily_reaches_an_hourly_decision_only_on_the_next_date():
     spx = moments("2020-01-02T14:30", "2020-01-02T20:30", "2020-01-03T14:30", "2020-01-06T14:30")
     vix = moments("2020-01-01", "2020-01-02", "2020-01-03", "2020-01-06")

@@ -8,7 +8,6 @@ import pytest
 
 from alphapulse.errors import StrategyError
 from alphapulse.market.indicator_cache import IndicatorCache
-from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.breakout import Breakout
 from alphapulse.strategies.indicators import atr, sma
 from alphapulse.strategies.long_short import LongShort
@@ -454,13 +453,3 @@ class TestIndicatorCache:
         for slow in range(50, 400):
             definition.block(bars, {"slow": np.array([slow])}, 1, cache)
             assert cache.n_bytes <= 2 * limit + 16 * 8 * len(bars)
-
-
-def test_strategy_default_lookback_and_atr(bars):
-    class Some(Strategy):
-        pass
-
-    definition = resolve("sma_cross")
-    assert np.array_equal(
-        definition.build({"atr_window": 9}).atr(bars), atr(bars.high, bars.low, bars.close, 9), equal_nan=True
-    )

@@ -4,12 +4,13 @@ from typing import Any, cast
 import pytest
 
 from alphapulse.errors import StudyError
-from alphapulse.search.dimensions import IntDimension
+from alphapulse.search.dimensions import CategoricalDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.identity import check_same_study
 from alphapulse.study.records import Study, StudyPlan
 
-SPACE = SearchSpace((IntDimension("strategy.window", 10, 250),))
+CHOICE = CategoricalDimension("engine.execution", ("next_open", None))
+SPACE = SearchSpace((IntDimension("strategy.window", 10, 250), CHOICE))
 STORED: dict[str, Any] = {
     "config": {"strategy": {"_target_": "mine.First"}},
     "seed": 0,
@@ -20,7 +21,7 @@ STORED: dict[str, Any] = {
 }
 STUDY = cast(Study, SimpleNamespace(name="stored", **STORED))
 
-OTHER_SPACE = SearchSpace((IntDimension("strategy.window", 10, 20),))
+OTHER_SPACE = SearchSpace((IntDimension("strategy.window", 10, 20), CHOICE))
 
 
 def check(**given: Any) -> None:
@@ -38,8 +39,12 @@ def test_check_same_study_passes_the_same() -> None:
         ({"seed": 7}, "seed 0, but got 7"),
         ({"objectives": ("cagr",)}, "objective sharpe_ratio, but got cagr"),
         ({"directions": ("minimize",)}, "direction maximize, but got minimize"),
-        ({"fingerprint": "b" * 64}, "bars were added or changed"),
+        (
+            {"fingerprint": "b" * 64},
+            "data of fingerprint aaaaaaaaaaaa, but got bbbbbbbbbbbb .bars were added or changed",
+        ),
         ({"space": OTHER_SPACE}, r"strategy.window = int\[10, 250\], but got int\[10, 20\]"),
+        ({"space": SearchSpace(SPACE.dimensions[:1])}, r"engine.execution = choice\(.*\), but got \(fixed\)"),
         # Another strategy brings a space of its own; the strategy is what is named.
         ({"config": {"strategy": {"_target_": "mine.Second"}}, "space": OTHER_SPACE}, "strategy._target_ mine.First"),
     ],

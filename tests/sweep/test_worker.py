@@ -1,8 +1,6 @@
 """Batches of trials without Ray and without a database."""
 
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -171,14 +169,6 @@ def test_several_objectives_fail_together(market, experiment):
     result = evaluate_batch(market, both, parameters_of(10)).trials
     places = [METRICS.index("sharpe_ratio"), METRICS.index("max_drawdown")]
     np.testing.assert_array_equal(result.values, result.metrics[:, places])
-
-
-def test_worker_imports_nothing_heavy():
-    code = (
-        "import sys, alphapulse.sweep.cluster; "
-        "print([m for m in ('pandas', 'sqlalchemy', 'optuna', 'hydra') if m in sys.modules])"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 def test_experiment_pickles_small(experiment):
