@@ -1,7 +1,7 @@
 """A study's whole search again on a surrogate market: in one process, without database, its best value alone kept."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from alphapulse.study.trials import Trials
 from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import evaluate_batch
-from alphapulse.typing import Float64Array2D
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 Choose: TypeAlias = Callable[[Trials], int | None]
 """Returns the row of the trial that a study would show as its choice, None where there is none."""
@@ -91,6 +91,34 @@ def best_trial(trials: Trials, direction: str) -> int | None:
         return None
     sign = 1.0 if direction == "maximize" else -1.0
     return int(alive[np.argmax(sign * trials.values[alive, 0])])
+
+
+def holdout_values(
+    holdout: Market, experiment: Experiment, parameters: Float64Array1D, surrogates: Iterable[int], *, block: int = 1
+) -> list[float]:
+    """Return the first objective of one setting on some surrogates of the hold-out; NaN where it is undefined.
+
+    Parameters
+    ----------
+    holdout : Market
+        With all earlier bars as its warm-up, which stays as it is.
+    experiment : Experiment
+    parameters : (n_dimensions,) float64
+        The setting; of it alone, without its neighbours or folds.
+    surrogates : iterable of int
+        Their numbers, from 0.
+    block : int
+        Length of the pieces of the hold-out that stay together [bars].
+    """
+    return [
+        value_of(surrogate_market(holdout, s, block, first=holdout.first), experiment, parameters) for s in surrogates
+    ]
+
+
+def value_of(market: Market, experiment: Experiment, parameters: Float64Array1D) -> float:
+    """Return the first objective of one setting (n_dimensions,) on a market, without its neighbours or folds."""
+    alone = replace(experiment, bootstrap=None, robustness=None)
+    return float(evaluate_batch(market, alone, parameters[None, :]).trials.values[0, 0])
 
 
 def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trials: int) -> Trials:
