@@ -373,6 +373,15 @@ def log_array(x: Float64Array1D) -> Float64Array1D:
 
 
 @jit
+def power_array(x: Float64Array1D, y: Float64Array1D) -> Float64Array1D:
+    """`power` of each of x (n,) and y (n,)."""
+    out = np.empty(x.size)
+    for i in range(x.size):
+        out[i] = power(x[i], y[i])
+    return out
+
+
+@jit
 def normal_cdf_array(x: Float64Array1D) -> Float64Array1D:
     """`normal_cdf` of each of x (n,)."""
     out = np.empty(x.size)

@@ -14,9 +14,16 @@ from alphapulse.backtesting.kernel import (
     run_tile,
 )
 from alphapulse.backtesting.kernel_fills import FILL_COLUMNS
-from alphapulse.backtesting.kernel_state import ATR_STOP, LANES, NO_STOP, PERCENT_STOP
-from alphapulse.backtesting.kernel_totals import collect, initial_states, set_first_target, sum_benchmark
-from alphapulse.backtesting.metrics import N_METRICS
+from alphapulse.backtesting.kernel_state import ATR_STOP, BAD, LANES, NO_STOP, PERCENT_STOP
+from alphapulse.backtesting.kernel_state import RUINED as RUINED_ROW
+from alphapulse.backtesting.kernel_totals import (
+    initial_states,
+    last_rows,
+    set_first_target,
+    sum_benchmark,
+    sums_of_states,
+)
+from alphapulse.backtesting.metrics import N_METRICS, metrics_of_sums
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
@@ -131,7 +138,7 @@ class BatchOutcome:
 
     Attributes
     ----------
-    metrics : (n_trials, 19) float64
+    metrics : (n_trials, n_metrics) float64
         In the order of `METRICS`; NaN where undefined, and everywhere in a failed trial.
     status : (n_trials,) int8
         0 ok, 1 ruined, 2 failed (no targets, or a target that is NaN or infinite).
@@ -212,8 +219,6 @@ def simulate_batch(
     """
     bars, first, k = market.bars, market.first, engine.n_trials
     n = len(bars)
-    metrics = np.full((k, N_METRICS), math.nan)
-    status = np.zeros(k, dtype=np.int8)
     block_sums = np.empty((k, market.n_blocks))
     block_squares = np.empty((k, market.n_blocks))
     values = engine.values
@@ -255,12 +260,15 @@ def simulate_batch(
                     group.execution, group.carry, group.trailing, group.states[rows], due, equity,
                     block_sums, block_squares, curves, fills,
                 )  # fmt: skip
+    metrics = np.empty((k, N_METRICS))
+    status = np.empty(k, dtype=np.int8)
     benchmark_sums = sum_benchmark(benchmark, first)
     for group in groups:
-        collect(
-            group.states, group.trials, group.n_lanes, n - first, n, benchmark_sums, periods, values["initial_capital"],
-            metrics, status,
-        )  # fmt: skip
+        members = group.members
+        ends = last_rows(group.states, len(members))
+        sums = sums_of_states(ends, n - first, n, benchmark_sums, periods[members], values["initial_capital"][members])
+        metrics[members] = metrics_of_sums(sums)
+        status[members] = np.where(ends[BAD] != 0.0, FAILED, np.where(ends[RUINED_ROW] != 0.0, RUINED, OK))
     for place in targets.failures:
         status[place] = FAILED
     failed = status == FAILED
@@ -290,8 +298,6 @@ class _Group:
         The trials.
     trials : (n_blocks_of_lanes, LANES) int64
         Trial of each lane; unused lanes repeat the first.
-    n_lanes : (n_blocks_of_lanes,) int64
-        Lanes in use.
     carry, trailing : bool
         Whether any trial has a rate other than 0, or a trailing stop.
     states : (n_blocks_of_lanes, N_ROWS * LANES) float64
@@ -301,7 +307,6 @@ class _Group:
     may_trade: BoolArray1D
     members: Int64Array1D
     trials: Int64Array2D
-    n_lanes: Int64Array1D
     carry: bool
     trailing: bool
     states: Float64Array2D
@@ -326,8 +331,6 @@ def _group(
         n_rows = -(-len(members) // LANES)
         trials = np.full((n_rows, LANES), members[0], dtype=np.int64)
         trials.reshape(-1)[: len(members)] = members
-        n_lanes = np.full(n_rows, LANES, dtype=np.int64)
-        n_lanes[-1] = len(members) - (n_rows - 1) * LANES
         states = initial_states(values, trials, atr_row, periods)
         groups.append(
             _Group(
@@ -335,7 +338,6 @@ def _group(
                 may_trade=may_trade,
                 members=members,
                 trials=trials,
-                n_lanes=n_lanes,
                 carry=any(bool(values[rate][members].any()) for rate in ("cash_rate", "short_borrow_rate")),
                 trailing=bool(values["stop.trailing"][members].any()),
                 states=states,

@@ -1,11 +1,10 @@
-"""How a group's state begins, and how its sums become metrics."""
+"""How a group's state begins, and the sums of its trials at its end."""
 
 import math
 from collections.abc import Mapping
 
 import numpy as np
 
-from alphapulse.backtesting import metrics as places
 from alphapulse.backtesting.kernel_state import (
     ACTIVE,
     ATR_ROW,
@@ -42,7 +41,6 @@ from alphapulse.backtesting.kernel_state import (
     PERCENT_STOP,
     REENTRY,
     RISK_FREE,
-    RUINED,
     SQUARE,
     STOP,
     STOP_COST,
@@ -53,9 +51,9 @@ from alphapulse.backtesting.kernel_state import (
     UNITS,
     WATCH_BAND,
 )
-from alphapulse.backtesting.metrics import N_SUMS, finalise, per_bar_rate
+from alphapulse.backtesting.sums import Sums, per_bar_rate
 from alphapulse.compiling import jit
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D, Int64Array2D
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array2D
 
 
 def initial_states(
@@ -101,8 +99,7 @@ def initial_states(
     for row, column in rows.items():
         states[:, row] = column[trials]
     if values["risk_free_rate"].any():
-        rates = [per_bar_rate(float(a), float(p)) for a, p in zip(values["risk_free_rate"], periods, strict=True)]
-        states[:, RISK_FREE] = np.array(rates)[trials]
+        states[:, RISK_FREE] = per_bar_rate(values["risk_free_rate"], periods)[trials]
     for row in (STOP, HIGHEST):
         states[:, row] = -math.inf
     for row in (DISTANCE, LOWEST):
@@ -129,64 +126,66 @@ def sum_benchmark(benchmark: Float64Array1D, first: int) -> Float64Array1D:
     return sums
 
 
-@jit
-def collect(
-    states: Float64Array2D,
-    trials: Int64Array2D,
-    n_lanes: Int64Array1D,
+def last_rows(states: Float64Array2D, n_trials: int) -> Float64Array2D:
+    """Return the rows (N_ROWS, n_trials) of the first `n_trials` lanes of some groups' states."""
+    rows: Float64Array2D = states.reshape(len(states), N_ROWS, LANES).swapaxes(0, 1).reshape(N_ROWS, -1)
+    return rows[:, :n_trials]
+
+
+@np.errstate(all="ignore")
+def sums_of_states(
+    rows: Float64Array2D,
     n_scored: int,
     n_bars: int,
     benchmark_sums: Float64Array1D,
     periods: Float64Array1D,
     capital: Float64Array1D,
-    metrics: Float64Array2D,
-    status: Int8Array1D,
-) -> None:
-    """Fill the `metrics` (n_trials, 19) and `status` (n_trials,) of the trials of some groups from their states."""
-    sums = np.empty(N_SUMS)
-    n = float(n_scored)
-    for group in range(trials.shape[0]):
-        state = states[group].reshape(N_ROWS, LANES)
-        for lane in range(n_lanes[group]):
-            trial = trials[group, lane]
-            mean = state[SUM, lane] / n
-            square = state[SQUARE, lane]
-            benchmark_mean = benchmark_sums[0] / n
-            active_mean = mean - benchmark_mean
-            m2 = square - n * mean * mean
-            sums[places.N] = n
-            sums[places.MEAN] = mean
-            sums[places.M2] = m2
-            sums[places.M3] = state[CUBE, lane] - 3.0 * mean * square + 2.0 * n * mean * mean * mean
-            sums[places.M4] = (
-                state[FOURTH, lane]
-                - 4.0 * mean * state[CUBE, lane]
-                + 6.0 * mean * mean * square
-                - 3.0 * n * mean * mean * mean * mean
-            )
-            sums[places.LOWEST] = state[LOWEST, lane]
-            sums[places.HIGHEST] = state[HIGHEST, lane]
-            sums[places.DOWNSIDE] = state[DOWNSIDE, lane]
-            sums[places.GAINS] = state[SUM, lane] - state[LOSSES, lane]
-            sums[places.LOSSES] = state[LOSSES, lane]
-            sums[places.N_GAINS] = state[N_GAINS, lane]
-            sums[places.N_LOSSES] = state[N_LOSSES, lane]
-            sums[places.DRAWDOWN] = state[LOW, lane] / state[HIGH, lane] - 1.0
-            sums[places.GROWTH] = state[BEFORE, lane] / capital[trial]
-            sums[places.BENCHMARK_MEAN] = benchmark_mean
-            sums[places.BENCHMARK_M2] = benchmark_sums[1] - n * benchmark_mean * benchmark_mean
-            sums[places.ACTIVE_M2] = state[ACTIVE, lane] - n * active_mean * active_mean
-            # 2 cov(r, b) = var(r) + var(b) - var(r - b): one sum less in the loop over bars.
-            sums[places.CROSS] = 0.5 * (m2 + sums[places.BENCHMARK_M2] - sums[places.ACTIVE_M2])
-            exposed = state[EXPOSED, lane]
-            if state[UNITS, lane] != 0.0:
-                exposed += n_bars
-            sums[places.N_EXPOSED] = exposed
-            sums[places.N_FILLS] = state[FILLS, lane]
-            sums[places.TRADED] = state[TRADED, lane]
-            sums[places.COSTS] = state[COSTS, lane]
-            finalise(sums, state[RISK_FREE, lane], periods[trial], metrics[trial])
-            if state[BAD, lane] != 0.0:
-                status[trial] = 2
-            elif state[RUINED, lane] != 0.0:
-                status[trial] = 1
+) -> Sums:
+    """Return the sums of trials from their states after the last bar.
+
+    Parameters
+    ----------
+    rows : (N_ROWS, n_trials) float64
+        As `last_rows` returns them.
+    n_scored, n_bars : int
+        Scored bars, and bars with the warm-up.
+    benchmark_sums : (2,) float64
+        As `sum_benchmark` returns them.
+    periods, capital : (n_trials,) float64
+        Bars in a year [1], and equity before the first bar [quote].
+    """
+    n = np.full(rows.shape[1], float(n_scored))
+    mean = rows[SUM] / n
+    square, cube = rows[SQUARE], rows[CUBE]
+    m2 = square - n * mean * mean
+    benchmark_mean = benchmark_sums[0] / n
+    benchmark_m2 = benchmark_sums[1] - n * benchmark_mean * benchmark_mean
+    active_mean = mean - benchmark_mean
+    active_m2 = rows[ACTIVE] - n * active_mean * active_mean
+    return Sums(
+        n=n,
+        mean=mean,
+        m2=m2,
+        m3=cube - 3.0 * mean * square + 2.0 * n * mean * mean * mean,
+        m4=rows[FOURTH] - 4.0 * mean * cube + 6.0 * mean * mean * square - 3.0 * n * mean * mean * mean * mean,
+        lowest=rows[LOWEST],
+        highest=rows[HIGHEST],
+        downside=rows[DOWNSIDE],
+        gains=rows[SUM] - rows[LOSSES],
+        losses=rows[LOSSES],
+        n_gains=rows[N_GAINS],
+        n_losses=rows[N_LOSSES],
+        drawdown=rows[LOW] / rows[HIGH] - 1.0,
+        growth=rows[BEFORE] / capital,
+        benchmark_mean=benchmark_mean,
+        benchmark_m2=benchmark_m2,
+        # 2 cov(r, b) = var(r) + var(b) - var(r - b): one sum less in the loop over bars.
+        cross=0.5 * (m2 + benchmark_m2 - active_m2),
+        active_m2=active_m2,
+        n_fills=rows[FILLS],
+        n_exposed=rows[EXPOSED] + np.where(rows[UNITS] != 0.0, float(n_bars), 0.0),
+        traded=rows[TRADED],
+        costs=rows[COSTS],
+        risk_free=rows[RISK_FREE],
+        periods_per_year=periods,
+    )

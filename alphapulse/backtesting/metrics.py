@@ -1,191 +1,256 @@
-"""The nineteen metrics of a trial, from sums that one pass over its bars leaves behind.
+"""The metrics of a trial: one table, which names, columns, directions, formats and the mirror to Optuna follow.
 
-Returns are simple returns of each bar; the equity just before the first bar is the base. What is undefined
-(no variance, no loss, no trade) is NaN, never 0 and never infinite. Where QuantStats 0.0.86 has the metric the
-two agree on the same returns, apart from these differences:
+A metric is one entry: a documented formula over the `Sums` that a pass over the bars of a trial leaves behind, under a
+`@metric(...)` that says its unit, which way it is better and what QuantStats calls it. Formulas are numpy's IEEE
+operations on one number a trial; a power is taken by `numerics`, so that no bit depends on the processor.
 
-- a return series whose largest and smallest value differ by at most 1e-12, or whose deviation is at most a millionth
-  of its mean, has no variance: every ratio over its deviation is NaN (QuantStats divides by rounding noise), and so
-  are skewness and kurtosis (pandas says 0); its volatility is 0;
-- `kurtosis` is not excess: pandas' value plus 3;
-- `win_rate` without a return other than 0 and `profit_factor` without a loss are NaN (QuantStats: 0 and inf);
-- `exposure` counts bars with a position, unrounded (QuantStats: bars with a return, rounded up to a percent);
-- `information_ratio`, `alpha` and `beta` without variance are NaN (QuantStats: 0);
-- a drawdown of 0 leaves `calmar_ratio` NaN (QuantStats: inf).
+Returns are simple returns of each bar; the equity just before the first bar is the base. What is undefined (no
+variance, no loss, no trade) is NaN, never 0 and never infinite. Returns have no variance if the largest and the
+smallest differ by at most 1e-12, or their deviation is at most a millionth of their mean. Where QuantStats 0.0.86 has a
+metric, the two agree on the same returns, apart from what the docstring of the metric says.
+
+To add a metric:
+
+1. Write its entry below the last one, with `since=DEFINITIONS`. The first change of a release raises `DEFINITIONS` by
+   one: studies made before are reported, and replayed but for the metrics they do not have, and never continued.
+2. Write its test in `tests/backtesting/test_metrics.py`. The tests that walk the table check the entry, the column, and
+   that the expression of QuantStats gives the same value.
+3. Write the migration: `alphapulse.study.metric_columns.add_metric("name")`.
+
+A metric of a sum that is not there yet takes a field of `Sums` as well, filled by `kernel_totals.sums_of_states` and,
+if returns decide it, by `sums_of_returns`. A metric whose formula changes gets `since=DEFINITIONS` too.
 """
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from alphapulse.compiling import jit
-from alphapulse.numerics import power
-from alphapulse.typing import Float64Array1D
+from alphapulse.backtesting.sums import NO_SPREAD, NO_VARIANCE, Sums, per_bar_rate, sums_of_returns
+from alphapulse.numerics import power_array
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
 
-METRICS = (
-    "sharpe_ratio",
-    "sortino_ratio",
-    "calmar_ratio",
-    "cagr",
-    "total_return",
-    "volatility",
-    "max_drawdown",
-    "skewness",
-    "kurtosis",
-    "value_at_risk_95",
-    "n_trades",
-    "win_rate",
-    "profit_factor",
-    "exposure",
-    "turnover",
-    "costs_paid",
-    "alpha",
-    "beta",
-    "information_ratio",
-)
-"""Names of the metrics in the order of every metrics array and of the columns of `trial`."""
-
-N_METRICS = len(METRICS)
-
-_LESS_IS_BETTER = {"volatility", "kurtosis", "n_trades", "exposure", "turnover", "costs_paid", "beta"}
-
-DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
-    name: "minimize" if name in _LESS_IS_BETTER else "maximize" for name in METRICS
-}
-"""Which way each metric is better. `max_drawdown` and `value_at_risk_95` are negative, so more is better."""
-
-NO_VARIANCE = 1e-12
-"""Returns that differ by no more than this have no variance, a drawdown or a loss within it is none [1]."""
-
-NO_SPREAD = 1e-12
-"""A variance that is no more than this part of the squared mean is what rounding leaves of none [1]."""
+DEFINITIONS = 1
+"""The number of the rules by which engine and metrics compute; a study keeps the one that it was made with."""
 
 NORMAL_5_PERCENT = -1.6448536269514722
 """The 5 % quantile of the standard normal distribution."""
 
-# Places in the vector of sums that `finalise` reads.
-N, MEAN, M2, M3, M4, LOWEST, HIGHEST, DOWNSIDE, GAINS, LOSSES, N_GAINS, N_LOSSES = range(12)
-DRAWDOWN, GROWTH, BENCHMARK_MEAN, BENCHMARK_M2, CROSS, ACTIVE_M2 = range(12, 18)
-N_FILLS, N_EXPOSED, TRADED, COSTS = range(18, 22)
-N_SUMS = 22
+Unit = Literal["ratio", "fraction", "count", "quote"]
+Direction = Literal["maximize", "minimize"]
+Needs = Literal["returns", "benchmark", "engine"]
+Formula = Callable[[Sums], Float64Array1D]
 
 
-@jit
-def finalise(sums: Float64Array1D, risk_free: float, periods_per_year: float, metrics: Float64Array1D) -> None:
-    """Fill `metrics` (19,) from `sums` (22,).
+@dataclass(frozen=True)
+class Metric:
+    """One metric, and all that is asked of it.
 
-    Parameters
+    Attributes
     ----------
-    sums : (22,) float64
-        By place: bars, mean return, sums of its central powers 2 to 4, lowest and highest return, sum of squares of
-        negative excess returns, sums of positive and of negative returns and their counts, maximum drawdown, last
-        equity over the base, mean of the benchmark, its central square, the central cross product and the central
-        square of return less benchmark, then fills, bars with a position, traded value over equity, costs [quote].
-    risk_free : float
-        Per-bar rate [1].
-    periods_per_year : float
-        Bars in a year [1].
-    metrics : (19,) float64
-        Output, in the order of `METRICS`; NaN where undefined.
+    name : str
+        Of the metric, of its column in `trial`, and as an objective.
+    formula : callable
+        From `Sums` to the values (n_trials,) [unit], NaN or infinite where undefined; its docstring is the definition.
+    unit : {"ratio", "fraction", "count", "quote"}
+        A plain number [1]; a part of equity or of bars [1], shown in percent; a whole number; money [quote].
+    direction : {"maximize", "minimize"} or None
+        Which way it is better; None where neither way is, and an objective is maximised unless `direction` is given.
+    needs : {"returns", "benchmark", "engine"}
+        What it takes: the returns of the trial, those of a benchmark as well, or what only the engine knows.
+    quantstats : str or None
+        The same as an expression of the functions of `quantstats.stats`, the returns r, the benchmark's b and the
+        annual risk-free rate rf; None where QuantStats has no such metric.
+    since : int
+        The number of the definitions that it came with, or that last changed it.
     """
-    nan = math.nan
-    n = sums[N]
-    mean = sums[MEAN]
-    m2 = sums[M2]
-    root = math.sqrt(periods_per_year)
-    varies = n > 1.0 and sums[HIGHEST] - sums[LOWEST] > NO_VARIANCE and m2 > n * mean * mean * NO_SPREAD
-    deviation = math.sqrt(max(m2, 0.0) / (n - 1.0)) if n > 1.0 else nan
-    downside = math.sqrt(sums[DOWNSIDE] / n) if n > 0.0 else nan
-    drawdown = sums[DRAWDOWN] if n > 0.0 else nan
-    growth = power(sums[GROWTH], periods_per_year / n) - 1.0 if n > 0.0 else nan
 
-    metrics[0] = (mean - risk_free) / deviation * root if varies else nan
-    metrics[1] = (mean - risk_free) / downside * root if downside > NO_VARIANCE else nan
-    metrics[2] = growth / abs(drawdown) if drawdown < -NO_VARIANCE else nan
-    metrics[3] = growth
-    metrics[4] = sums[GROWTH] - 1.0 if n > 0.0 else nan
-    metrics[5] = (deviation * root if varies else 0.0) if n > 1.0 else nan
-    metrics[6] = drawdown
-    if varies and n > 2.0:
-        metrics[7] = n * math.sqrt(n - 1.0) / (n - 2.0) * sums[M3] / (m2 * math.sqrt(m2))
-    else:
-        metrics[7] = nan
-    if varies and n > 3.0:
-        scale = (n - 1.0) / ((n - 2.0) * (n - 3.0))
-        metrics[8] = scale * (n * (n + 1.0) * sums[M4] / (m2 * m2) - 3.0 * (n - 1.0)) + 3.0
-    else:
-        metrics[8] = nan
-    metrics[9] = mean + NORMAL_5_PERCENT * deviation if varies else nan
-    metrics[10] = sums[N_FILLS]
-    n_moves = sums[N_GAINS] + sums[N_LOSSES]
-    metrics[11] = sums[N_GAINS] / n_moves if n_moves > 0.0 else nan
-    metrics[12] = sums[GAINS] / -sums[LOSSES] if sums[LOSSES] < -NO_VARIANCE else nan
-    metrics[13] = sums[N_EXPOSED] / n if n > 0.0 else nan
-    metrics[14] = sums[TRADED] * periods_per_year / n if n > 0.0 else nan
-    metrics[15] = sums[COSTS]
-    benchmark_square = sums[BENCHMARK_MEAN] * sums[BENCHMARK_MEAN]
-    moves = n > 1.0 and sums[BENCHMARK_M2] > n * max(NO_VARIANCE * NO_VARIANCE, benchmark_square * NO_SPREAD)
-    beta = sums[CROSS] / sums[BENCHMARK_M2] if moves else nan
-    metrics[16] = (mean - beta * sums[BENCHMARK_MEAN]) * periods_per_year
-    metrics[17] = beta
-    active = math.sqrt(max(sums[ACTIVE_M2], 0.0) / (n - 1.0)) if n > 1.0 else nan
-    ahead = mean - sums[BENCHMARK_MEAN]
-    parts = active > NO_VARIANCE and active * active > ahead * ahead * NO_SPREAD
-    metrics[18] = ahead / active if parts else nan
-    for i in range(metrics.shape[0]):
-        if math.isinf(metrics[i]):
-            metrics[i] = nan
+    name: str
+    formula: Formula
+    unit: Unit
+    direction: Direction | None
+    needs: Needs
+    quantstats: str | None
+    since: int
 
 
-@jit
-def per_bar_rate(annual: float, periods_per_year: float) -> float:
-    """Return the per-bar rate [1] that compounds to `annual`, as QuantStats takes the risk-free rate apart."""
-    return power(1.0 + annual, 1.0 / periods_per_year) - 1.0 if annual != 0.0 else 0.0
+_entries: list[Metric] = []
 
 
-@jit
-def sums_of_returns(returns: Float64Array1D, benchmark: Float64Array1D, risk_free: float, sums: Float64Array1D) -> None:
-    """Fill `sums` (22,) from per-bar returns and benchmark returns (n,) in two passes; the engine's places stay NaN."""
-    n = returns.shape[0]
-    sums[:] = math.nan
-    total = 0.0
-    benchmark_total = 0.0
-    for t in range(n):
-        total += returns[t]
-        benchmark_total += benchmark[t]
-    mean = total / n if n > 0 else math.nan
-    benchmark_mean = benchmark_total / n if n > 0 else math.nan
-    m2 = m3 = m4 = benchmark_m2 = cross = active_m2 = downside = gains = losses = n_gains = n_losses = worst = 0.0
-    lowest, highest, equity, peak = math.inf, -math.inf, 1.0, 1.0
-    for t in range(n):
-        r = returns[t]
-        centred = r - mean
-        other = benchmark[t] - benchmark_mean
-        square = centred * centred
-        m2 += square
-        m3 += square * centred
-        m4 += square * square
-        benchmark_m2 += other * other
-        cross += centred * other
-        active_m2 += (centred - other) * (centred - other)
-        excess = min(r - risk_free, 0.0)
-        downside += excess * excess
-        gains += max(r, 0.0)
-        losses += min(r, 0.0)
-        n_gains += 1.0 if r > 0.0 else 0.0
-        n_losses += 1.0 if r < 0.0 else 0.0
-        lowest = min(lowest, r)
-        highest = max(highest, r)
-        equity *= 1.0 + r
-        peak = max(peak, equity)
-        worst = min(worst, equity / peak - 1.0)
-    sums[N], sums[MEAN], sums[M2], sums[M3], sums[M4] = n, mean, m2, m3, m4
-    sums[LOWEST], sums[HIGHEST], sums[DOWNSIDE] = lowest, highest, downside
-    sums[GAINS], sums[LOSSES], sums[N_GAINS], sums[N_LOSSES] = gains, losses, n_gains, n_losses
-    sums[DRAWDOWN], sums[GROWTH] = worst, equity
-    sums[BENCHMARK_MEAN], sums[BENCHMARK_M2] = benchmark_mean, benchmark_m2
-    sums[CROSS], sums[ACTIVE_M2] = cross, active_m2
+def metric(
+    unit: Unit,
+    direction: Direction | None,
+    *,
+    needs: Needs = "returns",
+    quantstats: str | None = None,
+    since: int = 1,
+) -> Callable[[Formula], Formula]:
+    """Make a formula the next entry of the table, by its own name."""
+
+    def enter(formula: Formula) -> Formula:
+        _entries.append(Metric(formula.__name__, formula, unit, direction, needs, quantstats, since))
+        return formula
+
+    return enter
+
+
+def _where(condition: BoolArray1D, values: Float64Array1D) -> Float64Array1D:
+    """Return `values` where `condition` holds, else NaN."""
+    return np.where(condition, values, math.nan)
+
+
+@metric("ratio", "maximize", quantstats="sharpe(r, rf=rf)")
+def sharpe_ratio(s: Sums) -> Float64Array1D:
+    """mean(r - rf) / std(r, ddof=1) * sqrt(periods_per_year).
+
+    NaN without variance, where QuantStats divides by what rounding leaves of it.
+    """
+    return _where(s.varies, (s.mean - s.risk_free) / s.deviation * s.root)
+
+
+@metric("ratio", "maximize", quantstats="sortino(r, rf=rf)")
+def sortino_ratio(s: Sums) -> Float64Array1D:
+    """mean(r - rf) / sqrt(sum(min(r - rf, 0)^2) / n) * sqrt(periods_per_year); NaN if no return is below rf."""
+    downside = np.sqrt(s.downside / s.n)
+    return _where(downside > NO_VARIANCE, (s.mean - s.risk_free) / downside * s.root)
+
+
+@metric("ratio", "maximize", quantstats="calmar(r)")
+def calmar_ratio(s: Sums) -> Float64Array1D:
+    """Quotient cagr / abs(max_drawdown); NaN without a drawdown (QuantStats: infinite)."""
+    return _where(s.drawdown < -NO_VARIANCE, cagr(s) / np.abs(s.drawdown))
+
+
+@metric("fraction", "maximize", quantstats="cagr(r)")
+def cagr(s: Sums) -> Float64Array1D:
+    """(last equity / base)^(periods_per_year / n) - 1, the compound growth of a year."""
+    return power_array(s.growth, s.periods_per_year / s.n) - 1.0
+
+
+@metric("fraction", "maximize", quantstats="comp(r)")
+def total_return(s: Sums) -> Float64Array1D:
+    """Last equity / base - 1."""
+    return s.growth - 1.0
+
+
+@metric("fraction", "minimize", quantstats="volatility(r)")
+def volatility(s: Sums) -> Float64Array1D:
+    """std(r, ddof=1) * sqrt(periods_per_year); 0 without variance, NaN of a single bar."""
+    return _where(s.n > 1.0, np.where(s.varies, s.deviation * s.root, 0.0))
+
+
+@metric("fraction", "maximize", quantstats="max_drawdown(r)")
+def max_drawdown(s: Sums) -> Float64Array1D:
+    """min(equity / highest equity so far - 1), the base included; at most 0."""
+    return s.drawdown
+
+
+@metric("ratio", "maximize", quantstats="skew(r)")
+def skewness(s: Sums) -> Float64Array1D:
+    """sqrt(n - 1) * n / (n - 2) * m3 / m2^1.5, where mk is sum((r - mean(r))^k).
+
+    NaN without variance (QuantStats: 0) or below three bars.
+    """
+    values = s.n * np.sqrt(s.n - 1.0) / (s.n - 2.0) * s.m3 / (s.m2 * np.sqrt(s.m2))
+    return _where(s.varies & (s.n > 2.0), values)
+
+
+@metric("ratio", "minimize", quantstats="kurtosis(r) + 3")
+def kurtosis(s: Sums) -> Float64Array1D:
+    """(n - 1) / ((n - 2) * (n - 3)) * (n * (n + 1) * m4 / m2^2 - 3 * (n - 1)) + 3, where mk is sum((r - mean(r))^k).
+
+    Not in excess of the normal's 3, as QuantStats has it. NaN without variance (QuantStats: 0) or below four bars.
+    """
+    scale = (s.n - 1.0) / ((s.n - 2.0) * (s.n - 3.0))
+    values = scale * (s.n * (s.n + 1.0) * s.m4 / (s.m2 * s.m2) - 3.0 * (s.n - 1.0)) + 3.0
+    return _where(s.varies & (s.n > 3.0), values)
+
+
+@metric("fraction", "maximize", quantstats="value_at_risk(r)")
+def value_at_risk_95(s: Sums) -> Float64Array1D:
+    """mean(r) - 1.6449 * std(r, ddof=1), the 5 % quantile of a normal distribution; NaN without variance."""
+    return _where(s.varies, s.mean + NORMAL_5_PERCENT * s.deviation)
+
+
+@metric("count", None, needs="engine")
+def n_trades(s: Sums) -> Float64Array1D:
+    """Number of fills: orders, stops and closings by ruin. QuantStats sees no fills."""
+    return s.n_fills
+
+
+@metric("fraction", "maximize", quantstats="win_rate(r)")
+def win_rate(s: Sums) -> Float64Array1D:
+    """Number of r > 0 over the number of r other than 0; NaN if there is none (QuantStats: 0)."""
+    n_moves = s.n_gains + s.n_losses
+    return _where(n_moves > 0.0, s.n_gains / n_moves)
+
+
+@metric("ratio", "maximize", quantstats="profit_factor(r)")
+def profit_factor(s: Sums) -> Float64Array1D:
+    """sum(max(r, 0)) / -sum(min(r, 0)); NaN without a loss (QuantStats: 0 or infinite)."""
+    return _where(s.losses < -NO_VARIANCE, s.gains / -s.losses)
+
+
+@metric("fraction", None, needs="engine")
+def exposure(s: Sums) -> Float64Array1D:
+    """Bars with a position over n. QuantStats counts bars with a return, and rounds up to a percent."""
+    return s.n_exposed / s.n
+
+
+@metric("ratio", "minimize", needs="engine")
+def turnover(s: Sums) -> Float64Array1D:
+    """Sum over fills of their value / equity before them, * periods_per_year / n. QuantStats sees no fills."""
+    return s.traded * s.periods_per_year / s.n
+
+
+@metric("quote", "minimize", needs="engine")
+def costs_paid(s: Sums) -> Float64Array1D:
+    """Sum over fills of their costs [quote]. QuantStats sees no fills."""
+    return s.costs
+
+
+@metric("fraction", "maximize", needs="benchmark", quantstats="greeks(r, b)['alpha']")
+def alpha(s: Sums) -> Float64Array1D:
+    """(mean(r) - beta * mean(b)) * periods_per_year; NaN where beta is (QuantStats: 0)."""
+    return (s.mean - beta(s) * s.benchmark_mean) * s.periods_per_year
+
+
+@metric("ratio", None, needs="benchmark", quantstats="greeks(r, b)['beta']")
+def beta(s: Sums) -> Float64Array1D:
+    """cov(r, b) / var(b); NaN without a variance of b (QuantStats: 0)."""
+    square = s.benchmark_mean * s.benchmark_mean
+    moves = (s.n > 1.0) & (s.benchmark_m2 > s.n * np.maximum(NO_VARIANCE * NO_VARIANCE, square * NO_SPREAD))
+    return _where(moves, s.cross / s.benchmark_m2)
+
+
+@metric("ratio", "maximize", needs="benchmark", quantstats="information_ratio(r, b)")
+def information_ratio(s: Sums) -> Float64Array1D:
+    """mean(r - b) / std(r - b, ddof=1), of a bar; NaN without a variance of r - b (QuantStats: 0)."""
+    ahead = s.mean - s.benchmark_mean
+    active = np.sqrt(s.active_m2 / (s.n - 1.0))
+    parts = (s.n > 1.0) & (active > NO_VARIANCE) & (active * active > ahead * ahead * NO_SPREAD)
+    return _where(parts, ahead / active)
+
+
+TABLE: Mapping[str, Metric] = MappingProxyType({entry.name: entry for entry in _entries})
+"""Every metric by its name, in the order of all arrays of metrics and of the columns of `trial`."""
+
+METRICS = tuple(TABLE)
+"""The names of the metrics, in that order."""
+
+N_METRICS = len(METRICS)
+
+
+# What is undefined divides by 0 on its way to NaN.
+@np.errstate(all="ignore")
+def metrics_of_sums(sums: Sums) -> Float64Array2D:
+    """Return the metrics (n_trials, n_metrics) of a batch, in the order of `METRICS`; NaN where undefined."""
+    values = np.array([entry.formula(sums) for entry in TABLE.values()])
+    values[np.isinf(values)] = math.nan
+    return values.T
 
 
 def metrics_of_returns(
@@ -202,7 +267,7 @@ def metrics_of_returns(
     returns : (n,) float64
         Simple returns of each bar [1].
     benchmark : (n,) float64, optional
-        Returns of the benchmark on the same bars [1]; without it alpha, beta and information_ratio are NaN.
+        Returns of the benchmark on the same bars [1]; without it the metrics that need one are NaN.
     risk_free_rate : float
         Annual [1]; taken apart to bars by compounding, and subtracted by the Sharpe and Sortino ratios.
     periods_per_year : float
@@ -211,8 +276,7 @@ def metrics_of_returns(
     Returns
     -------
     dict of str to float
-        Every name of `METRICS` but n_trades, exposure, turnover and costs_paid, which returns do not tell. NaN where
-        undefined, and everywhere if a return is NaN.
+        Every metric but those that need the engine. NaN where undefined, and everywhere if a return is NaN.
 
     Raises
     ------
@@ -227,49 +291,9 @@ def metrics_of_returns(
         )
     if not periods_per_year > 0:
         raise ValueError(f"`periods_per_year > 0` must hold, but got {periods_per_year!r}.")
-    periods_per_year = float(periods_per_year)
-    risk_free = per_bar_rate(float(risk_free_rate), periods_per_year)
-    sums = np.empty(N_SUMS)
+    periods = np.full(1, float(periods_per_year))
     values = np.full(N_METRICS, math.nan)
-    if not np.isnan(r).any():
-        sums_of_returns(r, b, risk_free, sums)
-        finalise(sums, risk_free, periods_per_year, values)
-    needs_engine = {"n_trades", "exposure", "turnover", "costs_paid"}
-    return {name: float(v) for name, v in zip(METRICS, values, strict=True) if name not in needs_engine}
-
-
-def sharpe_ratio(returns: Float64Array1D, *, risk_free_rate: float = 0.0, periods_per_year: float = 252.0) -> float:
-    """Return mean(r - rf) / std(r, ddof=1) * sqrt(periods_per_year) of returns (n,) [1]; NaN without variance."""
-    values = metrics_of_returns(returns, risk_free_rate=risk_free_rate, periods_per_year=periods_per_year)
-    return values["sharpe_ratio"]
-
-
-def sortino_ratio(returns: Float64Array1D, *, risk_free_rate: float = 0.0, periods_per_year: float = 252.0) -> float:
-    """Return mean(r - rf) / sqrt(sum(min(r - rf, 0)^2) / n) * sqrt(periods_per_year); NaN without a loss."""
-    values = metrics_of_returns(returns, risk_free_rate=risk_free_rate, periods_per_year=periods_per_year)
-    return values["sortino_ratio"]
-
-
-def max_drawdown(returns: Float64Array1D) -> float:
-    """Return the deepest fall of compounded returns (n,) from their peak, the start included [1], at most 0."""
-    return metrics_of_returns(returns)["max_drawdown"]
-
-
-def cagr(returns: Float64Array1D, *, periods_per_year: float = 252.0) -> float:
-    """Return the compound annual growth of per-bar returns (n,) over n / periods_per_year years [1]."""
-    return metrics_of_returns(returns, periods_per_year=periods_per_year)["cagr"]
-
-
-def calmar_ratio(returns: Float64Array1D, *, periods_per_year: float = 252.0) -> float:
-    """Return cagr over the absolute maximum drawdown [1]; NaN without a drawdown."""
-    return metrics_of_returns(returns, periods_per_year=periods_per_year)["calmar_ratio"]
-
-
-def volatility(returns: Float64Array1D, *, periods_per_year: float = 252.0) -> float:
-    """Return the annualised standard deviation (ddof=1) of per-bar returns (n,) [1]; 0 without variance."""
-    return metrics_of_returns(returns, periods_per_year=periods_per_year)["volatility"]
-
-
-def value_at_risk_95(returns: Float64Array1D) -> float:
-    """Return the 5 % quantile of the normal with the mean and deviation of per-bar returns (n,) [1]."""
-    return metrics_of_returns(returns)["value_at_risk_95"]
+    if len(r) > 0 and not np.isnan(r).any():
+        risk_free = per_bar_rate(np.full(1, float(risk_free_rate)), periods)
+        values = metrics_of_sums(sums_of_returns(r, b, risk_free, periods))[0]
+    return {name: value for name, value in zip(METRICS, values.tolist(), strict=True) if TABLE[name].needs != "engine"}

@@ -52,8 +52,6 @@ Output = Literal["table", "json"]
 
 TARGET = "_target_"
 DEFAULT_STRATEGY = "alphapulse.strategies.long_short.LongShort"
-# Metrics of which less is better; of all others more is.
-MINIMISED = frozenset({"volatility", "kurtosis", "turnover", "costs_paid"})
 
 
 def _default_strategy() -> dict[str, Any]:
@@ -128,10 +126,12 @@ class SweepConfig:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """For each objective, "maximize" or "minimize"."""
+        """For each objective, "maximize" or "minimize"; a metric that has no natural one is maximised."""
+        from alphapulse.backtesting.metrics import TABLE
+
         if self.direction is not None:
             return self.direction
-        return tuple("minimize" if name in MINIMISED else "maximize" for name in self.objective)
+        return tuple(TABLE[name].direction or "maximize" for name in self.objective)
 
 
 @dataclass(frozen=True)

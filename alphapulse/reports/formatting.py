@@ -9,12 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from alphapulse.backtesting.metrics import TABLE
 from alphapulse.plain import plain
 
-PERCENT = frozenset(
-    {"cagr", "total_return", "volatility", "max_drawdown", "value_at_risk_95", "win_rate", "exposure", "alpha"}
-)
-COUNTS = frozenset({"n_trades"})
+FORMATS = {"ratio": "{:,.3f}", "fraction": "{:.2%}", "count": "{:,.0f}", "quote": "{:,.3f}"}
 
 
 def stdout_console() -> Console:
@@ -42,12 +40,10 @@ def print_json(document: Any) -> None:
 
 
 def format_metric(name: str, value: float | None) -> str:
-    """Return a metric as text: percent, whole or with three decimals."""
+    """Return a metric as text, by its unit: in percent, whole or with three decimals."""
     if value is None or math.isnan(value):
         return "-"
-    if name in PERCENT:
-        return f"{value:.2%}"
-    return f"{value:,.0f}" if name in COUNTS else f"{value:,.3f}"
+    return FORMATS[TABLE[name].unit].format(value)
 
 
 def format_parameter(value: Any) -> str:

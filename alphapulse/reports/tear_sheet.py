@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alphapulse.backtesting.metrics import NO_VARIANCE, metrics_of_returns
+from alphapulse.backtesting.metrics import TABLE, metrics_of_returns
 from alphapulse.backtesting.models import BacktestResult
+from alphapulse.backtesting.sums import NO_VARIANCE
 from alphapulse.errors import DataError
 
 TRADING_DAYS, DAYS = 252, 365
 LARGEST_GROWTH = 1e12
-AGAINST_BENCHMARK = ("alpha", "beta", "information_ratio")
 FAVICON = '<link rel="shortcut icon" href="https://qtpylib.io/favicon.ico" type="image/x-icon">'
 
 
@@ -84,7 +84,7 @@ def analyze_results(
         benchmark = benchmark.fillna(0.0)
         periods = periods_per_year if periods_per_year is not None else _count_periods(_utc(returns))
         own = metrics_of_returns(returns.to_numpy(), benchmark.to_numpy(), periods_per_year=periods)
-        metrics |= {name: own[name] for name in AGAINST_BENCHMARK}
+        metrics |= {name: value for name, value in own.items() if TABLE[name].needs == "benchmark"}
     if output is None:
         return metrics
 

@@ -1,5 +1,6 @@
 """Metrics against QuantStats and empyrical on the same returns, and where they part."""
 
+import dataclasses
 import math
 import warnings
 
@@ -11,18 +12,8 @@ import quantstats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphapulse.backtesting.metrics import (
-    DIRECTIONS,
-    METRICS,
-    cagr,
-    calmar_ratio,
-    max_drawdown,
-    metrics_of_returns,
-    sharpe_ratio,
-    sortino_ratio,
-    value_at_risk_95,
-    volatility,
-)
+from alphapulse.backtesting.metrics import DEFINITIONS, METRICS, N_METRICS, TABLE, metrics_of_returns, metrics_of_sums
+from alphapulse.backtesting.sums import Sums
 
 warnings.filterwarnings("ignore", module="quantstats")
 
@@ -40,25 +31,8 @@ def draw(seed, n=500, mean=3e-4, deviation=0.01):
 def test_metrics_of_returns_agree_with_quantstats(seed, risk_free_rate):
     r, b = draw(seed)
     m = metrics_of_returns(r.to_numpy(), b.to_numpy(), risk_free_rate=risk_free_rate)
-    stats = quantstats.stats
-    greeks = stats.greeks(r, b)
-    expected = {
-        "sharpe_ratio": stats.sharpe(r, rf=risk_free_rate),
-        "sortino_ratio": stats.sortino(r, rf=risk_free_rate),
-        "calmar_ratio": stats.calmar(r),
-        "cagr": stats.cagr(r),
-        "total_return": stats.comp(r),
-        "volatility": stats.volatility(r),
-        "max_drawdown": stats.max_drawdown(r),
-        "skewness": stats.skew(r),
-        "kurtosis": stats.kurtosis(r) + 3.0,  # ours is not excess
-        "value_at_risk_95": stats.value_at_risk(r),
-        "win_rate": stats.win_rate(r),
-        "profit_factor": stats.profit_factor(r),
-        "alpha": greeks["alpha"],
-        "beta": greeks["beta"],
-        "information_ratio": stats.information_ratio(r, b),
-    }
+    names = vars(quantstats.stats) | {"r": r, "b": b, "rf": risk_free_rate}
+    expected = {name: eval(entry.quantstats, names) for name, entry in TABLE.items() if entry.quantstats}
     assert set(m) == set(expected)
     for name, value in expected.items():
         assert m[name] == pytest.approx(value, rel=1e-9), name
@@ -144,18 +118,51 @@ def test_metrics_of_returns_refuse_bad_input(arguments, keywords, match):
         metrics_of_returns(*arguments, **keywords)
 
 
-def test_single_metrics_are_those_of_the_whole():
-    r = draw(1)[0].to_numpy()
-    m = metrics_of_returns(r, risk_free_rate=0.01, periods_per_year=365.0)
-    assert sharpe_ratio(r, risk_free_rate=0.01, periods_per_year=365.0) == m["sharpe_ratio"]
-    assert sortino_ratio(r, risk_free_rate=0.01, periods_per_year=365.0) == m["sortino_ratio"]
-    assert max_drawdown(r) == m["max_drawdown"]
-    assert cagr(r, periods_per_year=365.0) == m["cagr"]
-    assert calmar_ratio(r, periods_per_year=365.0) == m["calmar_ratio"]
-    assert volatility(r, periods_per_year=365.0) == m["volatility"]
-    assert value_at_risk_95(r) == m["value_at_risk_95"]
+@pytest.mark.parametrize("entry", TABLE.values(), ids=METRICS)
+def test_metric_says_all_that_is_asked_of_it(entry):
+    assert entry.name.isidentifier()
+    assert entry.name.islower()
+    assert entry.unit in ("ratio", "fraction", "count", "quote")
+    assert entry.direction in ("maximize", "minimize", None)
+    assert entry.needs in ("returns", "benchmark", "engine")
+    assert 1 <= entry.since <= DEFINITIONS
+    assert entry.formula.__doc__.strip().endswith(".")
+    # Where QuantStats has nothing to compare with, the docstring says why.
+    assert (entry.quantstats is not None) == (entry.needs != "engine")
+    assert entry.quantstats is not None or "QuantStats" in entry.formula.__doc__
 
 
-def test_every_metric_has_a_direction():
-    assert tuple(DIRECTIONS) == METRICS
-    assert DIRECTIONS["max_drawdown"] == DIRECTIONS["value_at_risk_95"] == "maximize"
+def make_sums(k: int, seed: int = 0, **changes: float) -> Sums:
+    """Return sums of k trials as the engine may leave them, and NaN, infinities and zeros among them."""
+    rng = np.random.default_rng(seed)
+    fields = {field.name: rng.normal(size=k) for field in dataclasses.fields(Sums)}
+    for values in fields.values():
+        values[rng.random(k) < 0.1] = rng.choice([0.0, -1.0, math.inf, -math.inf, math.nan])
+    fields |= {"n": np.full(k, 250.0), "periods_per_year": np.full(k, 252.0)}
+    return Sums(**fields | {name: np.full(k, value) for name, value in changes.items()})
+
+
+def test_metrics_of_sums_of_a_trial_do_not_depend_on_its_batch():
+    sums = make_sums(500)
+    together = metrics_of_sums(sums)
+    assert together.shape == (500, N_METRICS)
+    for first, last in ((0, 1), (3, 20), (499, 500)):
+        part = Sums(**{name: values[first:last] for name, values in dataclasses.asdict(sums).items()})
+        np.testing.assert_array_equal(metrics_of_sums(part), together[first:last])
+
+
+def test_metrics_of_sums_are_never_infinite():
+    assert not np.isinf(metrics_of_sums(make_sums(5000, seed=1))).any()
+
+
+def test_metrics_of_sums_of_a_hand_worked_engine():
+    sums = make_sums(1, n=250.0, n_fills=7.0, n_exposed=100.0, traded=5.0, costs=12.5, periods_per_year=252.0)
+    m = dict(zip(METRICS, metrics_of_sums(sums)[0], strict=True))
+    assert (m["n_trades"], m["exposure"], m["turnover"], m["costs_paid"]) == (7.0, 0.4, 5.0 * 252.0 / 250.0, 12.5)
+
+
+@pytest.mark.parametrize(("n", "undefined"), [(1.0, {"volatility", "skewness"}), (2.0, {"skewness"}), (3.0, set())])
+def test_metrics_of_sums_of_few_bars(n, undefined):
+    sums = make_sums(1, n=n, mean=0.01, m2=0.02, m3=0.001, m4=0.001, lowest=-0.1, highest=0.1)
+    m = dict(zip(METRICS, metrics_of_sums(sums)[0], strict=True))
+    assert {name for name in ("volatility", "skewness", "kurtosis") if math.isnan(m[name])} == undefined | {"kurtosis"}
