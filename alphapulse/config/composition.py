@@ -5,7 +5,6 @@ is a ConfigError; what a command's body raises passes through untouched.
 """
 
 import contextlib
-import copy
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -96,13 +95,12 @@ def show(composed: DictConfig, part: str, package: str | None, *, resolve: bool)
     ConfigError
         If there is nothing at `package`, or an interpolation has no value.
     """
-    shown = _without_hydra(composed) if part == "job" else copy.deepcopy(composed)
-    if part != "job":
-        OmegaConf.set_readonly(shown.hydra, False)
-    if part == "hydra":
-        with open_dict(shown), open_dict(shown.hydra):
-            for key in [key for key in shown if key != "hydra"]:
-                del shown[key]
+    shown = composed
+    if part == "job":
+        shown = _without_hydra(composed)
+    elif part == "hydra":
+        shown = _part(composed, ["hydra"])
+        with read_write(shown.hydra), open_dict(shown.hydra):
             del shown.hydra["help"], shown.hydra["hydra_help"]
     with _refusals():
         chosen: Any = shown if package in (None, "_global_") else OmegaConf.select(shown, package)
@@ -112,6 +110,8 @@ def show(composed: DictConfig, part: str, package: str | None, *, resolve: bool)
             print(chosen)
             return
         if resolve:
+            if "hydra" in shown:
+                OmegaConf.set_readonly(shown.hydra, False)
             OmegaConf.resolve(chosen)
         text = OmegaConf.to_yaml(chosen)
     heading = "" if chosen is shown else f"# @package {package}\n"
@@ -168,7 +168,7 @@ def running(composed: DictConfig, directory: Path) -> Iterator[None]:
             folder = directory / node.output_subdir
             folder.mkdir(parents=True, exist_ok=True)
             _save(_without_hydra(composed), folder / "config.yaml")
-            _save(OmegaConf.masked_copy(composed, "hydra"), folder / "hydra.yaml")
+            _save(_part(composed, ["hydra"]), folder / "hydra.yaml")
             _save(node.overrides.task, folder / "overrides.yaml")
     except OSError as error:
         reason = " ".join(str(error).split())
@@ -179,10 +179,14 @@ def running(composed: DictConfig, directory: Path) -> Iterator[None]:
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:
-    own = copy.deepcopy(composed)
-    with read_write(own), open_dict(own):
-        del own["hydra"]
-    return own
+    return _part(composed, [str(key) for key in composed if key != "hydra"])
+
+
+def _part(composed: DictConfig, keys: list[str]) -> DictConfig:
+    part = OmegaConf.masked_copy(composed, keys)
+    # A moment that an interpolation has seen stays what it was.
+    OmegaConf.copy_cache(from_config=composed, to_config=part)
+    return part
 
 
 def _save(config: Any, path: Path) -> None:
