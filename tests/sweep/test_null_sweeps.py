@@ -9,7 +9,8 @@ import pytest
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
-from alphapulse.search.space import Dimension, SearchSpace
+from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import resolve
 from alphapulse.study.trials import Trials
 from alphapulse.sweep.experiment import Experiment
@@ -27,14 +28,14 @@ from alphapulse.sweep.study_state import read_state
 from alphapulse.sweep.worker import evaluate_batch
 
 NUMERIC = (
-    Dimension("strategy.ma_window", "int", 5, 60),
-    Dimension("strategy.reversion_weight", "float", 0.0, 1.0),
-    Dimension("engine.stop.multiplier", "float", 1.0, 5.0),
+    IntDimension("strategy.ma_window", 5, 60),
+    FloatDimension("strategy.reversion_weight", 0.0, 1.0),
+    FloatDimension("engine.stop.multiplier", 1.0, 5.0),
 )
-MIXED = SearchSpace((*NUMERIC, Dimension("engine.stop.kind", "categorical", choices=("none", "percent", "atr"))))
+MIXED = SearchSpace((*NUMERIC, CategoricalDimension("engine.stop.kind", ("none", "percent", "atr"))))
 # 60 points, so that a search of 100 trials proposes some again and again.
 FINITE = SearchSpace(
-    (Dimension("strategy.ma_window", "int", 5, 60, step=5), Dimension("strategy.rsi_window", "int", 5, 25, step=5))
+    (IntDimension("strategy.ma_window", 5, 60, step=5), IntDimension("strategy.rsi_window", 5, 25, step=5))
 )
 MODULE = """
 import numpy as np
@@ -139,9 +140,7 @@ def test_run_search_has_the_trials_of_a_study(market, name):
 
 def test_run_search_of_failures_has_the_trials_of_a_study(market, tmp_path):
     (tmp_path / "failing.py").write_text(MODULE)
-    space = SearchSpace(
-        (Dimension("strategy.window", "int", 2, 40), Dimension("strategy.shift", "float", 0.0, 1.0, step=0.25))
-    )
+    space = SearchSpace((IntDimension("strategy.window", 2, 40), FloatDimension("strategy.shift", 0.0, 1.0, step=0.25)))
     tried = Experiment(space, resolve("failing.picky", str(tmp_path)))
     plan = SearchPlan("tpe", 90, seed=0)
     expected = study(market, tried, plan)
@@ -184,7 +183,7 @@ def test_null_search_takes_the_first_objective_of_the_chosen_trial(market):
 
 def test_a_search_that_always_fails_has_no_value(market):
     never = Experiment(
-        SearchSpace((Dimension("strategy.long_threshold", "float", 2.0, 3.0),)),
+        SearchSpace((FloatDimension("strategy.long_threshold", 2.0, 3.0),)),
         resolve("long_short"),
         {"short_threshold": -2.0},
     )
