@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.metrics import DEFINITIONS, METRICS
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.strategies.long_short import LongShortParams
 
@@ -23,6 +23,10 @@ def shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_page_says_which_definitions_it_has():
+    assert re.search(rf"^Definitions {DEFINITIONS}:", PAGE, re.MULTILINE)
 
 
 def test_page_has_the_five_sections():
