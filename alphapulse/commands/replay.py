@@ -3,13 +3,14 @@
 import math
 import os
 import struct
-from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.metrics import METRICS, TABLE
 from alphapulse.config.assembly import assemble
 from alphapulse.config.schema import ReplayConfig, SweepConfig
 from alphapulse.data_pipeline.opening import open_database
@@ -22,13 +23,46 @@ from alphapulse.sweep.inputs import load_inputs
 from alphapulse.sweep.worker import evaluate_batch
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """A trial as it is stored and as it comes out now.
+
+    Attributes
+    ----------
+    pairs : dict of str to (float, float)
+        Every metric and objective value, stored and replayed, by name.
+    redefined : list of str
+        Those of them that the study did not have, or had by another definition; they are not compared.
+    changes : list of str
+        What is not as it was when the study began.
+    error : str or None
+        Why the trial fails now.
+    """
+
+    pairs: dict[str, tuple[float, float]]
+    redefined: list[str]
+    changes: list[str]
+    error: str | None
+
+    @cached_property
+    def differing(self) -> list[str]:
+        """The names of the compared numbers whose bits differ."""
+        compared = (name for name in self.pairs if name not in self.redefined)
+        return [name for name in compared if not same_bits(*self.pairs[name])]
+
+    @property
+    def n_compared(self) -> int:
+        """How many numbers are compared."""
+        return len(self.pairs) - len(self.redefined)
+
+
 def run_replay(config: ReplayConfig) -> None:
-    """Run a stored trial again and compare every metric.
+    """Run a stored trial again and compare every number that is still defined as it was.
 
     Raises
     ------
     StudyError
-        If there is no such study or trial, or a metric differs; then it names what has changed since.
+        If there is no such study or trial, or a number differs; then it names what has changed since.
     """
     database = open_database(config.db)
     store = Store(database)
@@ -45,16 +79,30 @@ def run_replay(config: ReplayConfig) -> None:
     pairs = {name: (stored["metrics"][name], again[name]) for name in METRICS}
     values_again = result.values[0].tolist()
     for name, before, now in zip(study.objectives, stored["values"], values_again, strict=True):
-        pairs[f"objective {name}"] = (before, now)
-    differing = [name for name, (before, now) in pairs.items() if not same_bits(before, now)]
-    changes = changes_since(study, inputs.experiment.definition, inputs.market.fingerprint)
-    _print(config, study, stored, pairs, result.errors.get(0), differing, changes)
-    if differing:
-        reason = "; ".join(changes) if changes else "nothing that is recorded with the study"
+        pairs[_objective(name)] = (before, now)
+    found = _Comparison(
+        pairs,
+        _redefined(study),
+        changes_since(study, inputs.experiment.definition, inputs.market.fingerprint),
+        result.errors.get(0),
+    )
+    _print(config, study, stored, found)
+    if found.differing:
+        names = ", ".join(found.differing[:3]) + (", ..." if len(found.differing) > 3 else "")
+        reason = "; ".join(found.changes) if found.changes else "nothing that is recorded with the study"
         raise StudyError(
-            f"Trial {config.trial} of study {study.name!r} is not reproduced: {len(differing)} of {len(pairs)} numbers "
-            f"differ ({', '.join(differing[:3])}{', ...' if len(differing) > 3 else ''}); changed since: {reason}."
+            f"Trial {config.trial} of study {study.name!r} is not reproduced: {len(found.differing)} of "
+            f"{found.n_compared} numbers differ ({names}); changed since: {reason}."
         )
+
+
+def _objective(name: str) -> str:
+    return f"objective {name}"
+
+
+def _redefined(study: Study) -> list[str]:
+    metrics = [name for name, metric in TABLE.items() if metric.since > study.definitions]
+    return metrics + [_objective(name) for name in study.objectives if name in metrics]
 
 
 def same_bits(before: float, now: float) -> bool:
@@ -64,26 +112,20 @@ def same_bits(before: float, now: float) -> bool:
     return struct.pack("<d", before) == struct.pack("<d", now)
 
 
-def _print(
-    config: ReplayConfig,
-    study: Study,
-    stored: TrialRecord,
-    pairs: Mapping[str, tuple[float, float]],
-    error: str | None,
-    differing: list[str],
-    changes: list[str],
-) -> None:
+def _print(config: ReplayConfig, study: Study, stored: TrialRecord, found: _Comparison) -> None:
     if config.output == "json":
         document: dict[str, Any] = {
             "study": study.name,
+            "definitions": study.definitions,
             "trial": stored["number"],
             "params": stored["params"],
-            "reproduced": not differing,
-            "stored": {name: before for name, (before, _) in pairs.items()},
-            "replayed": {name: now for name, (_, now) in pairs.items()},
-            "differing": differing,
-            "changed_since": changes,
-            "error": error,
+            "reproduced": not found.differing,
+            "stored": {name: before for name, (before, _) in found.pairs.items()},
+            "replayed": {name: now for name, (_, now) in found.pairs.items()},
+            "differing": found.differing,
+            "not_compared": found.redefined,
+            "changed_since": found.changes,
+            "error": found.error,
         }
         print_json(document)
         return
@@ -94,17 +136,24 @@ def _print(
     table.add_column("stored", justify="right")
     table.add_column("replayed", justify="right")
     table.add_column("bits")
-    for name, (before, now) in pairs.items():
-        table.add_row(name, _exact(before), _exact(now), "differ" if name in differing else "same")
+    for name, (before, now) in found.pairs.items():
+        bits = "not compared" if name in found.redefined else "differ" if name in found.differing else "same"
+        table.add_row(name, _exact(before), _exact(now), bits)
     parameters = ", ".join(f"{key}={format_parameter(value)}" for key, value in stored["params"].items())
     out.print(table)
     out.print(f"Parameters: {parameters}", soft_wrap=True)
-    if error is not None:
-        out.print(f"It fails: {error}", soft_wrap=True)
-    if not differing:
-        out.print(f"All {len(pairs)} numbers are reproduced bit for bit.")
-    if changes:
-        out.print(f"Changed since the study began: {'; '.join(changes)}.", soft_wrap=True)
+    if found.error is not None:
+        out.print(f"It fails: {found.error}", soft_wrap=True)
+    if not found.differing:
+        out.print(f"All {found.n_compared} numbers are reproduced bit for bit.")
+    if found.redefined:
+        out.print(
+            f"Not compared, since the study has definitions {study.definitions} and these are newer: "
+            f"{', '.join(found.redefined)}.",
+            soft_wrap=True,
+        )
+    if found.changes:
+        out.print(f"Changed since the study began: {'; '.join(found.changes)}.", soft_wrap=True)
 
 
 def _exact(value: float) -> str:

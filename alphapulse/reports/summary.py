@@ -74,6 +74,8 @@ class StudySummary:
     Attributes
     ----------
     study, status : str
+    definitions : int
+        Number of the definitions of engine and metrics that its trials were computed by.
     n_trials, n_failed : int
         Stored trials, and those of them without an objective.
     n_wanted : int
@@ -100,6 +102,7 @@ class StudySummary:
 
     study: str
     status: str
+    definitions: int
     n_trials: int
     n_failed: int
     n_wanted: int
@@ -123,6 +126,7 @@ def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: 
     return StudySummary(
         study=study.name,
         status=account.status,
+        definitions=study.definitions,
         n_trials=store.n_done(study),
         n_failed=sum(failures.values()),
         n_wanted=account.n_wanted,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from alphapulse.backtesting.metrics import DEFINITIONS
 from alphapulse.errors import StudyError
 from alphapulse.search.dimensions import Dimension
 from alphapulse.search.space import SearchSpace
@@ -17,6 +18,8 @@ PINNED_IN_VALIDATION = ("holdout", "objective", "n_bootstrap", "keep_blocks")
 def check_same_study(study: Study, plan: StudyPlan, config: Mapping[str, Any]) -> None:
     """Raise StudyError that names the first difference between a stored study and a plan, if there is one.
 
+    A study whose trials were computed by other definitions than this code's is never continued.
+
     Parameters
     ----------
     study : Study
@@ -24,6 +27,12 @@ def check_same_study(study: Study, plan: StudyPlan, config: Mapping[str, Any]) -
     config : mapping
         The plan's configuration in JSON's types, as the study's is.
     """
+    if study.definitions != DEFINITIONS:
+        raise StudyError(
+            f"Study {study.name!r} was made with definitions {study.definitions} of engine and metrics, but this "
+            f"version of alphapulse has {DEFINITIONS}: it can be reported and replayed, not continued; choose another "
+            "name with study=NAME."
+        )
     for what, stored, given in _differences(study, plan, config):
         raise StudyError(
             f"Study {study.name!r} was made with {what} {stored}, but got {given}; "

@@ -55,6 +55,8 @@ class Study(StudyPlan):
     Attributes
     ----------
     id : int
+    definitions : int
+        Number of the definitions of engine and metrics that its trials were computed by.
     status : {"RUNNING", "COMPLETE", "INTERRUPTED"}
     n_done : int
         Trials that are stored.
@@ -65,6 +67,7 @@ class Study(StudyPlan):
     """
 
     id: int
+    definitions: int
     status: Status
     n_done: int
     state: bytes | None = field(repr=False)

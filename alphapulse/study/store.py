@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 
-from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.metrics import DEFINITIONS, METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import StudyError, did_you_mean
 from alphapulse.plain import plain
@@ -155,9 +155,9 @@ class Store:
 
 
 INSERT_STUDY = """
-INSERT INTO sweep (name, config, space, seed, objectives, directions, fingerprint, code_version, packages, n_trials,
-    status)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'RUNNING')
+INSERT INTO sweep (name, config, space, seed, objectives, directions, fingerprint, code_version, packages, definitions,
+    n_trials, status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'RUNNING')
 """
 
 CONTINUE_STUDY = """
@@ -168,7 +168,7 @@ UPDATE sweep SET status = 'RUNNING', n_trials = greatest($2, n_done), updated_at
 def _row(plan: StudyPlan) -> tuple[Any, ...]:
     return (
         plan.name, _json(plan.config), _json(plan.space.to_json()), plan.seed, list(plan.objectives),
-        list(plan.directions), plan.fingerprint, plan.code_version, _json(plan.packages), plan.n_trials,
+        list(plan.directions), plan.fingerprint, plan.code_version, _json(plan.packages), DEFINITIONS, plan.n_trials,
     )  # fmt: skip
 
 

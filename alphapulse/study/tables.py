@@ -35,6 +35,7 @@ sweep_table = Table(
     Column("fingerprint", Text, nullable=False),
     Column("code_version", Text, nullable=False),
     Column("packages", JSONB, nullable=False),
+    Column("definitions", Integer, nullable=False),
     Column("status", Text, nullable=False),
     Column("n_trials", Integer, nullable=False),
     Column("n_done", Integer, nullable=False, server_default="0"),

@@ -8,6 +8,7 @@ import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from alphapulse import __version__
+from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.assembly import assemble, disassemble
 from alphapulse.config.command import command
 from alphapulse.config.resources import resource_dir
@@ -399,6 +400,8 @@ def test_assemble_reads_what_disassemble_writes(run: Run) -> None:
 
 
 def test_natural_directions() -> None:
+    minimised = {name for name in METRICS if SweepConfig(objective=(name,)).directions == ("minimize",)}
+    assert minimised == {"volatility", "kurtosis", "turnover", "costs_paid"}
     assert SweepConfig(objective=("sharpe_ratio", "volatility")).directions == ("maximize", "minimize")
 
 

@@ -9,6 +9,7 @@ from alphapulse.config.schema import DatabaseConfig
 from alphapulse.data_pipeline import database as module
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import chosen_settings, open_database
+from alphapulse.data_pipeline.upgrading import revisions
 from alphapulse.errors import DatabaseError
 
 PASSWORD = "p@ss:/w#rd %41\"'?&="
@@ -107,4 +108,4 @@ def test_open_database_refuses_what_it_cannot_use(database, monkeypatch):
             open_database()
     finally:
         with database.sync_engine.begin() as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+            connection.execute(text(f"UPDATE alembic_version SET version_num = '{revisions()[-1]}'"))

@@ -49,7 +49,22 @@ def test_migrations_make_what_the_models_say(database):
     assert differences(database) == []
     columns = [column["name"] for column in inspect(database.sync_engine).get_columns("trial")]
     assert [name for name in columns if name in METRICS] == list(METRICS)
-    assert revisions()[-1] == "0002"
+    assert revisions() == ["0001", "0002", "0003"]
+
+
+def test_studies_from_before_the_column_have_the_first_definitions(database):
+    migrate(database, "0002")
+    with database.sync_engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO sweep (name, config, space, seed, objectives, directions, fingerprint, code_version, "
+                "packages, status, n_trials) VALUES ('old', '{}', '[]', 0, '{cagr}', '{maximize}', '', '', '{}', "
+                "'COMPLETE', 0)"
+            )
+        )
+    migrate(database)
+    with database.sync_engine.connect() as connection:
+        assert connection.scalar(text("SELECT definitions FROM sweep WHERE name = 'old'")) == 1
 
 
 @pytest.mark.skipif(not (CHECKOUT / "alembic.ini").exists(), reason="needs the checkout")

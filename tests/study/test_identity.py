@@ -3,6 +3,7 @@ from typing import Any, cast
 
 import pytest
 
+from alphapulse.backtesting.metrics import DEFINITIONS
 from alphapulse.errors import StudyError
 from alphapulse.search.dimensions import CategoricalDimension, IntDimension
 from alphapulse.search.space import SearchSpace
@@ -19,14 +20,14 @@ STORED: dict[str, Any] = {
     "objectives": ("sharpe_ratio",),
     "directions": ("maximize",),
 }
-STUDY = cast(Study, SimpleNamespace(name="stored", **STORED))
+STUDY = cast(Study, SimpleNamespace(name="stored", definitions=DEFINITIONS, **STORED))
 
 OTHER_SPACE = SearchSpace((IntDimension("strategy.window", 10, 20), CHOICE))
 
 
-def check(**given: Any) -> None:
+def check(study: Study = STUDY, **given: Any) -> None:
     plan = StudyPlan(name="stored", code_version="", packages={}, n_trials=1, **given)
-    check_same_study(STUDY, plan, plan.config)
+    check_same_study(study, plan, plan.config)
 
 
 def test_check_same_study_passes_the_same() -> None:
@@ -52,3 +53,12 @@ def test_check_same_study_passes_the_same() -> None:
 def test_check_same_study_names_the_difference(given: dict[str, Any], words: str) -> None:
     with pytest.raises(StudyError, match=f"Study 'stored' was made with .*{words}.*; choose another name"):
         check(**STORED | given)
+
+
+@pytest.mark.parametrize("definitions", [DEFINITIONS - 1, DEFINITIONS + 1])
+def test_check_same_study_refuses_other_definitions(definitions: int) -> None:
+    study = cast(Study, SimpleNamespace(name="stored", definitions=definitions, **STORED))
+    with pytest.raises(
+        StudyError, match=f"with definitions {definitions} .*has {DEFINITIONS}.*replayed, not continued"
+    ):
+        check(study, **STORED)
