@@ -7,7 +7,7 @@ from sqlalchemy import inspect, text
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.study.metric_columns import add_metric, drop_metric
-from alphapulse.study.records import trial_table
+from alphapulse.study.tables import trial_table
 
 pytestmark = pytest.mark.postgres
 
