@@ -14,7 +14,18 @@ from alphapulse.backtesting.kernel import (
     run_tile,
 )
 from alphapulse.backtesting.kernel_fills import FILL_COLUMNS
-from alphapulse.backtesting.kernel_state import ATR_STOP, BAD, LANES, NO_STOP, PERCENT_STOP
+from alphapulse.backtesting.kernel_state import (
+    ATR_STOP,
+    BAD,
+    LANES,
+    NO_STOP,
+    PERCENT_STOP,
+    Lanes,
+    Mode,
+    Outputs,
+    Scratch,
+    Tape,
+)
 from alphapulse.backtesting.kernel_state import RUINED as RUINED_ROW
 from alphapulse.backtesting.kernel_totals import (
     initial_states,
@@ -29,12 +40,10 @@ from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.market.targets import TargetBlock
 from alphapulse.typing import (
-    BoolArray1D,
     Float64Array1D,
     Float64Array2D,
     Int8Array1D,
     Int64Array1D,
-    Int64Array2D,
 )
 
 Floats = TypeVar("Floats", Float64Array1D, Float64Array2D)
@@ -224,48 +233,34 @@ def simulate_batch(
     values = engine.values
     periods = np.where(np.isnan(values["periods_per_year"]), bars.periods_per_year, values["periods_per_year"])
 
-    prices = np.empty((4, n))
-    for row, column in enumerate((bars.open, bars.high, bars.low, bars.close)):
-        prices[row] = column
-    benchmark = _read_only(benchmark_returns(bars, first) if benchmark is None else benchmark)
-    block_of = np.full(n, -1, dtype=np.int64)
-    block_of[market.block_end - 1] = np.arange(market.n_blocks)
-    atr: Float64Array2D = np.asarray(targets.atr, dtype=np.float64)
-    if atr.size == 0:
-        atr = np.full((1, n), math.nan)
-    atr = _read_only(atr)
-
+    tape = _tape(market, targets, benchmark)
     groups = _group(market, values, targets, periods)
-    due = np.empty((TILE_BARS + 1, LANES))
-    equity = np.empty((TILE_BARS + 1, LANES))
-    nothing = np.empty((0, 3)), np.empty((0, len(FILL_COLUMNS)))
-    recorded = nothing if recording is None else (recording.curves, recording.fills)
+    scratch = Scratch(due=np.empty((TILE_BARS + 1, LANES)), equity=np.empty((TILE_BARS + 1, LANES)))
+    unrecorded = Outputs(block_sums, block_squares, np.empty((0, 3)), np.empty((0, len(FILL_COLUMNS))))
+    recorded = unrecorded if recording is None else unrecorded._replace(curves=recording.curves, fills=recording.fills)
     if first > 0:
         last = np.empty((k, 1))
         targets.fill(first - 1, first, np.arange(k), last)
         for group in groups:
-            if group.execution != SAME_CLOSE:
-                set_first_target(group.states, group.trials, last[:, 0])
+            if group.mode.execution != SAME_CLOSE:
+                set_first_target(group.lanes, last[:, 0])
     tile = np.empty((TILE_TRIALS, TILE_BARS))
     for group in groups:
         for begin in range(0, len(group.members), TILE_TRIALS):
             members = group.members[begin : begin + TILE_TRIALS]
             rows = slice(begin // LANES, -(-(begin + len(members)) // LANES))
-            curves, fills = recorded if members[0] == 0 else nothing
+            outputs = recorded if members[0] == 0 else unrecorded
+            lanes = Lanes(group.lanes.trials[rows], group.lanes.n_lanes[rows], group.lanes.states[rows])
             for start in range(first, n, TILE_BARS):
                 part = tile[: len(members)] if n - start >= TILE_BARS else np.empty((len(members), n - start))
                 targets.fill(start, start + part.shape[1], members, part)
-                run_tile(
-                    start, part, first, prices, benchmark, group.may_trade, block_of, atr, members,
-                    group.execution, group.carry, group.trailing, group.states[rows], due, equity,
-                    block_sums, block_squares, curves, fills,
-                )  # fmt: skip
+                run_tile(tape, group.mode, start, part, lanes, scratch, outputs)
     metrics = np.empty((k, N_METRICS))
     status = np.empty(k, dtype=np.int8)
-    benchmark_sums = sum_benchmark(benchmark, first)
+    benchmark_sums = sum_benchmark(tape)
     for group in groups:
         members = group.members
-        ends = last_rows(group.states, len(members))
+        ends = last_rows(group.lanes.states, len(members))
         sums = sums_of_states(ends, n - first, n, benchmark_sums, periods[members], values["initial_capital"][members])
         metrics[members] = metrics_of_sums(sums)
         status[members] = np.where(ends[BAD] != 0.0, FAILED, np.where(ends[RUINED_ROW] != 0.0, RUINED, OK))
@@ -278,6 +273,21 @@ def simulate_batch(
     return BatchOutcome(metrics, status, block_sums, block_squares)
 
 
+def _tape(market: Market, targets: TargetBlock, benchmark: Float64Array1D | None) -> Tape:
+    """Return what all trials of a batch see; `benchmark` as in `simulate_batch`."""
+    bars = market.bars
+    block_of = np.full(len(bars), -1, dtype=np.int64)
+    block_of[market.block_end - 1] = np.arange(market.n_blocks)
+    atr: Float64Array2D = np.asarray(targets.atr, dtype=np.float64)
+    return Tape(
+        first=market.first,
+        prices=np.stack((bars.open, bars.high, bars.low, bars.close)),
+        benchmark=_read_only(benchmark_returns(bars, market.first) if benchmark is None else benchmark),
+        block_of=block_of,
+        atr=_read_only(atr if atr.size else np.full((1, len(bars)), math.nan)),
+    )
+
+
 def _read_only(array: Floats) -> Floats:
     """Return a read-only view: compiled code is specialised on it, and one version is enough."""
     view = np.ascontiguousarray(array).view()
@@ -285,31 +295,13 @@ def _read_only(array: Floats) -> Floats:
     return view
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Group:
-    """Trials that share an execution mode and a rebalance frequency, laid out in lanes.
+    """Trials that share a mode: `members` (n_members,) int64, laid out in `lanes`."""
 
-    Attributes
-    ----------
-    execution : {NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE}
-    may_trade : (n_bars,) bool
-        Whether orders fill in a bar.
-    members : (n_members,) int64
-        The trials.
-    trials : (n_blocks_of_lanes, LANES) int64
-        Trial of each lane; unused lanes repeat the first.
-    carry, trailing : bool
-        Whether any trial has a rate other than 0, or a trailing stop.
-    states : (n_blocks_of_lanes, N_ROWS * LANES) float64
-    """
-
-    execution: int
-    may_trade: BoolArray1D
+    mode: Mode
     members: Int64Array1D
-    trials: Int64Array2D
-    carry: bool
-    trailing: bool
-    states: Float64Array2D
+    lanes: Lanes
 
 
 def _group(
@@ -321,26 +313,23 @@ def _group(
     # The kernel records the first lane of a group: trial 0 leads its own, wherever the targets have it.
     order = np.concatenate((targets.order[targets.order == 0], targets.order[targets.order != 0]))
     groups = []
-    for mode in np.unique(key):
-        members = order[key[order] == mode]
-        execution, frequency = divmod(int(mode), 3)
+    for code in np.unique(key):
+        members = order[key[order] == code]
+        execution, frequency = divmod(int(code), 3)
         may_trade = np.ones(len(market.bars), dtype=np.bool_)
         if frequency:
             may_trade[:] = market.week_start if frequency == 1 else market.month_start
             may_trade[market.first] = True
+        mode = Mode(
+            execution=execution,
+            may_trade=may_trade,
+            carry=any(bool(values[rate][members].any()) for rate in ("cash_rate", "short_borrow_rate")),
+            trailing=bool(values["stop.trailing"][members].any()),
+        )
         n_rows = -(-len(members) // LANES)
         trials = np.full((n_rows, LANES), members[0], dtype=np.int64)
         trials.reshape(-1)[: len(members)] = members
-        states = initial_states(values, trials, atr_row, periods)
-        groups.append(
-            _Group(
-                execution=execution,
-                may_trade=may_trade,
-                members=members,
-                trials=trials,
-                carry=any(bool(values[rate][members].any()) for rate in ("cash_rate", "short_borrow_rate")),
-                trailing=bool(values["stop.trailing"][members].any()),
-                states=states,
-            )
-        )
+        n_lanes = np.full(n_rows, LANES, dtype=np.int64)
+        n_lanes[-1] = len(members) - (n_rows - 1) * LANES
+        groups.append(_Group(mode, members, Lanes(trials, n_lanes, initial_states(values, trials, atr_row, periods))))
     return groups

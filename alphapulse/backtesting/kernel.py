@@ -36,11 +36,17 @@ from alphapulse.backtesting.kernel_state import (
     STRIP,
     UNITS,
     WATCH_BAND,
+    Lanes,
+    Mode,
+    Moment,
+    Outputs,
+    Scratch,
+    Tape,
     at,
 )
 from alphapulse.backtesting.kernel_vector import lowest_bit, turn_square
 from alphapulse.compiling import jit_borrowing
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE = 0, 1, 2
 
@@ -108,39 +114,36 @@ def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> tuple[np
 
 
 @jit_borrowing
-def _ruin_insolvent(t: int, price: float, state: Float64Array1D, fills: Float64Array2D) -> None:
-    """Close the positions of lanes that may trade but have no equity at `price`."""
+def _ruin_insolvent(moment: Moment, state: Float64Array1D, fills: Float64Array2D) -> None:
+    """Close the positions of lanes that may trade but have no equity at an order's price (4.3 Ruin)."""
     for lane in range(LANES):
         units = state[at(UNITS, lane)]
-        if units != 0.0 and state[at(BLOCKED, lane)] == 0.0 and state[at(CASH, lane)] + units * price <= 0.0:
-            ruin(t, lane, price, state, fills if lane == 0 else fills[:0])
+        if units != 0.0 and state[at(BLOCKED, lane)] == 0.0 and state[at(CASH, lane)] + units * moment.price <= 0.0:
+            ruin(moment.bar, lane, moment.price, state, fills if lane == 0 else fills[:0])
 
 
 @jit_borrowing
 def _trade(
-    t: int,
-    price: float,
-    decision: int,
-    may_trade: bool,
+    moment: Moment,
+    tape: Tape,
+    mode: Mode,
     due: Float64Array1D,
-    atr: Float64Array2D,
-    trailing: bool,
     state: Float64Array1D,
     fills: Float64Array2D,
 ) -> None:
-    """Send the orders of a bar at `price`, strip by strip."""
-    orders, n_insolvent = _watch(price, due, state)
-    if not may_trade:
+    """Send the orders of a moment, strip by strip (4.3 Execution, Rebalancing)."""
+    orders, n_insolvent = _watch(moment.price, due, state)
+    if not (mode.may_trade[moment.bar] and moment.decision >= 0):
         return
     if n_insolvent > 0:
-        _ruin_insolvent(t, price, state, fills)
+        _ruin_insolvent(moment, state, fills)
     units, cash, n_fills = state[at(UNITS, 0)], state[at(CASH, 0)], state[at(FILLS, 0)]
     while orders != np.uint64(0):
         strip = lowest_bit(orders)
         orders &= orders - np.uint64(1)
-        order_strip(t, strip * np.uint64(STRIP), price, decision, due, atr, trailing, state)
+        order_strip(moment, strip * np.uint64(STRIP), due, tape.atr, mode.trailing, state)
     if fills.shape[0] > 0 and state[at(FILLS, 0)] > n_fills:
-        write_order(t, due[0], price, units, cash, state, fills)
+        write_order(moment, due[0], units, cash, state, fills)
 
 
 @jit_borrowing
@@ -185,97 +188,70 @@ def _mark(close: float, carry: bool, trailing: bool, state: Float64Array1D, equi
 
 @jit_borrowing
 def run_tile(
+    tape: Tape,
+    mode: Mode,
     start: int,
     targets: Float64Array2D,
-    first: int,
-    prices: Float64Array2D,
-    benchmark: Float64Array1D,
-    may_trade: BoolArray1D,
-    block_of: Int64Array1D,
-    atr: Float64Array2D,
-    trials: Int64Array1D,
-    execution: int,
-    carry: bool,
-    trailing: bool,
-    states: Float64Array2D,
-    due: Float64Array2D,
-    equity: Float64Array2D,
-    block_sums: Float64Array2D,
-    block_squares: Float64Array2D,
-    curves: Float64Array2D,
-    fills: Float64Array2D,
+    lanes: Lanes,
+    scratch: Scratch,
+    outputs: Outputs,
 ) -> None:
-    """Carry groups of trials through one tile of bars.
+    """Carry groups of trials through one tile of bars, each bar in the order of 4.3 Bar t.
 
     Parameters
     ----------
+    tape : Tape
+        What all trials see.
+    mode : Mode
+        What these trials share.
     start : int
-        First bar of the tile, at least `first`.
+        First bar of the tile, at least `tape.first`.
     targets : (n_trials, n_tile) float64
-        Targets decided at the closes of bars `start` and on [1].
-    first : int
-        First scored bar; the run starts flat there.
-    prices : (4, n_bars) float64
-        Open, high, low and close [quote].
-    benchmark : (n_bars,) float64
-        Returns of the benchmark [1].
-    may_trade : (n_bars,) bool
-        Whether the rebalance frequency lets orders fill in a bar.
-    block_of : (n_bars,) int64
-        Calendar block that ends with this bar, or -1.
-    atr : (n_windows, n_bars) float64
-        Average true ranges [quote]; NaN where undefined.
-    trials : (n_trials,) int64
-        Rows of `block_sums` of the trials; each group has the next LANES of them, the last one what is left.
-    execution : {NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE}
-    carry, trailing : bool
-        Whether any lane has a rate other than 0, or a trailing stop.
-    states : (n_groups, N_ROWS * LANES) float64
-        Carried state; changed.
-    due, equity : (n_tile + 1, LANES) float64
-        Scratch.
-    block_sums, block_squares : (n_all_trials, n_blocks) float64
-        Output: sums of returns and of their squares in each calendar block.
-    curves : (n_bars - first, 3) float64
-        Output for the first lane: equity, units, cash at each close. Nothing is written if it has no rows.
-    fills : (n, 8) float64
-        Output for the first lane, by `FILL_COLUMNS`; fills beyond its length are only counted.
+        Targets decided at the closes of bars `start` and on [1], trial by trial in the order of `lanes`.
+    lanes : Lanes
+        The trials; their states are changed.
+    scratch : Scratch
+        Of at least n_tile + 1 rows.
+    outputs : Outputs
+        Filled. Curves and fills are those of the first lane of the first group.
     """
+    first, prices, benchmark, block_of, _ = tape
+    due, equity = scratch
     n = targets.shape[1]
-    for group in range(states.shape[0]):
-        state = states[group]
-        book = fills if group == 0 else fills[:0]
-        begin = group * LANES
-        n_lanes = min(LANES, trials.shape[0] - begin)
-        _load_targets(targets[begin : begin + n_lanes], state, due)
+    begin = 0
+    for group in range(lanes.states.shape[0]):
+        state = lanes.states[group]
+        trials = lanes.trials[group, : lanes.n_lanes[group]]
+        fills = outputs.fills if group == 0 else outputs.fills[:0]
+        _load_targets(targets[begin : begin + trials.shape[0]], state, due)
+        begin += LANES
         for lane in range(LANES):
             equity[0, lane] = state[at(BEFORE, lane)]
         done = 0
         for i in range(n):
             t = start + i
             open_, high, low, close = prices[0, t], prices[1, t], prices[2, t], prices[3, t]
-            row = i + 1 if execution == SAME_CLOSE else i
-            decision = t if execution == SAME_CLOSE else t - 1
-            price = open_ if execution == NEXT_OPEN else close
-            trades = may_trade[t] and decision >= 0
-            if execution == NEXT_OPEN:
-                _trade(t, price, decision, trades, due[row], atr, trailing, state, book)
-            _stop(t, open_, high, low, state, book)
-            if execution != NEXT_OPEN:
-                _trade(t, price, decision, trades, due[row], atr, trailing, state, book)
-            if _mark(close, carry, trailing, state, equity, i + 1) > 0:
+            row = i + 1 if mode.execution == SAME_CLOSE else i
+            decision = t if mode.execution == SAME_CLOSE else t - 1
+            moment = Moment(t, decision, open_ if mode.execution == NEXT_OPEN else close)
+            if mode.execution == NEXT_OPEN:
+                _trade(moment, tape, mode, due[row], state, fills)
+            _stop(t, open_, high, low, state, fills)
+            if mode.execution != NEXT_OPEN:
+                _trade(moment, tape, mode, due[row], state, fills)
+            if _mark(close, mode.carry, mode.trailing, state, equity, i + 1) > 0:
                 for lane in range(LANES):
                     if equity[i + 1, lane] <= 0.0 and state[at(RUINED, lane)] == 0.0:
-                        ruin(t, lane, close, state, book if lane == 0 else book[:0])
+                        ruin(t, lane, close, state, fills if lane == 0 else fills[:0])
                         equity[i + 1, lane] = 0.0
-            if group == 0 and curves.shape[0] > 0:
-                curves[t - first, 0] = equity[i + 1, 0]
-                curves[t - first, 1] = state[at(UNITS, 0)]
-                curves[t - first, 2] = state[at(CASH, 0)]
+            if group == 0 and outputs.curves.shape[0] > 0:
+                outputs.curves[t - first, 0] = equity[i + 1, 0]
+                outputs.curves[t - first, 1] = state[at(UNITS, 0)]
+                outputs.curves[t - first, 2] = state[at(CASH, 0)]
             if block_of[t] >= 0 or i == n - 1:
                 add_returns(done, i + 1, start, benchmark, equity, state)
                 done = i + 1
             if block_of[t] >= 0:
-                close_block(block_of[t], trials[begin : begin + n_lanes], state, block_sums, block_squares)
+                close_block(block_of[t], trials, state, outputs.block_sums, outputs.block_squares)
         for lane in range(LANES):
             state[at(BEFORE, lane)] = equity[n, lane]

@@ -32,6 +32,8 @@ from alphapulse.backtesting.kernel_state import (
     TRADED,
     TRAILING,
     UNITS,
+    Fill,
+    Moment,
     at,
 )
 from alphapulse.backtesting.kernel_vector import copy_strip
@@ -39,7 +41,7 @@ from alphapulse.compiling import jit_borrowing
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 ORDER_FILL, STOP_FILL, RUIN_FILL = 0.0, 1.0, 2.0
-FILL_COLUMNS = ("bar", "reason", "price", "units", "value", "cost", "equity", "position")
+FILL_COLUMNS = (*Fill._fields, "equity", "position")
 
 
 @jit_borrowing
@@ -51,16 +53,15 @@ def _sized(a: float, v: float, equity: float, cost_rate: float) -> float:
 
 @jit_borrowing
 def order_strip(
-    t: int,
+    moment: Moment,
     first: np.uint64,
-    price: float,
-    decision: int,
     due: Float64Array1D,
     atr: Float64Array2D,
     trailing: bool,
     state: Float64Array1D,
 ) -> None:
     """Send the orders that the definition asks for in lanes [first, first + STRIP), all of them at `price`."""
+    t, decision, price = moment
     # A loop this short becomes vector instructions only if it needs no check whether arrays overlap.
     copy_strip(due, first, state, at(DUE, first))
     many_ranges = atr.shape[0] > 1
@@ -114,34 +115,26 @@ def order_strip(
 
 @jit_borrowing
 def write_order(
-    t: int, a: float, price: float, units: float, cash: float, state: Float64Array1D, fills: Float64Array2D
+    moment: Moment, a: float, units: float, cash: float, state: Float64Array1D, fills: Float64Array2D
 ) -> None:
-    """Write the order that lane 0 has filled at `price` out of `units` and `cash`; its count is made already."""
-    v = units * price
+    """Write the order that lane 0 has filled out of `units` and `cash`; its count is made already."""
+    v = units * moment.price
     traded = _sized(a, v, cash + v, state[at(COST, 0)]) - v
-    new_units = state[at(UNITS, 0)]
-    _write(t, 0, ORDER_FILL, price, new_units - units, traded, state[at(COST, 0)] * abs(traded), state, fills)
+    bought = state[at(UNITS, 0)] - units
+    _write(
+        Fill(moment.bar, ORDER_FILL, moment.price, bought, traded, state[at(COST, 0)] * abs(traded)), 0, state, fills
+    )
 
 
 @jit_borrowing
-def _write(
-    t: int,
-    lane: int,
-    reason: float,
-    price: float,
-    units: float,
-    traded: float,
-    cost: float,
-    state: Float64Array1D,
-    fills: Float64Array2D,
-) -> None:
-    """Write the last fill counted to its row of `fills` (n, 8), if that has room."""
+def _write(fill: Fill, lane: int, state: Float64Array1D, fills: Float64Array2D) -> None:
+    """Write the last fill counted, and what it leaves, to its row of `fills` (n, 8), if that has room."""
     place = int(state[at(FILLS, lane)]) - 1
     if place < fills.shape[0]:
         position = state[at(UNITS, lane)]
-        fills[place, 0], fills[place, 1], fills[place, 2], fills[place, 3] = t, reason, price, units
-        fills[place, 4], fills[place, 5] = traded, cost
-        fills[place, 6], fills[place, 7] = state[at(CASH, lane)] + position * price, position
+        fills[place, 0], fills[place, 1], fills[place, 2] = fill.bar, fill.reason, fill.price
+        fills[place, 3], fills[place, 4], fills[place, 5] = fill.units, fill.value, fill.cost
+        fills[place, 6], fills[place, 7] = state[at(CASH, lane)] + position * fill.price, position
 
 
 @jit_borrowing
@@ -162,7 +155,7 @@ def ruin(t: int, lane: int, price: float, state: Float64Array1D, fills: Float64A
     state[at(RUINED, lane)] = 1.0
     if units != 0.0:
         _leave(t, lane, state)
-        _write(t, lane, RUIN_FILL, price, -units, -units * price, 0.0, state, fills)
+        _write(Fill(t, RUIN_FILL, price, -units, -units * price, 0.0), lane, state, fills)
 
 
 @jit_borrowing
@@ -182,4 +175,4 @@ def stop_out(t: int, lane: int, open_: float, state: Float64Array1D, fills: Floa
     _leave(t, lane, state)
     if state[at(REENTRY, lane)] == 0.0:
         state[at(BLOCKED, lane)] = 1.0 if units > 0.0 else -1.0
-    _write(t, lane, STOP_FILL, price, -units, -v, cost, state, fills)
+    _write(Fill(t, STOP_FILL, price, -units, -v, cost), lane, state, fills)

@@ -1,12 +1,17 @@
-"""Rows of a group's state: the entry of a lane in one flat buffer is `at(row, lane)`.
+"""What the kernel works on: rows of a group's state, and arrays of one origin and one length of life as named tuples.
+
+The entry of a lane in the one flat buffer of a group's state is `at(row, lane)`.
 
 One buffer with constant distances between its rows lets the compiler prove that rows do not overlap, which it must know
 to turn a loop over the lanes into vector instructions.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from alphapulse.compiling import jit_borrowing
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D, Int64Array2D
 
 LANES = 64
 """Trials in a group: their state just fits a first-level cache, and what a bar costs beside its lanes is small."""
@@ -52,3 +57,139 @@ N_ROWS = 46
 def at(row: int, lane: int | np.uint64) -> np.uint64:
     """Return the place of an entry. Unsigned, or numba looks at each index for a negative one and loops stay scalar."""
     return np.uint64(row * LANES) + np.uint64(lane)
+
+
+class Tape(NamedTuple):
+    """What every trial of a batch sees, bar by bar; read only.
+
+    Attributes
+    ----------
+    first : int
+        First scored bar; the run starts flat there.
+    prices : (4, n_bars) float64
+        Open, high, low and close [quote].
+    benchmark : (n_bars,) float64
+        Returns of the benchmark [1].
+    block_of : (n_bars,) int64
+        Calendar block that ends with a bar, or -1.
+    atr : (n_windows, n_bars) float64
+        Average true ranges [quote]; NaN where undefined.
+    """
+
+    first: int
+    prices: Float64Array2D
+    benchmark: Float64Array1D
+    block_of: Int64Array1D
+    atr: Float64Array2D
+
+
+class Mode(NamedTuple):
+    """What the trials of a group share.
+
+    Attributes
+    ----------
+    execution : {NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE}
+    may_trade : (n_bars,) bool
+        Whether the rebalance frequency lets orders fill in a bar.
+    carry, trailing : bool
+        Whether any trial has a rate other than 0, or a trailing stop.
+    """
+
+    execution: int
+    may_trade: BoolArray1D
+    carry: bool
+    trailing: bool
+
+
+class Lanes(NamedTuple):
+    """Trials laid out in groups of `LANES`, and their states.
+
+    Attributes
+    ----------
+    trials : (n_groups, LANES) int64
+        Trial of each lane, its row in the outputs; unused lanes repeat the first of the mode.
+    n_lanes : (n_groups,) int64
+        Lanes in use.
+    states : (n_groups, N_ROWS * LANES) float64
+        By the rows of `kernel_state`; changed from tile to tile.
+    """
+
+    trials: Int64Array2D
+    n_lanes: Int64Array1D
+    states: Float64Array2D
+
+
+class Scratch(NamedTuple):
+    """Room that one group after the other works in.
+
+    Attributes
+    ----------
+    due : (n_tile + 1, LANES) float64
+        Targets of a tile, clipped, a row a bar; row 0 is the last bar of the tile before [1].
+    equity : (n_tile + 1, LANES) float64
+        Equity at the closes of a tile; row 0 is the last close of the tile before [quote].
+    """
+
+    due: Float64Array2D
+    equity: Float64Array2D
+
+
+class Outputs(NamedTuple):
+    """Where a run leaves what it is asked for.
+
+    Attributes
+    ----------
+    block_sums, block_squares : (n_trials, n_blocks) float64
+        Sums of the returns [1] of each calendar block and of their squares.
+    curves : (n_bars - first, 3) float64
+        Of the first lane: equity, units and cash at each close. Nothing is written if it has no rows.
+    fills : (n, 8) float64
+        Of the first lane, by `FILL_COLUMNS`; fills beyond its length are only counted.
+    """
+
+    block_sums: Float64Array2D
+    block_squares: Float64Array2D
+    curves: Float64Array2D
+    fills: Float64Array2D
+
+
+class Moment(NamedTuple):
+    """A moment at which orders fill.
+
+    Attributes
+    ----------
+    bar : int
+        The bar of the moment.
+    decision : int
+        The bar whose target is due; -1 if there is none.
+    price : float
+        At which all orders fill [quote].
+    """
+
+    bar: int
+    decision: int
+    price: float
+
+
+class Fill(NamedTuple):
+    """One change of a position.
+
+    Attributes
+    ----------
+    bar : int
+    reason : float
+        ORDER_FILL, STOP_FILL or RUIN_FILL.
+    price : float
+        Before costs [quote].
+    units, value : float
+        Bought, negative where sold: in units, and at the price before costs [quote].
+    cost : float
+        Paid [quote].
+    """
+
+    bar: int
+    reason: float
+    price: float
+    units: float
+    value: float
+    cost: float

@@ -50,6 +50,8 @@ from alphapulse.backtesting.kernel_state import (
     TRAILING,
     UNITS,
     WATCH_BAND,
+    Lanes,
+    Tape,
 )
 from alphapulse.backtesting.sums import Sums, per_bar_rate
 from alphapulse.compiling import jit
@@ -108,19 +110,20 @@ def initial_states(
     return states.reshape(len(trials), N_ROWS * LANES)
 
 
-def set_first_target(states: Float64Array2D, trials: Int64Array2D, target: Float64Array1D) -> None:
+def set_first_target(lanes: Lanes, target: Float64Array1D) -> None:
     """Make `target` (n_trials,) [1], decided at the bar before the first, the one that is due there."""
-    rows = states.reshape(len(trials), N_ROWS, LANES)
-    a = target[trials]
+    rows = lanes.states.reshape(len(lanes.trials), N_ROWS, LANES)
+    a = target[lanes.trials]
     rows[:, BAD] = ~np.isfinite(a)
     rows[:, LAST_TARGET] = np.clip(np.nan_to_num(a), -rows[:, LEVERAGE], rows[:, LEVERAGE])
 
 
 @jit
-def sum_benchmark(benchmark: Float64Array1D, first: int) -> Float64Array1D:
-    """Return the sums of the benchmark's returns and of their squares over the scored bars."""
+def sum_benchmark(tape: Tape) -> Float64Array1D:
+    """Return the sums (2,) of the benchmark's returns and of their squares over the scored bars (4.4)."""
+    benchmark = tape.benchmark
     sums = np.zeros(2)
-    for t in range(first, benchmark.shape[0]):
+    for t in range(tape.first, benchmark.shape[0]):
         sums[0] += benchmark[t]
         sums[1] += benchmark[t] * benchmark[t]
     return sums
