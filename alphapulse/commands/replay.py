@@ -3,7 +3,7 @@
 import math
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -71,7 +71,8 @@ def run_replay(config: ReplayConfig) -> None:
     study = store.find_study(config.study)
     stored = store.trial(study, config.trial)
     values = {key: value for key, value in study.config.items() if key != "sampler"}
-    inputs = load_inputs(assemble(SweepConfig, values, os.getcwd()), database)
+    # Parameters stand in the order of the stored space, which is not the sorted one where Python made the study.
+    inputs = load_inputs(replace(assemble(SweepConfig, values, os.getcwd()), space=study.space), database)
     if not config.quiet:
         print_warnings(inputs.warnings)
     result = evaluate_batch(inputs.market, inputs.experiment, stored["parameters"][None, :]).trials
