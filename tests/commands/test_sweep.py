@@ -173,7 +173,7 @@ def test_robust_objectives_are_what_the_search_sees(ray_cluster, small_study, ru
 
 
 def test_summary_is_json(ray_cluster, small_study, run, capsys):
-    from alphapulse.reports.summary import print_summary
+    from alphapulse.reports.summary_table import print_summary
 
     print_summary(run(small_study(n_trials=40)), "json")
     document = json.loads(capsys.readouterr().out)
