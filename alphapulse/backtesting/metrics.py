@@ -11,10 +11,11 @@ metric, the two agree on the same returns, apart from what the docstring of the 
 
 To add a metric:
 
-1. Write its entry below the last one, with `since=DEFINITIONS`. The first change of a release raises `DEFINITIONS` by
-   one: studies made before are reported, and replayed but for the metrics they do not have, and never continued.
-2. Write its test in `tests/backtesting/test_metrics.py`. The tests that walk the table check the entry, the column, and
-   that the expression of QuantStats gives the same value.
+1. Write its entry below the last one, with `since=DEFINITIONS`, and its line in `docs/definitions.md`. The first change
+   of a release raises `DEFINITIONS` by one: studies made before are reported, and replayed but for the metrics they do
+   not have, and never continued.
+2. Write its test in `tests/backtesting/test_metrics.py`. The tests that walk the table check the entry, the line, the
+   column, and that the expression of QuantStats gives the same value.
 3. Write the migration: `alphapulse.study.metric_columns.add_metric("name")`.
 
 A metric of a sum that is not there yet takes a field of `Sums` as well, filled by `kernel_totals.sums_of_states` and,

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import re
 import warnings
+from pathlib import Path
 
 import empyrical
 import numpy as np
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 
 from alphapulse.backtesting.metrics import DEFINITIONS, METRICS, N_METRICS, TABLE, metrics_of_returns, metrics_of_sums
 from alphapulse.backtesting.sums import Sums
+
+PAGE = Path(__file__).parents[2] / "docs" / "definitions.md"
 
 warnings.filterwarnings("ignore", module="quantstats")
 
@@ -130,6 +134,12 @@ def test_metric_says_all_that_is_asked_of_it(entry):
     # Where QuantStats has nothing to compare with, the docstring says why.
     assert (entry.quantstats is not None) == (entry.needs != "engine")
     assert entry.quantstats is not None or "QuantStats" in entry.formula.__doc__
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="needs the checkout")
+def test_definitions_have_a_line_a_metric():
+    lines = PAGE.read_text(encoding="utf-8").partition("## 4.4 Metrics")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", lines, re.MULTILINE)) == METRICS
 
 
 def make_sums(k: int, seed: int = 0, **changes: float) -> Sums:
