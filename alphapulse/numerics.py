@@ -15,11 +15,9 @@ from numba.extending import intrinsic
 from alphapulse.compiling import jit
 from alphapulse.typing import Float64Array1D
 
-LOG_2 = 0.6931471805599453
 LOG_2_HIGH = 6.93147180369123816490e-01
 LOG_2_LOW = 1.90821492927058770002e-10
 SQRT_2 = 1.4142135623730951
-LOG_SQRT_2_PI = 0.9189385332046728
 INVERSE_SQRT_2_PI = 0.3989422804014327
 INVERSE_SQRT_PI = 0.5641895835477563
 LARGEST_EXP = 709.782712893384
@@ -114,19 +112,6 @@ def log1p(x: float) -> float:
 
 
 @jit
-def expm1(x: float) -> float:
-    """exp(x) - 1, within 5 u near 0 too."""
-    if x < -40.0:
-        return -1.0
-    u = exp(x)
-    if u == 1.0 or u == np.inf:
-        return x if u == 1.0 else u
-    if abs(x) > 1.0:
-        return u - 1.0
-    return (u - 1.0) * (x / log(u))
-
-
-@jit
 def power(x: float, y: float) -> float:
     """Raise x to the power y; whole powers of negative numbers are defined, others NaN.
 
@@ -188,34 +173,6 @@ def _erfc_scaled(y: float) -> float:
 
 
 @jit
-def _exp_minus_square(y: float) -> float:
-    """exp(-y*y) without the rounding of y*y, which would cost y*y ulps."""
-    coarse = np.floor(y * 16.0) / 16.0
-    rest = (y - coarse) * (y + coarse)
-    return exp(-coarse * coarse) * exp(-rest)
-
-
-@jit
-def erfc(x: float) -> float:
-    """Complementary error function, within 20 u while the result is normal."""
-    y = abs(x)
-    if y <= 0.46875:
-        return 1.0 - _erf_small(x)
-    tail = 0.0 if y > 27.3 else _exp_minus_square(y) * _erfc_scaled(y)
-    return tail if x > 0.0 else 2.0 - tail
-
-
-@jit
-def erf(x: float) -> float:
-    """Error function, within 5 u."""
-    y = abs(x)
-    if y <= 0.46875:
-        return _erf_small(x)
-    size = 1.0 if y > 6.0 else 1.0 - _exp_minus_square(y) * _erfc_scaled(y)
-    return size if x > 0.0 else (-size if x < 0.0 else np.nan)
-
-
-@jit
 def normal_pdf(x: float) -> float:
     """Density of the standard normal, within 10 u."""
     y = abs(x)
@@ -239,18 +196,6 @@ def normal_cdf(x: float) -> float:
 def _mills(x: float) -> float:
     """Upper tail over density, (1 - cdf(x))/pdf(x), for x >= 0.67."""
     return 1.2533141373155003 * _erfc_scaled(x / SQRT_2)
-
-
-@jit
-def normal_log_cdf(x: float) -> float:
-    """Logarithm of `normal_cdf`, within 1e-14 in both tails; -inf at -inf."""
-    if x > 5.0:
-        return -normal_cdf(-x) - 0.5 * normal_cdf(-x) * normal_cdf(-x)
-    if x > -0.67:
-        return log1p(-normal_cdf(-x)) if x > 0.0 else log(normal_cdf(x))
-    if x == -np.inf:
-        return x
-    return log(_mills(-x)) - 0.5 * x * x - LOG_SQRT_2_PI
 
 
 @jit
@@ -308,53 +253,6 @@ def _quantile_of_log_tail(log_tail: float) -> float:
 
 
 @jit
-def log_add(a: float, b: float) -> float:
-    """log(exp(a) + exp(b)) without overflow."""
-    high, low = (a, b) if a > b else (b, a)
-    return high if high == -np.inf else high + log1p(exp(low - high))
-
-
-@jit
-def log_difference(a: float, b: float) -> float:
-    """log(exp(a) - exp(b)) for a >= b; -inf where they are equal."""
-    d = b - a
-    if a == -np.inf or d == 0.0:
-        return -np.inf
-    return a + (log(-expm1(d)) if d > -LOG_2 else log1p(-exp(d)))
-
-
-@jit
-def normal_log_mass(low: float, high: float) -> float:
-    """Logarithm of the probability of [low, high] under the standard normal; accurate in both tails."""
-    if low > 0.0:
-        return log_difference(normal_log_cdf(-low), normal_log_cdf(-high))
-    if high <= 0.0:
-        return log_difference(normal_log_cdf(high), normal_log_cdf(low))
-    return log1p(-normal_cdf(low) - normal_cdf(-high))
-
-
-@jit
-def truncated_normal_quantile(p: float, low: float, high: float) -> float:
-    """Quantile at p of the standard normal restricted to [low, high]."""
-    if low > 0.0:
-        # The upper tail is mirrored: 1 - cdf keeps its digits there, cdf does not.
-        return -truncated_normal_quantile_lower(1.0 - p, -high, -low)
-    return truncated_normal_quantile_lower(p, low, high)
-
-
-@jit
-def truncated_normal_quantile_lower(p: float, low: float, high: float) -> float:
-    """`truncated_normal_quantile` for low <= 0."""
-    if high < -8.0:
-        log_p = log_add(normal_log_cdf(low), log(p) + normal_log_mass(low, high))
-        x = -_quantile_of_log_tail(log_p)
-    else:
-        a = normal_cdf(low)
-        x = normal_quantile(a + p * (normal_cdf(high) - a))
-    return min(max(x, low), high)
-
-
-@jit
 def exp_array(x: Float64Array1D) -> Float64Array1D:
     """`exp` of each of x (n,)."""
     out = np.empty(x.size)
@@ -378,22 +276,4 @@ def power_array(x: Float64Array1D, y: Float64Array1D) -> Float64Array1D:
     out = np.empty(x.size)
     for i in range(x.size):
         out[i] = power(x[i], y[i])
-    return out
-
-
-@jit
-def normal_cdf_array(x: Float64Array1D) -> Float64Array1D:
-    """`normal_cdf` of each of x (n,)."""
-    out = np.empty(x.size)
-    for i in range(x.size):
-        out[i] = normal_cdf(x[i])
-    return out
-
-
-@jit
-def normal_quantile_array(p: Float64Array1D) -> Float64Array1D:
-    """`normal_quantile` of each of p (n,)."""
-    out = np.empty(p.size)
-    for i in range(p.size):
-        out[i] = normal_quantile(p[i])
     return out

@@ -93,16 +93,6 @@ def merge_blocks(
     return merged[0], merged[1], lengths
 
 
-def moment_sharpe(total: Float64Array1D, squares: Float64Array1D, n_bars: float) -> Float64Array1D:
-    """Return per-bar Sharpe ratios [1] of sums and sums of squares (n_trials,) over `n_bars` bars, ddof=1.
-
-    NaN where the variance is zero within rounding, where a moment is NaN, and below two bars.
-    """
-    out = np.empty(len(total))
-    _sharpes(np.ascontiguousarray(total), np.ascontiguousarray(squares), float(n_bars), out)
-    return out
-
-
 @jit
 def sharpe_of(total: float, squares: float, n: float) -> float:
     """Return the per-bar Sharpe ratio of a sum and a sum of squares over n bars, NaN if undefined."""
@@ -112,12 +102,6 @@ def sharpe_of(total: float, squares: float, n: float) -> float:
         return np.nan
     sharpe: float = total / n / np.sqrt(deviation / (n - 1.0))
     return sharpe
-
-
-@jit
-def _sharpes(total: Float64Array1D, squares: Float64Array1D, n: float, out: Float64Array1D) -> None:
-    for k in range(len(total)):
-        out[k] = sharpe_of(total[k], squares[k], n)
 
 
 @jit
