@@ -1,7 +1,8 @@
 """The engine's inner loop: lanes of trials side by side, tile by tile of bars, one state carried along.
 
-A group is `LANES` trials that share an execution mode and a rebalance frequency; its state is one flat buffer of
-rows, one entry a lane. A bar is passes over the lanes without branches, so that they become vector instructions, and
+The rules are those of docs/definitions.md, section 4.3 Engine; each function names the ones that it keeps. A group is
+`LANES` trials that share an execution mode and a rebalance frequency; its state is one flat buffer of rows, one entry a
+lane. A bar is passes over the lanes without branches, so that they become vector instructions, and
 what few lanes need:
 
 1. `_watch` finds the strips of lanes where an order may be due; it errs on the side of looking closer. In those
@@ -53,7 +54,7 @@ NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE = 0, 1, 2
 
 @jit_borrowing
 def _exceeds(targets: Float64Array1D, limit: float) -> bool:
-    """Whether any of `targets` is NaN or beyond +-`limit`."""
+    """Return whether any of `targets` (n,) [1] is NaN or beyond +-`limit`."""
     n = 0
     for t in range(targets.shape[0]):
         n += 0 if abs(targets[t]) <= limit else 1
@@ -62,7 +63,7 @@ def _exceeds(targets: Float64Array1D, limit: float) -> bool:
 
 @jit_borrowing
 def _clip(lane: int, limit: float, due: Float64Array2D, state: Float64Array1D) -> None:
-    """Clip a lane's targets from row 1 of `due` on to +-`limit`; remember one that is not finite."""
+    """Clip a lane's targets from row 1 of `due` on (4.3 Allocation); remember one that is not finite."""
     for t in range(1, due.shape[0]):
         a = due[t, lane]
         if not abs(a) < math.inf:
@@ -72,7 +73,10 @@ def _clip(lane: int, limit: float, due: Float64Array2D, state: Float64Array1D) -
 
 @jit_borrowing
 def _load_targets(targets: Float64Array2D, state: Float64Array1D, due: Float64Array2D) -> None:
-    """Write the rows of `targets` to columns of `due` from row 1 on; row 0 is the last bar of the tile before."""
+    """Write the rows of `targets` to columns of `due` from row 1 on, clipped (4.3 Allocation).
+
+    Row 0 is the last bar of the tile before, which next_open and next_close still fill (4.3 Execution).
+    """
     n_lanes, n = targets.shape
     n_square, t_square = n_lanes - n_lanes % STRIP, n - n % STRIP
     for lane in range(LANES):
@@ -96,7 +100,15 @@ def _load_targets(targets: Float64Array2D, state: Float64Array1D, due: Float64Ar
 
 @jit_borrowing
 def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> tuple[np.uint64, int]:
-    """Lift blocks by the due targets; return the strips, as bits, that may trade, and how many lanes are insolvent."""
+    """Lift blocks by the due targets (4.3 After an exit) and find the orders that may be due (4.3 Rebalancing).
+
+    Returns
+    -------
+    orders : uint64
+        A bit for each strip in which a lane may trade.
+    n_insolvent : int
+        Lanes with a position and no equity at `price` (4.3 Ruin).
+    """
     orders = np.uint64(0)
     n_insolvent = 0
     for lane in range(LANES):
@@ -115,7 +127,7 @@ def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> tuple[np
 
 @jit_borrowing
 def _ruin_insolvent(moment: Moment, state: Float64Array1D, fills: Float64Array2D) -> None:
-    """Close the positions of lanes that may trade but have no equity at an order's price (4.3 Ruin)."""
+    """Close the positions of lanes without a block and without equity at the price of orders (4.3 Ruin)."""
     for lane in range(LANES):
         units = state[at(UNITS, lane)]
         if units != 0.0 and state[at(BLOCKED, lane)] == 0.0 and state[at(CASH, lane)] + units * moment.price <= 0.0:
@@ -131,7 +143,7 @@ def _trade(
     state: Float64Array1D,
     fills: Float64Array2D,
 ) -> None:
-    """Send the orders of a moment, strip by strip (4.3 Execution, Rebalancing)."""
+    """Send the orders of a moment, strip by strip (4.3 Execution, 4.3 Rebalancing)."""
     orders, n_insolvent = _watch(moment.price, due, state)
     if not (mode.may_trade[moment.bar] and moment.decision >= 0):
         return
@@ -148,7 +160,7 @@ def _trade(
 
 @jit_borrowing
 def _stop(t: int, open_: float, high: float, low: float, state: Float64Array1D, fills: Float64Array2D) -> None:
-    """Close the positions whose stop the bar reaches."""
+    """Close the positions whose stop bar `t` reaches (4.3 Stops)."""
     hits = np.uint64(0)
     for lane in range(LANES):
         edge = low if state[at(UNITS, lane)] > 0.0 else -high
@@ -164,7 +176,11 @@ def _stop(t: int, open_: float, high: float, low: float, state: Float64Array1D, 
 
 @jit_borrowing
 def _mark(close: float, carry: bool, trailing: bool, state: Float64Array1D, equity: Float64Array2D, row: int) -> int:
-    """Write each lane's equity at the close to `equity[row]`; return how many are newly ruined."""
+    """End a bar at its close: carry (4.3 Carry), trailing stops (4.3 Stops), equity.
+
+    Each lane's equity [quote] is written to `equity[row]`. Returns how many lanes it newly ruins (4.3 Ruin), which the
+    caller closes.
+    """
     if carry:
         for lane in range(LANES):
             cash = state[at(CASH, lane)]
@@ -196,7 +212,7 @@ def run_tile(
     scratch: Scratch,
     outputs: Outputs,
 ) -> None:
-    """Carry groups of trials through one tile of bars, each bar in the order of 4.3 Bar t.
+    """Carry groups of trials through one tile of bars, each in the order that 4.3 gives under bar t.
 
     Parameters
     ----------

@@ -1,5 +1,7 @@
 """What changes a position: orders, eight lanes at a time; stops and ruins, which are rare, one by one.
 
+The rules are those of docs/definitions.md, section 4.3 Engine.
+
 A strip in which any lane may trade runs through `order_strip` whole, without branches: whether a lane trades, and
 which way, cannot be predicted, and a wrong guess costs more than the arithmetic of the other lanes.
 """
@@ -46,7 +48,7 @@ FILL_COLUMNS = (*Fill._fields, "equity", "position")
 
 @jit_borrowing
 def _sized(a: float, v: float, equity: float, cost_rate: float) -> float:
-    """Return the value of a position of allocation `a` net of the cost of getting there from a value of `v`."""
+    """Return the v' of 4.3 Sizing [quote]: allocation `a`, net of the cost of getting there from a value of `v`."""
     paid = cost_rate if a * equity > v else -cost_rate
     return a * (equity + paid * v) / (1.0 + a * paid)
 
@@ -60,7 +62,26 @@ def order_strip(
     trailing: bool,
     state: Float64Array1D,
 ) -> None:
-    """Send the orders that the definition asks for in lanes [first, first + STRIP), all of them at `price`."""
+    """Send the orders of a moment in lanes [first, first + STRIP).
+
+    Which are sent says 4.3 Rebalancing, with the blocks of 4.3 After an exit; how large they are 4.3 Sizing; what they
+    cost 4.3 Costs; where a position that opens or flips gets its stop 4.3 Stops.
+
+    Parameters
+    ----------
+    moment : Moment
+        Bar, decision and price of the orders.
+    first : uint64
+        The first lane of the strip.
+    due : (LANES,) float64
+        The targets that are due [1].
+    atr : (n_windows, n_bars) float64
+        Average true ranges [quote]; NaN sets no stop.
+    trailing : bool
+        Whether any lane has a trailing stop.
+    state : (N_ROWS * LANES,) float64
+        Changed.
+    """
     t, decision, price = moment
     # A loop this short becomes vector instructions only if it needs no check whether arrays overlap.
     copy_strip(due, first, state, at(DUE, first))
@@ -117,7 +138,10 @@ def order_strip(
 def write_order(
     moment: Moment, a: float, units: float, cash: float, state: Float64Array1D, fills: Float64Array2D
 ) -> None:
-    """Write the order that lane 0 has filled out of `units` and `cash`; its count is made already."""
+    """Write the order that lane 0 has filled out of `units` and `cash` [quote] to `fills`; it is counted already.
+
+    Its value and cost are those of 4.3 Sizing and 4.3 Costs again, for the target `a` [1].
+    """
     v = units * moment.price
     traded = _sized(a, v, cash + v, state[at(COST, 0)]) - v
     bought = state[at(UNITS, 0)] - units
@@ -139,7 +163,7 @@ def _write(fill: Fill, lane: int, state: Float64Array1D, fills: Float64Array2D) 
 
 @jit_borrowing
 def _leave(t: int, lane: int, state: Float64Array1D) -> None:
-    """End a position in bar `t`."""
+    """End a position in bar `t`: no units, no stop, one fill more, and the bar counted as exposed (4.4 exposure)."""
     state[at(EXPOSED, lane)] += t + 1.0
     state[at(UNITS, lane)] = 0.0
     state[at(STOP, lane)] = -math.inf
@@ -149,7 +173,7 @@ def _leave(t: int, lane: int, state: Float64Array1D) -> None:
 
 @jit_borrowing
 def ruin(t: int, lane: int, price: float, state: Float64Array1D, fills: Float64Array2D) -> None:
-    """Close what is held at `price`, for nothing, and leave an equity of 0."""
+    """Close what is held at `price`, for nothing, and leave an equity of 0 to the end (4.3 Ruin)."""
     units = state[at(UNITS, lane)]
     state[at(CASH, lane)] = 0.0
     state[at(RUINED, lane)] = 1.0
@@ -160,7 +184,10 @@ def ruin(t: int, lane: int, price: float, state: Float64Array1D, fills: Float64A
 
 @jit_borrowing
 def stop_out(t: int, lane: int, open_: float, state: Float64Array1D, fills: Float64Array2D) -> None:
-    """Close one lane's position, whose stop the bar has reached."""
+    """Close one lane's position, whose stop bar `t` has reached.
+
+    Where it fills says 4.3 Stops, what it costs 4.3 Costs, and which direction it blocks 4.3 After an exit.
+    """
     units = state[at(UNITS, lane)]
     stop = state[at(STOP, lane)]
     price = min(open_, stop) if units > 0.0 else max(open_, -stop)

@@ -1,4 +1,4 @@
-"""Sums over the returns of each lane, from which the metrics and the block moments are made.
+"""Sums over the returns of each lane, from which metrics (4.4) and block moments (4.5) are made.
 
 Equity waits in a small buffer until a block or a tile ends; then four bars at a time are added: reading and writing
 the sums once for four bars, not once for each, is half the cost. The additions keep the order of one bar at a time.
@@ -37,7 +37,7 @@ _Sums: TypeAlias = tuple[
 
 @jit_borrowing
 def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _Sums:
-    """Return the sums with one more bar in them: equity from `before` to `e`, benchmark return `b`."""
+    """Return the sums with one more bar in them: equity from `before` to `e` [quote], benchmark return `b` [1]."""
     total, squares, cube, fourth, active, downside, losses, n_gains, n_losses, lowest, highest, peak, low, high = sums
     r = e / before - 1.0
     # A ruined trial returns 0 on an equity of 0.
@@ -109,7 +109,7 @@ def _store(sums: _Sums, state: Float64Array1D, lane: int) -> None:
 def add_returns(
     begin: int, end: int, start: int, benchmark: Float64Array1D, equity: Float64Array2D, state: Float64Array1D
 ) -> None:
-    """Add the returns of bars [begin, end) of a tile to the sums.
+    """Add the returns of bars [begin, end) of a tile to the sums that 4.4 is made of.
 
     Parameters
     ----------
@@ -158,7 +158,10 @@ def close_block(
     sums: Float64Array2D,
     squares: Float64Array2D,
 ) -> None:
-    """Write the running block to column `block` of the trials' rows, add it to the totals, and start the next."""
+    """Write the running block to column `block` of the trials' rows (4.5 Block moments), and start the next.
+
+    Its sums are added to the totals that 4.4 is made of, block by block, so that both add up to the same.
+    """
     for lane in range(trials.shape[0]):
         trial = trials[lane]
         sums[trial, block] = state[at(BLOCK_SUM, lane)]
