@@ -1,43 +1,66 @@
 """Parzen estimator: a mixture of one kernel a trial and a flat prior, over a product of dimensions."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from alphapulse.compiling import jit
 from alphapulse.numerics import exp, log, normal_cdf, normal_quantile
 from alphapulse.search.samplers._encoding import CATEGORICAL, STEPPED, Encoding
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D, Int64Array2D
 
 TABLE_SIZE = 64
 """Stepped dimensions up to this size have the exact mass of each value in each kernel."""
 
+N_REMEMBERED = 256
+"""Kernels of a tabled dimension whose masses are remembered: most trials share a value, and with it a kernel."""
+
 TINY = 1e-300
 
 
-class Layout:
-    """Where the exact masses of a group of dimensions lie.
+class Memory(NamedTuple):
+    """Kernels of tabled dimensions computed before, found by centre and sigma, which their masses depend on alone.
 
-    kind (q,) and size (q,) as in `Encoding`, size 0 where the density is used; edges (cells + q,) of the tabled
-    cells in the unit interval, offsets (q,) of the first of each dimension, among edges; narrowest (q,), half a cell:
-    below it a kernel would only propose its own centre again.
+    Attributes
+    ----------
+    centre, sigma : (q, N_REMEMBERED)
+        Of the kernel that a slot holds; sigma is 0 where it holds none.
+    below, inside : (q, N_REMEMBERED)
+        As in `Mixture`.
+    masses : (N_REMEMBERED, n_edges)
+        Log masses of the cells.
     """
 
-    def __init__(
-        self,
-        kind: Int8Array1D,
-        size: Int64Array1D,
-        edges: Float64Array1D,
-        offsets: Int64Array1D,
-        narrowest: Float64Array1D,
-    ) -> None:
-        self.kind, self.size, self.edges, self.offsets, self.narrowest = kind, size, edges, offsets, narrowest
+    centre: Float64Array2D
+    sigma: Float64Array2D
+    below: Float64Array2D
+    inside: Float64Array2D
+    masses: Float64Array2D
 
-    @property
-    def shape(self) -> tuple[Int8Array1D, Int64Array1D, Float64Array1D, Int64Array1D]:
-        """Return kind, size, edges and offsets."""
-        return self.kind, self.size, self.edges, self.offsets
+
+class Layout(NamedTuple):
+    """Where the exact masses of a group of q dimensions lie.
+
+    Attributes
+    ----------
+    kind, size : (q,)
+        As in `Encoding`, size 0 where the density is used.
+    edges : (n_edges,)
+        Of the tabled cells in the unit interval, one more than cells a dimension.
+    offsets : (q,)
+        Of the first of each dimension, among edges.
+    narrowest : (q,)
+        Half a cell: below it a kernel would only propose its own centre again.
+    memory : Memory
+        Written to by every mixture of this layout; it saves time and changes no bits.
+    """
+
+    kind: Int8Array1D
+    size: Int64Array1D
+    edges: Float64Array1D
+    offsets: Int64Array1D
+    narrowest: Float64Array1D
+    memory: Memory
 
     @classmethod
     def of(cls, encoding: Encoding, group: Int64Array1D) -> "Layout":
@@ -57,35 +80,49 @@ class Layout:
             if encoding.logarithmic[j]:
                 at = np.array([log(float(x)) for x in at])
             edges.append((at - encoding.start[j]) / encoding.width[j])
-        return cls(encoding.kind[group], size, np.concatenate(edges), offsets, narrowest)
+        joined = np.concatenate(edges)
+        of_each = [np.zeros((len(group), N_REMEMBERED)) for _ in range(4)]
+        memory = Memory(*of_each, np.zeros((N_REMEMBERED, joined.size)))
+        return cls(encoding.kind[group], size, joined, offsets, narrowest, memory)
 
 
-def kernel_weights(n: int, prior: float) -> Float64Array1D:
-    """Return the weights (n + 1,) of trials in order and the prior: 1/n to 1, flat over the last 25 (Bergstra 2013)."""
-    if n < 25:
-        return np.append(np.ones(n), prior)
-    ramp = 1.0 / n + (1.0 - 1.0 / n) * np.arange(n - 25) / max(n - 26, 1)
-    return np.concatenate([ramp, np.ones(25), [prior]])
+class Observed(NamedTuple):
+    """Trials that a mixture is fitted to.
+
+    Attributes
+    ----------
+    unit : (n, q)
+        Points of the unit cube, in order of their number.
+    order : (q, n)
+        Places of the trials, sorted by each coordinate; of equal ones the earlier comes first.
+    weight : (n + 1,)
+        Of the kernels, the prior's last.
+    """
+
+    unit: Float64Array2D
+    order: Int64Array2D
+    weight: Float64Array1D
 
 
-@dataclass(frozen=True, eq=False)
-class Mixture:
+class Mixture(NamedTuple):
     """Kernels over q dimensions of the unit cube, with room for more.
 
-    A numeric kernel is a normal cut to [0, 1], a categorical one the smoothed count of its trial.
+    A numeric kernel is a normal cut to [0, 1], a categorical one the smoothed count of its trial. The kernels of a
+    dimension lie side by side, so that loops over them vectorise.
 
     Attributes
     ----------
     layout : Layout
-    columns : (n_trials, q)
-        Coordinates of the fitted trials, each column sorted.
-    centre, sigma, below, inside : (capacity, q)
-        Parameters of the normals; below and inside are their cdf at 0 and their mass in [0, 1] before the cut.
+    columns : (q, n)
+        Coordinates of the fitted trials, sorted.
+    centre, sigma, inverse, below, inside : (q, capacity)
+        Parameters of the normals: inverse is 1 / sigma, below and inside are their cdf at 0 and their mass in [0, 1]
+        before the cut.
     constant : (capacity,)
         Logarithm of weight and normalisation.
     table : (n_edges, capacity)
-        Log masses of the tabled cells: a row a cell, where the kernels lie side by side.
-    weight : (n,)
+        Log masses of the tabled cells, a row a cell.
+    weight : (n + 1,)
         Weights of the fitted kernels, the prior last; they sum to 1.
     """
 
@@ -93,101 +130,139 @@ class Mixture:
     columns: Float64Array2D
     centre: Float64Array2D
     sigma: Float64Array2D
+    inverse: Float64Array2D
     below: Float64Array2D
     inside: Float64Array2D
     constant: Float64Array1D
     table: Float64Array2D
     weight: Float64Array1D
 
-    @classmethod
-    def fit(
-        cls, unit: Float64Array2D, weights: Float64Array1D, layout: Layout, widths: Float64Array1D, room: int = 0
-    ) -> "Mixture":
-        """Return the mixture over trials unit (n, q) with weights (n + 1,), the prior's last.
 
-        A kernel's sigma is its farther neighbour's distance, within [1 / min(100, n + 2), 1], the magic clip, where
-        widths (q,) is 0, else within [width, 3 width]; the prior's is 1. `room` kernels may be added later.
-        """
-        n, q = unit.shape
-        order = np.argsort(unit, axis=0, kind="stable")
-        sigma = _bandwidths(unit, order, widths)
-        centre = np.concatenate([unit, np.full((1, q), 0.5)])
-        weight = weights / _total(weights)
-        capacity = n + 1 + room
-        mixture = cls(
-            layout, np.take_along_axis(unit, order, axis=0), np.zeros((capacity, q)), np.ones((capacity, q)),
-            np.zeros((capacity, q)), np.ones((capacity, q)), np.zeros(capacity),
-            np.zeros((layout.edges.size, capacity)), weight,
-        )  # fmt: skip
-        mixture._write(0, centre, sigma, weight, 1.0 / (n + 1), n)
-        return mixture
-
-    def add(self, place: int, point: Float64Array1D) -> None:
-        """Write the kernel of another trial at point (q,), with the weight of a recent one, to a place in the room.
-
-        The weights then sum to more than 1: a constant, which no comparison of points sees.
-        """
-        n = len(self.columns)
-        sigma = _bandwidth_at(self.columns, point)
-        weight = self.weight[-2:-1] if n else self.weight
-        self._write(place, point[None], sigma[None], weight, 1.0 / (n + 1), 1)
-
-    def _write(
-        self, first: int, centre: Float64Array2D, sigma: Float64Array2D, weight: Float64Array1D, prior: float, n: int
-    ) -> None:
-        _kernels(
-            first, centre, sigma, weight, prior, n, *self.layout.shape, self.centre, self.sigma, self.below,
-            self.inside, self.constant, self.table,
-        )  # fmt: skip
-
-    def density(self, n: int) -> tuple[Any, ...]:
-        """Return what `log_density` reads of the first n kernels."""
-        return n, self.centre, 1.0 / self.sigma, self.constant, self.table
+def kernel_weights(n: int, prior: float) -> Float64Array1D:
+    """Return the weights (n + 1,) of trials in order and the prior: 1/n to 1, flat over the last 25 (Bergstra 2013)."""
+    weights = np.ones(n + 1)
+    if n >= 25:
+        weights[: n - 25] = 1.0 / n + (1.0 - 1.0 / n) * np.arange(n - 25) / max(n - 26, 1)
+    weights[n] = prior
+    return weights
 
 
 @jit
-def _total(weights: Any) -> Any:
+def sorted_places(unit: Any, number: Any, last_number: Any, last_order: Any) -> Any:
+    """Return the places (p, n) of trials unit (n, p), sorted by each coordinate; of equal ones the earlier is first.
+
+    Parameters
+    ----------
+    unit : (n, p)
+    number : (n,)
+        Of the trials, ascending.
+    last_number, last_order : (n_last,), (p, n_last)
+        The same of other trials: the more of them are the same, the less is left to sort.
+    """
+    n, p = unit.shape
+    place_of = np.full(last_number.size, -1)
+    fresh = np.empty(n, np.int64)
+    n_fresh, i = 0, 0
+    for k in range(n):
+        while i < last_number.size and last_number[i] < number[k]:
+            i += 1
+        if i < last_number.size and last_number[i] == number[k]:
+            place_of[i] = k
+        else:
+            fresh[n_fresh] = k
+            n_fresh += 1
+    order = np.empty((p, n), np.int64)
+    for j in range(p):
+        places, m = order[j], 0
+        for i in range(last_number.size):
+            if place_of[last_order[j, i]] >= 0:
+                places[m] = place_of[last_order[j, i]]
+                m += 1
+        for i in range(n_fresh):
+            place = fresh[i]
+            x, k = unit[place, j], m + i
+            while k > 0 and (unit[places[k - 1], j] > x or (unit[places[k - 1], j] == x and places[k - 1] > place)):
+                places[k] = places[k - 1]
+                k -= 1
+            places[k] = place
+    return order
+
+
+@jit
+def fit(observed: Any, layout: Any, widths: Any, room: Any) -> Any:
+    """Return the mixture over observed trials, with room for `room` kernels more.
+
+    A kernel's sigma is its farther neighbour's distance, within [1 / min(100, n + 2), 1], the magic clip, where
+    widths (q,) is 0, else within [width, 3 width]; the prior's is 1.
+    """
+    unit, order, weights = observed
+    n, q = unit.shape
     total = 0.0
     for k in range(weights.size):
         total += weights[k]
-    return total
+    columns = np.empty((q, n))
+    for j in range(q):
+        for i in range(n):
+            columns[j, i] = unit[order[j, i], j]
+    capacity = n + 1 + room
+    mixture = Mixture(
+        layout, columns, np.zeros((q, capacity)), np.ones((q, capacity)), np.ones((q, capacity)),
+        np.zeros((q, capacity)), np.ones((q, capacity)), np.zeros(capacity),
+        np.zeros((layout.edges.size, capacity)), weights / total,
+    )  # fmt: skip
+    sigma = _bandwidths(columns, order, widths)
+    for k in range(n + 1):
+        centre = unit[k] if k < n else np.full(q, 0.5)
+        _write(mixture, k, centre, sigma[k], mixture.weight[k], k < n)
+    return mixture
 
 
 @jit
-def _bandwidths(unit: Any, order: Any, widths: Any) -> Any:
-    """Return sigma (n + 1, q) of trials unit (n, q) and the prior; order (n, q) sorts each column."""
-    n, q = unit.shape
+def add(mixture: Any, place: Any, point: Any) -> None:
+    """Write the kernel of another trial at point (q,), with the weight of a recent one, to a place in the room.
+
+    The weights then sum to more than 1: a constant, which no comparison of points sees.
+    """
+    n = mixture.columns.shape[1]
+    weight = mixture.weight[n - 1] if n > 0 else mixture.weight[0]
+    _write(mixture, place, point, _bandwidth_at(mixture.columns, point), weight, True)
+
+
+@jit
+def _bandwidths(columns: Any, order: Any, widths: Any) -> Any:
+    """Return sigma (n + 1, q) of trials and the prior from sorted columns (q, n) of trials order (q, n)."""
+    q, n = columns.shape
     sigma = np.ones((n + 1, q))
     for j in range(q):
         least = widths[j] if widths[j] > 0.0 else 1.0 / min(100.0, n + 2.0)
         most = min(3.0 * widths[j], 1.0) if widths[j] > 0.0 else 1.0
         for i in range(n):
-            x = unit[order[i, j], j]
-            left = x - (unit[order[i - 1, j], j] if i > 0 else 0.0)
-            right = (unit[order[i + 1, j], j] if i < n - 1 else 1.0) - x
+            x = columns[j, i]
+            left = x - (columns[j, i - 1] if i > 0 else 0.0)
+            right = (columns[j, i + 1] if i < n - 1 else 1.0) - x
             # The ends of the range are no neighbours of the outermost trials (consider_endpoints=False).
             if n >= 2:
                 left = right if i == 0 else left
                 right = left if i == n - 1 else right
-            sigma[order[i, j], j] = min(max(left, right, least), most)
+            sigma[order[j, i], j] = min(max(left, right, least), most)
     return sigma
 
 
 @jit
 def _bandwidth_at(columns: Any, point: Any) -> Any:
-    """Return sigma (q,) of one more trial among sorted columns (n, q), by the rule of `_bandwidths`."""
-    n, q = columns.shape
+    """Return sigma (q,) of one more trial among sorted columns (q, n), by the rule of `_bandwidths`."""
+    q, n = columns.shape
     sigma = np.ones(q)
     for j in range(q):
         first, last = 0, n
         while first < last:
             middle = (first + last) // 2
-            if columns[middle, j] < point[j]:
+            if columns[j, middle] < point[j]:
                 first = middle + 1
             else:
                 last = middle
-        left = point[j] - (columns[first - 1, j] if first > 0 else 0.0)
-        right = (columns[first, j] if first < n else 1.0) - point[j]
+        left = point[j] - (columns[j, first - 1] if first > 0 else 0.0)
+        right = (columns[j, first] if first < n else 1.0) - point[j]
         if n >= 1:
             left = right if first == 0 else left
             right = left if first == n else right
@@ -196,117 +271,157 @@ def _bandwidth_at(columns: Any, point: Any) -> Any:
 
 
 @jit
-def _kernels(
-    first: Any, new_centre: Any, new_sigma: Any, weight: Any, prior: Any, n_trials: Any, kind: Any, size: Any,
-    edges: Any, offsets: Any, centre: Any, sigma: Any, below: Any, inside: Any, constant: Any, table: Any,
-) -> None:  # fmt: skip
-    """Write kernels to the arrays of a `Mixture` from place `first` on; those from the n_trials-th on are the prior."""
-    m, q = new_centre.shape
-    for i in range(m):
-        k = first + i
-        scale = weight[i]
-        for j in range(q):
-            start = offsets[j]
-            if kind[j] == 0:
-                # Counts smoothed by the prior weight, spread over the kernels as Optuna does.
-                seen = min(int(new_centre[i, j] * size[j]), size[j] - 1) if i < n_trials else -1
-                for c in range(size[j]):
-                    counted = prior + (1.0 if c == seen else 0.0)
-                    table[start + c, k] = counted / (size[j] * prior + (1.0 if i < n_trials else 0.0))
-            else:
-                centre[k, j], sigma[k, j] = new_centre[i, j], new_sigma[i, j]
-                left = 0.0
-                # One call for the ends and the edges of the cells: inlined at each call, it is slow to compile.
-                for c in range(2 if size[j] == 0 else size[j] + 3):
-                    at = edges[start + c - 2] if c >= 2 else np.float64(c)
-                    right = normal_cdf((at - centre[k, j]) / sigma[k, j])
-                    if c == 0:
-                        below[k, j] = right
-                    elif c == 1:
-                        inside[k, j] = right - below[k, j]
-                    elif c > 2:
-                        table[start + c - 3, k] = max(right - left, TINY) / inside[k, j]
-                    left = right
-                if size[j] == 0:
-                    scale /= sigma[k, j] * inside[k, j]
-            for c in range(size[j]):
-                table[start + c, k] = log(table[start + c, k])
-        constant[k] = log(scale)
+def _write(mixture: Any, k: Any, centre: Any, sigma: Any, weight: Any, is_trial: Any) -> None:
+    """Write kernel k with centre and sigma (q,), of a trial or the prior, to a mixture."""
+    layout, memory = mixture.layout, mixture.layout.memory
+    scale = weight
+    for j in range(centre.size):
+        start, size = layout.offsets[j], layout.size[j]
+        if layout.kind[j] == 0:
+            # Counts smoothed by the prior weight, spread over the kernels as Optuna does.
+            prior = 1.0 / (mixture.columns.shape[1] + 1)
+            total = size * prior + (1.0 if is_trial else 0.0)
+            unseen = log(prior / total)
+            for c in range(size):
+                mixture.table[start + c, k] = unseen
+            if is_trial:
+                mixture.table[start + min(int(centre[j] * size), size - 1), k] = log((prior + 1.0) / total)
+            continue
+        mixture.centre[j, k], mixture.sigma[j, k], mixture.inverse[j, k] = centre[j], sigma[j], 1.0 / sigma[j]
+        slot = (int(centre[j] * size) + size * int(sigma[j] * size * 2.0 + 0.5)) % N_REMEMBERED
+        if size > 0 and memory.centre[j, slot] == centre[j] and memory.sigma[j, slot] == sigma[j]:
+            below, inside = memory.below[j, slot], memory.inside[j, slot]
+        else:
+            below, inside = _cut(layout, j, slot, centre[j], sigma[j])
+        mixture.below[j, k], mixture.inside[j, k] = below, inside
+        if size == 0:
+            scale /= sigma[j] * inside
+        for c in range(start, start + size):
+            mixture.table[c, k] = memory.masses[slot, c]
+    mixture.constant[k] = log(scale)
 
 
 @jit
-def log_density(
-    x: Any, cell: Any, size: Any, offsets: Any, n: Any, centre: Any, inverse: Any, constant: Any, table: Any,
-    scratch: Any,
-) -> Any:  # fmt: skip
-    """Return the logarithm of the mixture at one point: x (q,) where dense, cell (q,) where tabled.
+def _cut(layout: Any, j: Any, slot: Any, centre: Any, sigma: Any) -> Any:
+    """Return the cdf at 0 of a normal in dimension j and its mass in [0, 1]; the masses of cells go to a slot."""
+    memory, first, size = layout.memory, layout.offsets[j], layout.size[j]
+    below, inside, left = 0.0, 0.0, 0.0
+    # One call for the ends and the edges of the cells: inlined at each call, it is slow to compile.
+    for c in range(2 if size == 0 else size + 3):
+        at = layout.edges[first + c - 2] if c >= 2 else np.float64(c)
+        right = normal_cdf((at - centre) / sigma)
+        if c == 0:
+            below = right
+        elif c == 1:
+            inside = right - below
+        elif c > 2:
+            memory.masses[slot, first + c - 3] = log(max(right - left, TINY) / inside)
+        left = right
+    memory.centre[j, slot], memory.sigma[j, slot] = centre, sigma
+    memory.below[j, slot], memory.inside[j, slot] = below, inside
+    return below, inside
+
+
+@jit
+def log_density(x: Any, cell: Any, mixture: Any, n: Any, scratch: Any) -> Any:
+    """Return the logarithm of the first n kernels at one point: x (q,) where dense, cell (q,) where tabled.
 
     The factor sqrt(2 pi) of each dense dimension is left out.
     """
+    layout = mixture.layout
     for k in range(n):
-        scratch[k] = constant[k]
+        scratch[k] = mixture.constant[k]
     for j in range(x.size):
-        if size[j] > 0:
-            place = offsets[j] + cell[j]
+        if layout.size[j] > 0:
+            row = mixture.table[layout.offsets[j] + cell[j]]
             for k in range(n):
-                scratch[k] += table[place, k]
+                scratch[k] += row[k]
         else:
+            at, centre, inverse = x[j], mixture.centre[j], mixture.inverse[j]
             for k in range(n):
-                z = (x[j] - centre[k, j]) * inverse[k, j]
+                z = (at - centre[k]) * inverse[k]
                 scratch[k] -= 0.5 * z * z
     peak = scratch[0]
     for k in range(1, n):
         peak = max(peak, scratch[k])
+    # Apart from the sum, whose order is kept, so that it vectorises.
+    for k in range(n):
+        scratch[k] = exp(scratch[k] - peak)
     total = 0.0
     for k in range(n):
-        total += exp(scratch[k] - peak)
+        total += scratch[k]
     return peak + log(total)
 
 
-def best_candidate(good: Mixture, bad: tuple[Any, ...], draws: Float64Array2D) -> Float64Array1D:
-    """Return the point (q,) with the highest ratio of good to bad among one draw a row of draws (n, 1 + q)."""
-    layout = good.layout
-    point: Float64Array1D = _best_candidate(
-        layout.shape, good.weight, good.sigma, good.below, good.inside, good.density(len(good.weight)), bad, draws
-    )
-    return point
+@jit
+def propose_points(good: Any, bad: Any, layout: Any, in_flight: Any, rungs: Any, draws: Any) -> Any:
+    """Return a point (m, q) for each row of draws: the candidate with the highest ratio of good to bad.
+
+    What is in flight, and each point proposed, counts as bad from then on (constant liar).
+
+    Parameters
+    ----------
+    good, bad : Observed
+    layout : Layout
+    in_flight : (n_in_flight, q)
+    rungs : (m,)
+        Width of the good kernels, 0 where it is the magic clip that bounds them.
+    draws : (m, n_candidates, 1 + q)
+        Uniform numbers.
+    """
+    m, q = rungs.size, layout.kind.size
+    n_in_flight, n_bad = len(in_flight), bad.weight.size
+    points = np.concatenate((in_flight, np.zeros((m, q))))
+    bad_mixture = fit(bad, layout, np.zeros(q), len(points))
+    good_mixture = fit(good, layout, np.maximum(rungs[0], layout.narrowest) * (rungs[0] > 0.0), 0)
+    for k in range(len(points)):
+        i = k - n_in_flight
+        if i > 0 and rungs[i] > 0.0:
+            good_mixture = fit(good, layout, np.maximum(rungs[i], layout.narrowest), 0)
+        if i >= 0:
+            points[k] = _best_candidate(good_mixture, bad_mixture, n_bad + k, draws[i])
+        add(bad_mixture, n_bad + k, points[k])
+    return points[n_in_flight:]
 
 
 @jit
-def _best_candidate(
-    shape: Any, weight: Any, sigma: Any, below: Any, inside: Any, good: Any, bad: Any, draws: Any
-) -> Any:
-    kind, size, edges, offsets = shape
-    n, centre, inverse, constant, table = good
-    n_bad, bad_centre, bad_inverse, bad_constant, bad_table = bad
+def _best_candidate(good: Any, bad: Any, n_bad: Any, draws: Any) -> Any:
+    """Return the point (q,) with the highest ratio of good to bad among one draw a row of draws (n, 1 + q)."""
+    n, q = good.weight.size, good.layout.kind.size
     scratch = np.empty(max(n, n_bad))
-    q = kind.size
     out, x, cell = np.zeros(q), np.empty(q), np.zeros(q, np.int64)
     best = -np.inf
     for c in range(draws.shape[0]):
-        k, passed = 0, weight[0]
-        while k < n - 1 and draws[c, 0] >= passed:
-            k += 1
-            passed += weight[k]
-        for j in range(q):
-            u, first = draws[c, 1 + j], offsets[j]
-            if kind[j] == 0:
-                place, mass = 0, exp(table[first, k])
-                while place < size[j] - 1 and u >= mass:
-                    place += 1
-                    mass += exp(table[first + place, k])
-                cell[j], x[j] = place, (place + 0.5) / size[j]
-                continue
-            x[j] = centre[k, j] + sigma[k, j] * normal_quantile(below[k, j] + u * inside[k, j])
-            x[j] = min(max(x[j], 0.0), 1.0)
-            if size[j] > 0:
-                place = 0
-                while place < size[j] - 1 and x[j] >= edges[first + place + 1]:
-                    place += 1
-                cell[j], x[j] = place, 0.5 * (edges[first + place] + edges[first + place + 1])
-        score = log_density(x, cell, size, offsets, n, centre, inverse, constant, table, scratch)
-        score -= log_density(x, cell, size, offsets, n_bad, bad_centre, bad_inverse, bad_constant, bad_table, scratch)
+        _draw(good, draws[c], x, cell)
+        score = log_density(x, cell, good, n, scratch)
+        score -= log_density(x, cell, bad, n_bad, scratch)
         if score > best or c == 0:
             best = score
             out[:] = x
     return out
+
+
+@jit
+def _draw(mixture: Any, draw: Any, x: Any, cell: Any) -> None:
+    """Write a point x (q,) of the mixture, and its cell (q,) where tabled, from uniforms draw (1 + q,)."""
+    layout, weight = mixture.layout, mixture.weight
+    k, passed = 0, weight[0]
+    while k < weight.size - 1 and draw[0] >= passed:
+        k += 1
+        passed += weight[k]
+    for j in range(x.size):
+        u, first, size = draw[1 + j], layout.offsets[j], layout.size[j]
+        if layout.kind[j] == 0:
+            place, mass = 0, exp(mixture.table[first, k])
+            while place < size - 1 and u >= mass:
+                place += 1
+                mass += exp(mixture.table[first + place, k])
+            cell[j], x[j] = place, (place + 0.5) / size
+            continue
+        z = normal_quantile(mixture.below[j, k] + u * mixture.inside[j, k])
+        x[j] = min(max(mixture.centre[j, k] + mixture.sigma[j, k] * z, 0.0), 1.0)
+        if size > 0:
+            place = 0
+            while place < size - 1 and x[j] >= layout.edges[first + place + 1]:
+                place += 1
+            cell[j], x[j] = place, 0.5 * (layout.edges[first + place] + layout.edges[first + place + 1])

@@ -8,9 +8,9 @@ import numpy as np
 from alphapulse.numerics import exp, log
 from alphapulse.search.samplers._base import HistorySampler, given
 from alphapulse.search.samplers._pareto import crowding_distance, non_domination_rank
-from alphapulse.search.samplers._parzen import Layout, Mixture, best_candidate, kernel_weights
+from alphapulse.search.samplers._parzen import Layout, Observed, kernel_weights, propose_points, sorted_places
 from alphapulse.search.space import SearchSpace
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Float64Array2D, Float64Array3D, Int64Array1D, Int64Array2D
 
 N_BELOW = 25
 """Most trials that count as good, as Optuna's `default_gamma`."""
@@ -93,10 +93,12 @@ class TPESampler(HistorySampler):
         self._n_islands = max(self.generation_size // ISLAND_SIZE, 1) if single else 1
         self._n_seen = 0
         n_elite = N_BELOW if single else N_BELOW_PARETO
-        self._all = _Pool.empty(len(space), self.n_objectives, n_elite, N_KEPT)
+        self._all = _Pool(len(space), self.n_objectives, n_elite, N_KEPT)
+        p = len(space)
+        self._groups = [slice(0, p)] if self.multivariate else [slice(j, j + 1) for j in range(p)]
+        self._layouts = [Layout.of(self.encoding, np.arange(g.start, g.stop)) for g in self._groups]
         self._islands = [
-            _Pool.empty(len(space), self.n_objectives, n_elite, N_KEPT // self._n_islands)
-            for _ in range(self._n_islands)
+            _Pool(len(space), self.n_objectives, n_elite, N_KEPT // self._n_islands) for _ in range(self._n_islands)
         ]
 
     def propose(self, generation: int) -> Float64Array2D:
@@ -110,17 +112,14 @@ class TPESampler(HistorySampler):
 
     def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:
         k = len(parameters)
-        rows = _Rows(
-            np.arange(self._n_seen, self._n_seen + k),
-            self.encoding.encode(parameters),
-            losses,
-            self.uniforms(generation, k, stream=1),
-        )
+        number = np.arange(self._n_seen, self._n_seen + k)
+        key = self.uniforms(generation, k, stream=1)
+        rows = np.column_stack([number, key, losses, self.encoding.encode(parameters)])
         self._n_seen += k
         owner = self._owner(generation)[:k]
         self._all.absorb(rows)
         for island, pool in enumerate(self._islands):
-            pool.absorb(rows.take(np.flatnonzero(owner == island)))
+            pool.absorb(rows[owner == island])
 
     def _owner(self, generation: int) -> Int64Array1D:
         """Return the island (generation_size,) that each place of a generation belongs to, -1 where it refines."""
@@ -142,50 +141,37 @@ class TPESampler(HistorySampler):
             return self.encoding.decode(unit)
         in_flight = self.encoding.encode(self._in_flight(generation))
         owner, owner_before = self._owner(generation), self._owner(generation - 1)[: len(in_flight)]
+        draws = [self._uniforms_of(generation, columns) for columns in self._groups]
         for island in np.unique(owner):
             places = np.flatnonzero(owner == island)
             mates = in_flight if island < 0 else in_flight[owner_before == island]
             pool = self._all if island < 0 else self._islands[island]
-            self._propose(generation, places, pool, mates, unit, refining=bool(island < 0))
+            rungs = _rungs(len(places)) if island < 0 else np.zeros(len(places))
+            unit[places] = self._points(pool, mates, rungs, [d[places] for d in draws])
         return self.encoding.decode(unit)
 
-    def _propose(
-        self,
-        generation: int,
-        places: Int64Array1D,
-        pool: "_Pool",
-        in_flight: Float64Array2D,
-        unit: Float64Array2D,
-        *,
-        refining: bool,
-    ) -> None:
-        """Write the proposals of some places to unit (m, p); trials in flight count as bad (constant liar)."""
+    def _uniforms_of(self, generation: int, columns: slice) -> Float64Array3D:
+        """Return what the candidates of a generation are drawn from in some dimensions (m, n_candidates, 1 + q)."""
+        shape = self.generation_size, self.n_ei_candidates, 1 + columns.stop - columns.start
+        draws: Float64Array3D = self.uniforms(generation, *shape, stream=2 + columns.start)
+        return draws
+
+    def _points(
+        self, pool: "_Pool", in_flight: Float64Array2D, rungs: Float64Array1D, draws: list[Float64Array3D]
+    ) -> Float64Array2D:
+        """Return a point (m, p) for each rung, from uniforms (m, n_candidates, 1 + q) of each group of dimensions."""
         below, above = pool.split()
-        weights_below = kernel_weights(len(below.number), 1.0)
-        if self.n_objectives > 1:
-            weights_below[:] = 1.0
+        n_below, n_above = len(below.unit), len(above.unit)
+        weights_below = np.ones(n_below + 1) if self.n_objectives > 1 else kernel_weights(n_below, 1.0)
         # The prior weighs against all the trials that the sample of them stands for.
-        weights_above = kernel_weights(len(above.number), len(above.number) / max(pool.n_seen - len(below.number), 1))
-        p = len(self.space)
-        for group in [np.arange(p)] if self.multivariate else [np.array([j]) for j in range(p)]:
-            columns = slice(int(group[0]), int(group[-1]) + 1)
-            layout, plain = Layout.of(self.encoding, group), np.zeros(len(group))
-            shape = self.generation_size, self.n_ei_candidates, 1 + len(group)
-            draws = self.uniforms(generation, *shape, stream=2 + columns.start)
-            room = len(in_flight) + len(places)
-            bad = Mixture.fit(above.unit[:, columns], weights_above, layout, plain, room=room)
-            n_bad = len(weights_above)
-            for point in in_flight[:, columns]:
-                bad.add(n_bad, point)
-                n_bad += 1
-            good = Mixture.fit(below.unit[:, columns], weights_below, layout, plain)
-            for i, place in enumerate(places):
-                if refining:
-                    widths = np.maximum(_rung(i, len(places)), layout.narrowest)
-                    good = Mixture.fit(below.unit[:, columns], weights_below, layout, widths)
-                unit[place, columns] = best_candidate(good, bad.density(n_bad), draws[place])
-                bad.add(n_bad, unit[place, columns])
-                n_bad += 1
+        weights_above = kernel_weights(n_above, n_above / max(pool.n_seen - n_below, 1))
+        unit = np.empty((len(rungs), len(self.space)))
+        for columns, layout, drawn in zip(self._groups, self._layouts, draws, strict=True):
+            unit[:, columns] = propose_points(
+                below.observed(columns, weights_below), above.observed(columns, weights_above), layout,
+                np.ascontiguousarray(in_flight[:, columns]), rungs, drawn,
+            )  # fmt: skip
+        return unit
 
     def _in_flight(self, generation: int) -> Float64Array2D:
         """Return the parameters of the generation before, not yet learnt from, whether proposed here or told."""
@@ -195,63 +181,76 @@ class TPESampler(HistorySampler):
         return np.concatenate([parameters for parameters, _ in self._told[before]])
 
 
-def _rung(i: int, n: int) -> float:
-    """Return the width of kernel i of n of the ladder, evenly spaced in the logarithm."""
-    return exp(log(WIDEST_RUNG) + (log(NARROWEST_RUNG) - log(WIDEST_RUNG)) * i / max(n - 1, 1))
+def _rungs(n: int) -> Float64Array1D:
+    """Return the widths (n,) of the ladder, evenly spaced in the logarithm."""
+    first, last = log(WIDEST_RUNG), log(NARROWEST_RUNG)
+    return np.array([exp(first + (last - first) * i / max(n - 1, 1)) for i in range(n)])
 
 
-class _Rows:
-    """Trials as columns: number (n,), unit (n, p), losses (n, n_objectives), random key (n,)."""
+class _Sorted:
+    """Trials of a pool by number, and their order in each dimension.
 
-    def __init__(self, number: Int64Array1D, unit: Float64Array2D, losses: Float64Array2D, key: Float64Array1D) -> None:
-        self.number, self.unit, self.losses, self.key = number, unit, losses, key
+    Attributes
+    ----------
+    number : (n,)
+        Ascending.
+    unit : (n, p)
+        Their points of the unit cube.
+    order : (p, n)
+        As in `Observed`.
+    """
+
+    def __init__(self, number: Float64Array1D, unit: Float64Array2D, order: Int64Array2D) -> None:
+        self.number, self.unit, self.order = number, unit, order
 
     @classmethod
-    def empty(cls, p: int, n_objectives: int) -> "_Rows":
-        return cls(np.empty(0, np.int64), np.empty((0, p)), np.empty((0, n_objectives)), np.empty(0))
+    def empty(cls, p: int) -> "_Sorted":
+        return cls(np.empty(0), np.empty((0, p)), np.empty((p, 0), np.int64))
 
-    @classmethod
-    def join(cls, a: "_Rows", b: "_Rows") -> "_Rows":
-        return cls(
-            np.concatenate([a.number, b.number]), np.concatenate([a.unit, b.unit]),
-            np.concatenate([a.losses, b.losses]), np.concatenate([a.key, b.key]),
-        )  # fmt: skip
+    def moved_to(self, number: Float64Array1D, unit: Float64Array2D) -> "_Sorted":
+        """Return other trials, most of them the same, sorted from the order of these."""
+        return _Sorted(number, unit, sorted_places(unit, number, self.number, self.order))
 
-    def take(self, places: Int64Array1D) -> "_Rows":
-        return _Rows(self.number[places], self.unit[places], self.losses[places], self.key[places])
+    def observed(self, columns: slice, weight: Float64Array1D) -> Observed:
+        """Return the dimensions `columns` for a mixture with kernels of these weights (n + 1,)."""
+        return Observed(np.ascontiguousarray(self.unit[:, columns]), self.order[columns], weight)
 
 
 class _Pool:
-    """What is kept of a stream of trials: the best in order, and a uniform random sample of the others by number."""
+    """What is kept of a stream of trials: the best in order, and a uniform random sample of the others by number.
 
-    def __init__(self, elite: _Rows, others: _Rows, n_elite: int, n_kept: int) -> None:
-        self.elite, self.others, self.n_elite, self.n_kept = elite, others, n_elite, n_kept
+    Both are rows of numbers: the trial's number and random key, its losses, its point of the unit cube.
+    """
+
+    def __init__(self, p: int, n_objectives: int, n_elite: int, n_kept: int) -> None:
+        self.n_elite, self.n_kept = n_elite, n_kept
+        self.elite, self.others = np.empty((0, 2 + n_objectives + p)), np.empty((0, 2 + n_objectives + p))
         self.n_seen = 0
+        self._first_of_unit = 2 + n_objectives
+        self._below, self._above = _Sorted.empty(p), _Sorted.empty(p)
 
-    @classmethod
-    def empty(cls, p: int, n_objectives: int, n_elite: int, n_kept: int) -> "_Pool":
-        return cls(_Rows.empty(p, n_objectives), _Rows.empty(p, n_objectives), n_elite, n_kept)
-
-    def absorb(self, rows: _Rows) -> None:
+    def absorb(self, rows: Float64Array2D) -> None:
         """Sort further trials into the best and the others."""
-        self.n_seen += len(rows.number)
-        ranked = _Rows.join(self.elite, rows)
-        ranked = ranked.take(_order(ranked.losses))
-        self.elite = ranked.take(np.arange(min(self.n_elite, len(ranked.number))))
-        rest = _Rows.join(self.others, ranked.take(np.arange(self.n_elite, len(ranked.number))))
-        if len(rest.number) > self.n_kept:
-            rest = rest.take(np.argsort(rest.key, kind="stable")[: self.n_kept])
-        self.others = rest.take(np.argsort(rest.number, kind="stable"))
+        self.n_seen += len(rows)
+        ranked = np.concatenate([self.elite, rows])
+        ranked = ranked[_order(ranked[:, 2 : self._first_of_unit])]
+        self.elite = ranked[: self.n_elite]
+        others = np.concatenate([self.others, ranked[self.n_elite :]])
+        if len(others) > self.n_kept:
+            others = others[np.argsort(others[:, 1], kind="stable")[: self.n_kept]]
+        self.others = others[np.argsort(others[:, 0], kind="stable")]
 
-    def split(self) -> tuple[_Rows, _Rows]:
-        """Return the good trials, min(ceil(n/10), n_elite), and the rest of what is kept, each by number."""
-        n_below = min(-(-self.n_seen // 10), len(self.elite.number))
-        below = self.elite.take(np.arange(n_below))
-        above = _Rows.join(self.others, self.elite.take(np.arange(n_below, len(self.elite.number))))
-        return (
-            below.take(np.argsort(below.number, kind="stable")),
-            above.take(np.argsort(above.number, kind="stable")),
-        )
+    def split(self) -> tuple[_Sorted, _Sorted]:
+        """Return the good trials, min(ceil(n/10), n_elite), and the rest of what is kept."""
+        n_below = min(-(-self.n_seen // 10), len(self.elite))
+        above = np.concatenate([self.others, self.elite[n_below:]])
+        self._below = self._sorted(self._below, self.elite[:n_below])
+        self._above = self._sorted(self._above, above)
+        return self._below, self._above
+
+    def _sorted(self, last: _Sorted, rows: Float64Array2D) -> _Sorted:
+        rows = rows[np.argsort(rows[:, 0], kind="stable")]
+        return last.moved_to(rows[:, 0].copy(), rows[:, self._first_of_unit :].copy())
 
 
 def _order(losses: Float64Array2D) -> Int64Array1D:
