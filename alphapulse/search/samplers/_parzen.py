@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphapulse.compiling import jit
+from alphapulse.compiling import jit, jit_borrowing
 from alphapulse.numerics import exp, log, normal_cdf, normal_quantile
 from alphapulse.search.samplers._encoding import CATEGORICAL, STEPPED, Encoding
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D, Int64Array2D
+from alphapulse.typing import Float64Array1D, Float64Array2D, Float64Array3D, Int8Array1D, Int64Array1D, Int64Array2D
 
 TABLE_SIZE = 64
 """Stepped dimensions up to this size have the exact mass of each value in each kernel."""
@@ -16,26 +16,6 @@ N_REMEMBERED = 256
 """Kernels of a tabled dimension whose masses are remembered: most trials share a value, and with it a kernel."""
 
 TINY = 1e-300
-
-
-class Memory(NamedTuple):
-    """Kernels of tabled dimensions computed before, found by centre and sigma, which their masses depend on alone.
-
-    Attributes
-    ----------
-    centre, sigma : (q, N_REMEMBERED)
-        Of the kernel that a slot holds; sigma is 0 where it holds none.
-    below, inside : (q, N_REMEMBERED)
-        As in `Mixture`.
-    masses : (N_REMEMBERED, n_edges)
-        Log masses of the cells.
-    """
-
-    centre: Float64Array2D
-    sigma: Float64Array2D
-    below: Float64Array2D
-    inside: Float64Array2D
-    masses: Float64Array2D
 
 
 class Layout(NamedTuple):
@@ -51,8 +31,11 @@ class Layout(NamedTuple):
         Of the first of each dimension, among edges.
     narrowest : (q,)
         Half a cell: below it a kernel would only propose its own centre again.
-    memory : Memory
-        Written to by every mixture of this layout; it saves time and changes no bits.
+    known : (q, N_REMEMBERED, 4)
+        Centre, sigma, `below` and `inside` of kernels of tabled dimensions, computed for any mixture of this layout;
+        sigma is 0 in an empty slot. Centre and sigma are all that their masses depend on: it changes no bits.
+    known_masses : (N_REMEMBERED, n_edges)
+        Log masses of their cells.
     """
 
     kind: Int8Array1D
@@ -60,7 +43,8 @@ class Layout(NamedTuple):
     edges: Float64Array1D
     offsets: Int64Array1D
     narrowest: Float64Array1D
-    memory: Memory
+    known: Float64Array3D
+    known_masses: Float64Array2D
 
     @classmethod
     def of(cls, encoding: Encoding, group: Int64Array1D) -> "Layout":
@@ -81,9 +65,8 @@ class Layout(NamedTuple):
                 at = np.array([log(float(x)) for x in at])
             edges.append((at - encoding.start[j]) / encoding.width[j])
         joined = np.concatenate(edges)
-        of_each = [np.zeros((len(group), N_REMEMBERED)) for _ in range(4)]
-        memory = Memory(*of_each, np.zeros((N_REMEMBERED, joined.size)))
-        return cls(encoding.kind[group], size, joined, offsets, narrowest, memory)
+        known, masses = np.zeros((len(group), N_REMEMBERED, 4)), np.zeros((N_REMEMBERED, joined.size))
+        return cls(encoding.kind[group], size, joined, offsets, narrowest, known, masses)
 
 
 class Observed(NamedTuple):
@@ -112,7 +95,6 @@ class Mixture(NamedTuple):
 
     Attributes
     ----------
-    layout : Layout
     columns : (q, n)
         Coordinates of the fitted trials, sorted.
     centre, sigma, inverse, below, inside : (q, capacity)
@@ -126,7 +108,6 @@ class Mixture(NamedTuple):
         Weights of the fitted kernels, the prior last; they sum to 1.
     """
 
-    layout: Layout
     columns: Float64Array2D
     centre: Float64Array2D
     sigma: Float64Array2D
@@ -206,33 +187,36 @@ def fit(observed: Any, layout: Any, widths: Any, room: Any) -> Any:
             columns[j, i] = unit[order[j, i], j]
     capacity = n + 1 + room
     mixture = Mixture(
-        layout, columns, np.zeros((q, capacity)), np.ones((q, capacity)), np.ones((q, capacity)),
-        np.zeros((q, capacity)), np.ones((q, capacity)), np.zeros(capacity),
-        np.zeros((layout.edges.size, capacity)), weights / total,
+        columns, np.zeros((q, capacity)), np.ones((q, capacity)), np.ones((q, capacity)), np.zeros((q, capacity)),
+        np.ones((q, capacity)), np.zeros(capacity), np.zeros((layout.edges.size, capacity)), weights / total,
     )  # fmt: skip
-    sigma = _bandwidths(columns, order, widths)
-    for k in range(n + 1):
-        centre = unit[k] if k < n else np.full(q, 0.5)
-        _write(mixture, k, centre, sigma[k], mixture.weight[k], k < n)
+    _bandwidths(columns, order, widths, mixture.sigma)
+    for j in range(q):
+        for k in range(n):
+            mixture.centre[j, k] = unit[k, j]
+        mixture.centre[j, n] = 0.5
+    mixture.constant[: n + 1] = mixture.weight
+    _write(mixture, layout, 0, n + 1)
     return mixture
 
 
 @jit
-def add(mixture: Any, place: Any, point: Any) -> None:
+def add(mixture: Any, layout: Any, place: Any, point: Any) -> None:
     """Write the kernel of another trial at point (q,), with the weight of a recent one, to a place in the room.
 
     The weights then sum to more than 1: a constant, which no comparison of points sees.
     """
     n = mixture.columns.shape[1]
-    weight = mixture.weight[n - 1] if n > 0 else mixture.weight[0]
-    _write(mixture, place, point, _bandwidth_at(mixture.columns, point), weight, True)
+    mixture.centre[:, place] = point
+    _bandwidth_at(mixture.columns, point, mixture.sigma[:, place])
+    mixture.constant[place] = mixture.weight[max(n - 1, 0)]
+    _write(mixture, layout, place, place + 1)
 
 
-@jit
-def _bandwidths(columns: Any, order: Any, widths: Any) -> Any:
-    """Return sigma (n + 1, q) of trials and the prior from sorted columns (q, n) of trials order (q, n)."""
+@jit_borrowing
+def _bandwidths(columns: Any, order: Any, widths: Any, sigma: Any) -> None:
+    """Write sigma (q, n + 1 or more) of trials and the prior from sorted columns (q, n) of trials order (q, n)."""
     q, n = columns.shape
-    sigma = np.ones((n + 1, q))
     for j in range(q):
         least = widths[j] if widths[j] > 0.0 else 1.0 / min(100.0, n + 2.0)
         most = min(3.0 * widths[j], 1.0) if widths[j] > 0.0 else 1.0
@@ -244,15 +228,14 @@ def _bandwidths(columns: Any, order: Any, widths: Any) -> Any:
             if n >= 2:
                 left = right if i == 0 else left
                 right = left if i == n - 1 else right
-            sigma[order[j, i], j] = min(max(left, right, least), most)
-    return sigma
+            sigma[j, order[j, i]] = min(max(left, right, least), most)
+        sigma[j, n] = 1.0
 
 
-@jit
-def _bandwidth_at(columns: Any, point: Any) -> Any:
-    """Return sigma (q,) of one more trial among sorted columns (q, n), by the rule of `_bandwidths`."""
+@jit_borrowing
+def _bandwidth_at(columns: Any, point: Any, sigma: Any) -> None:
+    """Write sigma (q,) of one more trial among sorted columns (q, n), by the rule of `_bandwidths`."""
     q, n = columns.shape
-    sigma = np.ones(q)
     for j in range(q):
         first, last = 0, n
         while first < last:
@@ -267,79 +250,69 @@ def _bandwidth_at(columns: Any, point: Any) -> Any:
             left = right if first == 0 else left
             right = left if first == n else right
         sigma[j] = min(max(left, right, 1.0 / min(100.0, n + 2.0)), 1.0)
-    return sigma
 
 
-@jit
-def _write(mixture: Any, k: Any, centre: Any, sigma: Any, weight: Any, is_trial: Any) -> None:
-    """Write kernel k with centre and sigma (q,), of a trial or the prior, to a mixture."""
-    layout, memory = mixture.layout, mixture.layout.memory
-    scale = weight
-    for j in range(centre.size):
-        start, size = layout.offsets[j], layout.size[j]
-        if layout.kind[j] == 0:
-            # Counts smoothed by the prior weight, spread over the kernels as Optuna does.
-            prior = 1.0 / (mixture.columns.shape[1] + 1)
-            total = size * prior + (1.0 if is_trial else 0.0)
-            unseen = log(prior / total)
-            for c in range(size):
-                mixture.table[start + c, k] = unseen
-            if is_trial:
-                mixture.table[start + min(int(centre[j] * size), size - 1), k] = log((prior + 1.0) / total)
-            continue
-        mixture.centre[j, k], mixture.sigma[j, k], mixture.inverse[j, k] = centre[j], sigma[j], 1.0 / sigma[j]
-        slot = (int(centre[j] * size) + size * int(sigma[j] * size * 2.0 + 0.5)) % N_REMEMBERED
-        if size > 0 and memory.centre[j, slot] == centre[j] and memory.sigma[j, slot] == sigma[j]:
-            below, inside = memory.below[j, slot], memory.inside[j, slot]
-        else:
-            below, inside = _cut(layout, j, slot, centre[j], sigma[j])
-        mixture.below[j, k], mixture.inside[j, k] = below, inside
-        if size == 0:
-            scale /= sigma[j] * inside
-        for c in range(start, start + size):
-            mixture.table[c, k] = memory.masses[slot, c]
-    mixture.constant[k] = log(scale)
+@jit_borrowing
+def _write(mixture: Any, layout: Any, first: Any, last: Any) -> None:
+    """Complete the kernels first to last - 1, which have their centre, sigma and, as constant, their weight."""
+    columns, centre, sigma, inverse, below, inside, constant, table, _ = mixture
+    kind, sizes, edges, offsets, _, known, known_masses = layout
+    n = columns.shape[1]
+    for j in range(kind.size):
+        start, size = offsets[j], sizes[j]
+        for k in range(first, last):
+            if kind[j] == 0:
+                # Counts smoothed by the prior weight, spread over the kernels as Optuna does; the prior's are equal.
+                prior, seen = 1.0 / (n + 1), 0.0 if k == n else 1.0
+                total = size * prior + seen
+                for c in range(size):
+                    table[start + c, k] = log(prior / total)
+                table[start + min(int(centre[j, k] * size), size - 1), k] = log((prior + seen) / total)
+                continue
+            mu, spread = centre[j, k], sigma[j, k]
+            inverse[j, k] = 1.0 / spread
+            slot = (int(mu * size) + size * int(spread * size * 2.0 + 0.5)) % N_REMEMBERED
+            found = known[j, slot]
+            if size == 0 or found[0] != mu or found[1] != spread:
+                found[0], found[1] = mu, spread
+                left = 0.0
+                # One call for the ends and the edges of the cells: inlined at each call, it is slow to compile.
+                for c in range(2 if size == 0 else size + 3):
+                    at = edges[start + c - 2] if c >= 2 else np.float64(c)
+                    right = normal_cdf((at - mu) / spread)
+                    if c == 0:
+                        found[2] = right
+                    elif c == 1:
+                        found[3] = right - found[2]
+                    elif c > 2:
+                        known_masses[slot, start + c - 3] = log(max(right - left, TINY) / found[3])
+                    left = right
+            below[j, k], inside[j, k] = found[2], found[3]
+            if size == 0:
+                constant[k] /= spread * found[3]
+            for c in range(start, start + size):
+                table[c, k] = known_masses[slot, c]
+    for k in range(first, last):
+        constant[k] = log(constant[k])
 
 
-@jit
-def _cut(layout: Any, j: Any, slot: Any, centre: Any, sigma: Any) -> Any:
-    """Return the cdf at 0 of a normal in dimension j and its mass in [0, 1]; the masses of cells go to a slot."""
-    memory, first, size = layout.memory, layout.offsets[j], layout.size[j]
-    below, inside, left = 0.0, 0.0, 0.0
-    # One call for the ends and the edges of the cells: inlined at each call, it is slow to compile.
-    for c in range(2 if size == 0 else size + 3):
-        at = layout.edges[first + c - 2] if c >= 2 else np.float64(c)
-        right = normal_cdf((at - centre) / sigma)
-        if c == 0:
-            below = right
-        elif c == 1:
-            inside = right - below
-        elif c > 2:
-            memory.masses[slot, first + c - 3] = log(max(right - left, TINY) / inside)
-        left = right
-    memory.centre[j, slot], memory.sigma[j, slot] = centre, sigma
-    memory.below[j, slot], memory.inside[j, slot] = below, inside
-    return below, inside
-
-
-@jit
-def log_density(x: Any, cell: Any, mixture: Any, n: Any, scratch: Any) -> Any:
+@jit_borrowing
+def log_density(x: Any, cell: Any, mixture: Any, layout: Any, n: Any, scratch: Any) -> Any:
     """Return the logarithm of the first n kernels at one point: x (q,) where dense, cell (q,) where tabled.
 
     The factor sqrt(2 pi) of each dense dimension is left out.
     """
-    layout = mixture.layout
+    centre, inverse, constant, table = mixture.centre, mixture.inverse, mixture.constant, mixture.table
     for k in range(n):
-        scratch[k] = mixture.constant[k]
+        scratch[k] = constant[k]
     for j in range(x.size):
         if layout.size[j] > 0:
-            row = mixture.table[layout.offsets[j] + cell[j]]
+            place = layout.offsets[j] + cell[j]
             for k in range(n):
-                scratch[k] += row[k]
+                scratch[k] += table[place, k]
         else:
-            at, centre, inverse = x[j], mixture.centre[j], mixture.inverse[j]
             for k in range(n):
-                z = (at - centre[k]) * inverse[k]
+                z = (x[j] - centre[j, k]) * inverse[j, k]
                 scratch[k] -= 0.5 * z * z
     peak = scratch[0]
     for k in range(1, n):
@@ -379,32 +352,32 @@ def propose_points(good: Any, bad: Any, layout: Any, in_flight: Any, rungs: Any,
         if i > 0 and rungs[i] > 0.0:
             good_mixture = fit(good, layout, np.maximum(rungs[i], layout.narrowest), 0)
         if i >= 0:
-            points[k] = _best_candidate(good_mixture, bad_mixture, n_bad + k, draws[i])
-        add(bad_mixture, n_bad + k, points[k])
+            points[k] = _best_candidate(good_mixture, bad_mixture, layout, n_bad + k, draws[i])
+        add(bad_mixture, layout, n_bad + k, points[k])
     return points[n_in_flight:]
 
 
 @jit
-def _best_candidate(good: Any, bad: Any, n_bad: Any, draws: Any) -> Any:
+def _best_candidate(good: Any, bad: Any, layout: Any, n_bad: Any, draws: Any) -> Any:
     """Return the point (q,) with the highest ratio of good to bad among one draw a row of draws (n, 1 + q)."""
-    n, q = good.weight.size, good.layout.kind.size
+    n, q = good.weight.size, layout.kind.size
     scratch = np.empty(max(n, n_bad))
     out, x, cell = np.zeros(q), np.empty(q), np.zeros(q, np.int64)
     best = -np.inf
     for c in range(draws.shape[0]):
-        _draw(good, draws[c], x, cell)
-        score = log_density(x, cell, good, n, scratch)
-        score -= log_density(x, cell, bad, n_bad, scratch)
+        _draw(good, layout, draws[c], x, cell)
+        score = log_density(x, cell, good, layout, n, scratch)
+        score -= log_density(x, cell, bad, layout, n_bad, scratch)
         if score > best or c == 0:
             best = score
             out[:] = x
     return out
 
 
-@jit
-def _draw(mixture: Any, draw: Any, x: Any, cell: Any) -> None:
+@jit_borrowing
+def _draw(mixture: Any, layout: Any, draw: Any, x: Any, cell: Any) -> None:
     """Write a point x (q,) of the mixture, and its cell (q,) where tabled, from uniforms draw (1 + q,)."""
-    layout, weight = mixture.layout, mixture.weight
+    weight = mixture.weight
     k, passed = 0, weight[0]
     while k < weight.size - 1 and draw[0] >= passed:
         k += 1
