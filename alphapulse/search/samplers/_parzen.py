@@ -170,8 +170,8 @@ def sorted_places(unit: Any, number: Any, last_number: Any, last_order: Any) -> 
 
 
 @jit
-def fit(observed: Any, layout: Any, widths: Any, room: Any) -> Any:
-    """Return the mixture over observed trials, with room for `room` kernels more.
+def fit(observed: Any, layout: Any, widths: Any, capacity: Any) -> Any:
+    """Return the mixture over n observed trials, with room for `capacity` kernels, n + 1 at least.
 
     A kernel's sigma is its farther neighbour's distance, within [1 / min(100, n + 2), 1], the magic clip, where
     widths (q,) is 0, else within [width, 3 width]; the prior's is 1.
@@ -185,7 +185,6 @@ def fit(observed: Any, layout: Any, widths: Any, room: Any) -> Any:
     for j in range(q):
         for i in range(n):
             columns[j, i] = unit[order[j, i], j]
-    capacity = n + 1 + room
     mixture = Mixture(
         columns, np.zeros((q, capacity)), np.ones((q, capacity)), np.ones((q, capacity)), np.zeros((q, capacity)),
         np.ones((q, capacity)), np.zeros(capacity), np.zeros((layout.edges.size, capacity)), weights / total,
@@ -196,7 +195,8 @@ def fit(observed: Any, layout: Any, widths: Any, room: Any) -> Any:
             mixture.centre[j, k] = unit[k, j]
         mixture.centre[j, n] = 0.5
     mixture.constant[: n + 1] = mixture.weight
-    _write(mixture, layout, 0, n + 1)
+    # A literal 0 would be a type of its own, and the function compiled twice.
+    _write(mixture, layout, np.int64(0), n + 1)
     return mixture
 
 
@@ -345,12 +345,12 @@ def propose_points(good: Any, bad: Any, layout: Any, in_flight: Any, rungs: Any,
     m, q = rungs.size, layout.kind.size
     n_in_flight, n_bad = len(in_flight), bad.weight.size
     points = np.concatenate((in_flight, np.zeros((m, q))))
-    bad_mixture = fit(bad, layout, np.zeros(q), len(points))
-    good_mixture = fit(good, layout, np.maximum(rungs[0], layout.narrowest) * (rungs[0] > 0.0), 0)
+    bad_mixture = fit(bad, layout, np.zeros(q), n_bad + len(points))
     for k in range(len(points)):
         i = k - n_in_flight
-        if i > 0 and rungs[i] > 0.0:
-            good_mixture = fit(good, layout, np.maximum(rungs[i], layout.narrowest), 0)
+        if i == 0 or (i > 0 and rungs[i] > 0.0):
+            widths = np.maximum(rungs[i], layout.narrowest) if rungs[i] > 0.0 else np.zeros(q)
+            good_mixture = fit(good, layout, widths, good.weight.size)
         if i >= 0:
             points[k] = _best_candidate(good_mixture, bad_mixture, layout, n_bad + k, draws[i])
         add(bad_mixture, layout, n_bad + k, points[k])

@@ -321,7 +321,7 @@ def test_tpe_mixture_matches_optuna(n):
     from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
     from optuna.samplers._tpe.sampler import default_weights
 
-    from alphapulse.search.samplers._parzen import Layout, Mixture, kernel_weights, log_density
+    from alphapulse.search.samplers._parzen import Layout, Observed, fit, kernel_weights, log_density
 
     # Which of two equal values has the wider kernel is chance in Optuna: stepped values are compared without ties.
     stepped = (NUMERIC[1], NUMERIC[5]) if n <= 4 else ()
@@ -344,10 +344,12 @@ def test_tpe_mixture_matches_optuna(n):
     )
     expected = estimator.log_pdf(dict(zip(distributions, points.T, strict=True)))
     layout = Layout.of(encoding, np.arange(q))
-    mixture = Mixture.fit(encoding.encode(observed), kernel_weights(n, 1.0), layout, np.zeros(q))
+    trials = encoding.encode(observed)
+    order = np.ascontiguousarray(np.argsort(trials, axis=0, kind="stable").T)
+    mixture = fit(Observed(trials, order, kernel_weights(n, 1.0)), layout, np.zeros(q), n + 1)
     unit = encoding.encode(points)
     cells = np.floor(unit * np.maximum(encoding.size, 1)).astype(np.int64)
-    rest = layout.size, layout.offsets, *mixture.density(n + 1), np.empty(n + 1)
+    rest = mixture, layout, n + 1, np.empty(n + 1)
     ours = np.array([log_density(x, c, *rest) for x, c in zip(unit, cells, strict=True)])
     # Ours is a density in the unit interval, Optuna's in the values (or their logarithm), and leaves out sqrt(2 pi).
     width = np.log(encoding.width[:2] * np.sqrt(2 * np.pi)).sum()
