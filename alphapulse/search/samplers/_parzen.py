@@ -186,15 +186,17 @@ def fit(observed: Any, layout: Any, widths: Any, capacity: Any) -> Any:
         for i in range(n):
             columns[j, i] = unit[order[j, i], j]
     mixture = Mixture(
-        columns, np.zeros((q, capacity)), np.ones((q, capacity)), np.ones((q, capacity)), np.zeros((q, capacity)),
-        np.ones((q, capacity)), np.zeros(capacity), np.zeros((layout.edges.size, capacity)), weights / total,
+        columns, np.empty((q, capacity)), np.empty((q, capacity)), np.empty((q, capacity)), np.empty((q, capacity)),
+        np.empty((q, capacity)), np.empty(capacity), np.empty((layout.edges.size, capacity)), np.empty(n + 1),
     )  # fmt: skip
+    for k in range(n + 1):
+        mixture.weight[k] = weights[k] / total
+        mixture.constant[k] = mixture.weight[k]
     _bandwidths(columns, order, widths, mixture.sigma)
     for j in range(q):
         for k in range(n):
             mixture.centre[j, k] = unit[k, j]
         mixture.centre[j, n] = 0.5
-    mixture.constant[: n + 1] = mixture.weight
     # A literal 0 would be a type of its own, and the function compiled twice.
     _write(mixture, layout, np.int64(0), n + 1)
     return mixture
@@ -207,7 +209,8 @@ def add(mixture: Any, layout: Any, place: Any, point: Any) -> None:
     The weights then sum to more than 1: a constant, which no comparison of points sees.
     """
     n = mixture.columns.shape[1]
-    mixture.centre[:, place] = point
+    for j in range(point.size):
+        mixture.centre[j, place] = point[j]
     _bandwidth_at(mixture.columns, point, mixture.sigma[:, place])
     mixture.constant[place] = mixture.weight[max(n - 1, 0)]
     _write(mixture, layout, place, place + 1)
@@ -344,25 +347,28 @@ def propose_points(good: Any, bad: Any, layout: Any, in_flight: Any, rungs: Any,
     """
     m, q = rungs.size, layout.kind.size
     n_in_flight, n_bad = len(in_flight), bad.weight.size
-    points = np.concatenate((in_flight, np.zeros((m, q))))
-    bad_mixture = fit(bad, layout, np.zeros(q), n_bad + len(points))
+    points, widths = np.empty((n_in_flight + m, q)), np.zeros(q)
+    bad_mixture = fit(bad, layout, widths, n_bad + len(points))
     for k in range(len(points)):
         i = k - n_in_flight
+        for j in range(q):
+            if i < 0:
+                points[k, j] = in_flight[k, j]
+            elif rungs[i] > 0.0:
+                widths[j] = max(rungs[i], layout.narrowest[j])
         if i == 0 or (i > 0 and rungs[i] > 0.0):
-            widths = np.maximum(rungs[i], layout.narrowest) if rungs[i] > 0.0 else np.zeros(q)
             good_mixture = fit(good, layout, widths, good.weight.size)
         if i >= 0:
-            points[k] = _best_candidate(good_mixture, bad_mixture, layout, n_bad + k, draws[i])
+            _best_candidate(good_mixture, bad_mixture, layout, n_bad + k, draws[i], points[k])
         add(bad_mixture, layout, n_bad + k, points[k])
     return points[n_in_flight:]
 
 
 @jit
-def _best_candidate(good: Any, bad: Any, layout: Any, n_bad: Any, draws: Any) -> Any:
-    """Return the point (q,) with the highest ratio of good to bad among one draw a row of draws (n, 1 + q)."""
+def _best_candidate(good: Any, bad: Any, layout: Any, n_bad: Any, draws: Any, out: Any) -> None:
+    """Write the point (q,) with the highest ratio of good to bad among one draw a row of draws (n, 1 + q)."""
     n, q = good.weight.size, layout.kind.size
-    scratch = np.empty(max(n, n_bad))
-    out, x, cell = np.zeros(q), np.empty(q), np.zeros(q, np.int64)
+    scratch, x, cell = np.empty(max(n, n_bad)), np.empty(q), np.zeros(q, np.int64)
     best = -np.inf
     for c in range(draws.shape[0]):
         _draw(good, layout, draws[c], x, cell)
@@ -370,8 +376,8 @@ def _best_candidate(good: Any, bad: Any, layout: Any, n_bad: Any, draws: Any) ->
         score -= log_density(x, cell, bad, layout, n_bad, scratch)
         if score > best or c == 0:
             best = score
-            out[:] = x
-    return out
+            for j in range(q):
+                out[j] = x[j]
 
 
 @jit_borrowing
