@@ -8,6 +8,8 @@ COMMANDS = {
     "download": "bring bars into the database",
     "replay": "a stored trial again, exactly",
     "report": "the report of a stored sweep",
+    "weigh": "the verdict of what is stored, and more null sweeps",
+    "studies": "what is stored: list, or the ledger of what was tried on which bars",
     "dashboard": "optuna-dashboard on this database",
     "db": "set the database up: init ADMIN_URL, upgrade, url",
 }

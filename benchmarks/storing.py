@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import optuna
@@ -14,7 +15,7 @@ from alphapulse.search.dimensions import FloatDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.optuna_mirror import mirror
 from alphapulse.study.optuna_tables import ensure_optuna_tables
-from alphapulse.study.records import Generation, Study, StudyPlan
+from alphapulse.study.records import Generation, Study, StudyBars, StudyPlan
 from alphapulse.study.store import Store
 from alphapulse.study.trials import BlockMoments, Trials
 
@@ -43,6 +44,7 @@ def _open(store: Store, n_trials: int) -> Study:
             objectives=("sharpe_ratio",),
             directions=("maximize",),
             fingerprint="benchmark",
+            bars=StudyBars(("BENCHMARK",), "1d", datetime(2000, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)),
             code_version="benchmark",
             packages={},
             n_trials=n_trials,

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from alphapulse.validation import (
     BlockArrays,
+    Ledger,
     ParameterGrid,
     SharpeEstimate,
     TrialArrays,
@@ -63,6 +64,7 @@ def methods(n_trials: int) -> dict[str, Callable[[], object]]:
         bootstrap=bootstrap,
         observed=observed,
         maxima=maxima,
+        ledger=Ledger(n_trials),
         blocks=BlockArrays(sums, squares),
         grid=grid,
     )

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ from alphapulse.data_pipeline.database import Database
 from alphapulse.reports import closing
 from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
-from alphapulse.sweep.cluster import Cluster
-from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.sweep.cluster import Cluster, evaluate_kept
 
 SPACE = SearchSpace(
     (
@@ -44,7 +44,10 @@ def small_study() -> Callable[..., SweepConfig]:
             strategy={"_target_": "long_short", "volatility_source": "realized"},
             search=SearchConfig(sampler="random", generation_size=40),
             validation=ValidationConfig(
-                n_bootstrap=50, walk_forward=WalkForwardConfig(train_blocks=20, test_blocks=5), pbo_blocks=8
+                null_sweeps=19,
+                n_bootstrap=50,
+                walk_forward=WalkForwardConfig(train_blocks=20, test_blocks=5),
+                pbo_blocks=8,
             ),
             optuna=OptunaConfig(mirror_limit=0),
             space=SPACE,
@@ -69,17 +72,26 @@ class InProcess:
     def ship(self, market: Any, experiment: Any) -> None:
         self.market, self.experiment = market, experiment
 
-    def submit(self, parameters: Any, keep: Any, threshold: float) -> Any:
-        self.sizes.append(len(parameters))
-        result = evaluate_batch(self.market, self.experiment, parameters, keep=keep, threshold=threshold)
+    def put(self, market: Any, experiment: Any) -> Any:
+        return market, experiment
+
+    def start(self, shipment: Any, work: Any, *arguments: Any) -> Any:
+        result = [work(*shipment, *arguments)]
         self.results = {**getattr(self, "results", {}), id(result): result}
         return id(result)
+
+    def cancel(self, references: Any) -> None:
+        pass
+
+    def submit(self, parameters: Any, keep: Any, threshold: float) -> Any:
+        self.sizes.append(len(parameters))
+        return self.start((self.market, self.experiment), evaluate_kept, parameters, keep, threshold)
 
     def wait(self, references: list[Any], timeout: float) -> list[Any]:
         return references[-1:]
 
     def result(self, reference: Any) -> Any:
-        return self.results.pop(reference)
+        return self.results.pop(reference)[0]
 
     def close_early(self) -> None:
         pass
@@ -90,7 +102,8 @@ class InProcess:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database) -> Callable[..., Any]:
-    """Return a runner of studies, on Ray unless workers are given; drawing tear sheets is left out."""
+    """Return a runner of studies, on Ray unless workers are given; without tear sheets, few orders of a hold-out."""
+    monkeypatch.setattr(import_module("alphapulse.validation.null_sweeps"), "FEWEST_HOLDOUT_SURROGATES", 19)
     monkeypatch.setattr(closing, "draw_tear_sheet", lambda *arguments: None)
 
     def run_study(config: SweepConfig, workers: Any = None) -> Any:
@@ -129,7 +142,7 @@ def _state(state: bytes | None) -> Any:
     if state is None:
         return None
     with np.load(io.BytesIO(bytes(state))) as arrays:
-        return {name: arrays[name].tobytes() for name in arrays.files if name != "seconds"}
+        return {name: arrays[name].tobytes() for name in arrays.files if name not in ("seconds", "proposing")}
 
 
 def _bits(value: Any) -> Any:

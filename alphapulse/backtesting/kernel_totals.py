@@ -53,7 +53,7 @@ from alphapulse.backtesting.kernel_state import (
     Lanes,
     Tape,
 )
-from alphapulse.backtesting.sums import Sums, per_bar_rate
+from alphapulse.backtesting.sums import Sums
 from alphapulse.compiling import jit
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array2D
 
@@ -100,8 +100,8 @@ def initial_states(
     }
     for row, column in rows.items():
         states[:, row] = column[trials]
-    if values["risk_free_rate"].any():
-        states[:, RISK_FREE] = per_bar_rate(values["risk_free_rate"], periods)[trials]
+    given, cash = values["risk_free_rate"], values["cash_rate"]
+    states[:, RISK_FREE] = (np.where(np.isnan(given), cash, given) / periods)[trials]
     for row in (STOP, HIGHEST):
         states[:, row] = -math.inf
     for row in (DISTANCE, LOWEST):

@@ -30,11 +30,11 @@ from typing import Literal
 
 import numpy as np
 
-from alphapulse.backtesting.sums import NO_SPREAD, NO_VARIANCE, Sums, per_bar_rate, sums_of_returns
+from alphapulse.backtesting.sums import NO_SPREAD, NO_VARIANCE, Sums, sums_of_returns
 from alphapulse.numerics import power_array
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
 
-DEFINITIONS = 1
+DEFINITIONS = 2
 """The number of the rules by which engine and metrics compute; a study keeps the one that it was made with."""
 
 NORMAL_5_PERCENT = -1.6448536269514722
@@ -103,7 +103,7 @@ def _where(condition: BoolArray1D, values: Float64Array1D) -> Float64Array1D:
     return np.where(condition, values, math.nan)
 
 
-@metric("ratio", "maximize", quantstats="sharpe(r, rf=rf)")
+@metric("ratio", "maximize", quantstats="sharpe(r, rf=rf)", since=2)
 def sharpe_ratio(s: Sums) -> Float64Array1D:
     """mean(r - rf) / std(r, ddof=1) * sqrt(periods_per_year).
 
@@ -112,7 +112,7 @@ def sharpe_ratio(s: Sums) -> Float64Array1D:
     return _where(s.varies, (s.mean - s.risk_free) / s.deviation * s.root)
 
 
-@metric("ratio", "maximize", quantstats="sortino(r, rf=rf)")
+@metric("ratio", "maximize", quantstats="sortino(r, rf=rf)", since=2)
 def sortino_ratio(s: Sums) -> Float64Array1D:
     """mean(r - rf) / sqrt(sum(min(r - rf, 0)^2) / n) * sqrt(periods_per_year); NaN if no return is below rf."""
     downside = np.sqrt(s.downside / s.n)
@@ -213,10 +213,10 @@ def costs_paid(s: Sums) -> Float64Array1D:
     return s.costs
 
 
-@metric("fraction", "maximize", needs="benchmark", quantstats="greeks(r, b)['alpha']")
+@metric("fraction", "maximize", needs="benchmark", quantstats="greeks(r - rate, b - rate)['alpha']", since=2)
 def alpha(s: Sums) -> Float64Array1D:
-    """(mean(r) - beta * mean(b)) * periods_per_year; NaN where beta is (QuantStats: 0)."""
-    return (s.mean - beta(s) * s.benchmark_mean) * s.periods_per_year
+    """(mean(r - rf) - beta * mean(b - rf)) * periods_per_year; NaN where beta is (QuantStats: 0, and without rf)."""
+    return (s.mean - s.risk_free - beta(s) * (s.benchmark_mean - s.risk_free)) * s.periods_per_year
 
 
 @metric("ratio", None, needs="benchmark", quantstats="greeks(r, b)['beta']")
@@ -270,7 +270,7 @@ def metrics_of_returns(
     benchmark : (n,) float64, optional
         Returns of the benchmark on the same bars [1]; without it the metrics that need one are NaN.
     risk_free_rate : float
-        Annual [1]; taken apart to bars by compounding, and subtracted by the Sharpe and Sortino ratios.
+        Annual [1]; a bar has 1/periods_per_year of it, as cash is paid, where QuantStats compounds.
     periods_per_year : float
         Bars in a year [1].
 
@@ -295,6 +295,5 @@ def metrics_of_returns(
     periods = np.full(1, float(periods_per_year))
     values = np.full(N_METRICS, math.nan)
     if len(r) > 0 and not np.isnan(r).any():
-        risk_free = per_bar_rate(np.full(1, float(risk_free_rate)), periods)
-        values = metrics_of_sums(sums_of_returns(r, b, risk_free, periods))[0]
+        values = metrics_of_sums(sums_of_returns(r, b, float(risk_free_rate) / periods, periods))[0]
     return {name: value for name, value in zip(METRICS, values.tolist(), strict=True) if TABLE[name].needs != "engine"}

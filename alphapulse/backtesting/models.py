@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 
     from alphapulse.market.bars import Bars
 
+FACTS_OF_THE_WORLD = frozenset(
+    {
+        "initial_capital",
+        "commission",
+        "slippage",
+        "stop_slippage",
+        "short_borrow_rate",
+        "cash_rate",
+        "risk_free_rate",
+        "periods_per_year",
+    }
+)
+"""Fields that no search may choose: it would pick the cheapest world."""
+
 Execution = Literal["next_open", "next_close", "same_close"]
 RebalanceFrequency = Literal["bar", "week", "month"]
 Reentry = Literal["new_signal", "immediate"]
@@ -85,8 +99,8 @@ class EngineParams:
     reentry : {"new_signal", "immediate"}
         Whether a stop blocks targets of its direction until a new signal.
     stop : StopParams
-    risk_free_rate : float
-        Annual rate that the Sharpe and Sortino ratios subtract [1].
+    risk_free_rate : float, optional
+        Annual rate that returns are measured against [1]; None is `cash_rate`, so that interest is no skill.
     periods_per_year : float, optional
         Bars in a year [1]; None takes it from the data.
     """
@@ -103,7 +117,7 @@ class EngineParams:
     max_leverage: float = 1.0
     reentry: Reentry = "new_signal"
     stop: StopParams = field(default_factory=StopParams)
-    risk_free_rate: float = 0.0
+    risk_free_rate: float | None = None
     periods_per_year: float | None = None
 
     def __post_init__(self) -> None:
@@ -121,8 +135,10 @@ class EngineParams:
             _bound(f"engine.{name}", getattr(self, name), 0.0, 0.5)
         _bound("engine.rebalance_band", self.rebalance_band, 0.0)
         _bound("engine.max_leverage", self.max_leverage, 0.0)
-        for name in ("short_borrow_rate", "cash_rate", "risk_free_rate"):
+        for name in ("short_borrow_rate", "cash_rate"):
             _bound(f"engine.{name}", getattr(self, name), -1.0, 10.0)
+        if self.risk_free_rate is not None:
+            _bound("engine.risk_free_rate", self.risk_free_rate, -1.0, 10.0)
         if self.periods_per_year is not None:
             _check_number("engine.periods_per_year", self.periods_per_year)
             if not 0 < self.periods_per_year < math.inf:
@@ -133,6 +149,11 @@ class EngineParams:
     def bars_per_year(self, bars: "Bars") -> float:
         """Return how many bars make a year [1]: `periods_per_year`, or where it is None what `bars` say."""
         return bars.periods_per_year if self.periods_per_year is None else self.periods_per_year
+
+    @property
+    def rate_of_cash(self) -> float:
+        """Annual rate that returns are measured against [1]."""
+        return self.cash_rate if self.risk_free_rate is None else self.risk_free_rate
 
     @property
     def values(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 
-from alphapulse.numerics import power_array
 from alphapulse.typing import BoolArray1D, Float64Array1D
 
 NO_VARIANCE = 1e-12
@@ -98,11 +97,6 @@ class Sums:
     def root(self) -> Float64Array1D:
         """sqrt(periods_per_year) (n_trials,), which annualises a ratio or a deviation."""
         return np.sqrt(self.periods_per_year)
-
-
-def per_bar_rate(annual: Float64Array1D, periods_per_year: Float64Array1D) -> Float64Array1D:
-    """Return the per-bar rates (n,) [1] that compound to `annual`, as QuantStats takes the risk-free rate apart."""
-    return power_array(1.0 + annual, 1.0 / periods_per_year) - 1.0
 
 
 @np.errstate(all="ignore")

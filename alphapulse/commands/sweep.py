@@ -11,10 +11,11 @@ from rich.console import Console
 from alphapulse.commands.interruption import Interruption
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
-from alphapulse.reports.closing import conclude
-from alphapulse.reports.progress import SweepProgress
+from alphapulse.reports.closing import conclude, is_weighed
+from alphapulse.reports.progress import NullProgress, SweepProgress
 from alphapulse.reports.summary import StudySummary
 from alphapulse.reports.summary_table import print_summary
+from alphapulse.reports.weighing import Weighing
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
@@ -82,7 +83,7 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
         # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
         if store.exists(config.study):
             opened = open_study(config, store, inputs)
-        if opened is None or opened.study.n_done < config.n_trials:
+        if opened is None or opened.study.n_done < config.n_trials or not is_weighed(opened):
             cluster = start()
         with clock.phase("gate"):
             inputs = pass_gate(inputs, config)
@@ -92,12 +93,8 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
             with clock.phase("ray"):
                 cluster.wait_until_started()
         opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs)
-        interrupted = False
-        if cluster is not None:
-            interrupted = _search(opened, cluster, console, clock)
-            cluster.close_early()
-        summary = conclude(opened, directory, clock, interrupted=interrupted)
-        store.finish(opened.study, "INTERRUPTED" if interrupted else "COMPLETE")
+        summary = run_opened(opened, cluster, console, directory, clock)
+        store.finish(opened.study, "INTERRUPTED" if summary.status == "INTERRUPTED" else "COMPLETE")
     except BaseException:
         if opened is not None:
             abandon(opened)
@@ -108,8 +105,28 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
     return summary
 
 
-def _search(opened: OpenStudy, cluster: Cluster, console: Console, clock: Clock) -> bool:
-    """Run the missing trials; return whether the user ended it early."""
+def run_opened(
+    opened: OpenStudy, cluster: Cluster | None, console: Console, directory: Path, clock: Clock
+) -> StudySummary:
+    """Search and weigh an open study; without a cluster nothing is left to run."""
+    if cluster is None:
+        return conclude(opened, directory, clock, None, interrupted=False)
+    with Interruption() as interruption:
+
+        def stop() -> bool:
+            return interruption.requested
+
+        n_done = opened.study.n_done
+        if n_done < opened.config.n_trials:
+            n_done = _search(opened, cluster, console, clock, stop)
+        interrupted = stop() and n_done < opened.config.n_trials
+        with NullProgress(console, quiet=opened.config.quiet or interrupted) as progress:
+            weighing = Weighing(cluster, clock, progress.update, stop)
+            return conclude(opened, directory, clock, weighing, interrupted=interrupted)
+
+
+def _search(opened: OpenStudy, cluster: Cluster, console: Console, clock: Clock, stop: Callable[[], bool]) -> int:
+    """Run the missing trials; return how many there are then."""
     config = opened.config
     if not config.quiet:
         _announce(opened, cluster, console)
@@ -120,9 +137,8 @@ def _search(opened: OpenStudy, cluster: Cluster, console: Console, clock: Clock)
         objective=config.objective[0],
         quiet=config.quiet,
     )
-    with Interruption() as interruption, progress:
-        n_done = search(opened, cluster, clock, watch=progress.update, stop=lambda: interruption.requested)
-    return interruption.requested and n_done < config.n_trials
+    with progress:
+        return search(opened, cluster, clock, watch=progress.update, stop=stop)
 
 
 def _announce(opened: OpenStudy, cluster: Cluster, console: Console) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from alphapulse.backtesting.models import EngineParams
+from alphapulse.backtesting.models import FACTS_OF_THE_WORLD, EngineParams
 from alphapulse.config.building import build, convert, field_types, unknown_key
 from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
@@ -82,6 +82,11 @@ def check_space(space: SearchSpace, definition: StrategyDefinition) -> SearchSpa
     for d in space.dimensions:
         if d.key not in known:
             raise unknown_key(d.key, list(known)) if d.key.startswith(("strategy.", "engine.")) else _not_swept(d.key)
+        if d.key.removeprefix("engine.") in FACTS_OF_THE_WORLD:
+            raise ConfigError(
+                f"`{d.key}` must have one value: it is a fact of the world, and a search would pick the cheapest one; "
+                "the verdict's break-even line says what cost the chosen trial bears"
+            )
         dimensions.append(fit(d, known[d.key]))
     return SearchSpace(tuple(dimensions))
 

@@ -184,17 +184,30 @@ class DatabaseConfig:
 
 @dataclass(frozen=True)
 class ThresholdsConfig:
-    """When the verdict says what (`validation.thresholds`): p-values of the reality check, PSR of the hold-out."""
+    """When the verdict says what (`validation.thresholds`).
+
+    Attributes
+    ----------
+    survive_p, luck_p : float
+        p-values of the null sweeps: SURVIVES needs at most the first, above the second it is LIKELY LUCK.
+    survive_psr, luck_psr : float
+        Probabilistic Sharpe ratios of the hold-out: SURVIVES needs the first, below the second it is LIKELY LUCK.
+    survive_holdout_p, luck_holdout_p : float
+        The same as the first two for timing on the hold-out.
+    """
 
     survive_p: float = 0.05
     luck_p: float = 0.20
     survive_psr: float = 0.95
     luck_psr: float = 0.5
+    survive_holdout_p: float = 0.05
+    luck_holdout_p: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("survive_p", "luck_p", "survive_psr", "luck_psr"):
-            within(f"validation.thresholds.{name}", getattr(self, name), 0.0, 1.0)
-        for low, high in (("survive_p", "luck_p"), ("luck_psr", "survive_psr")):
+        for f in fields(self):
+            within(f"validation.thresholds.{f.name}", getattr(self, f.name), 0.0, 1.0)
+        pairs = (("survive_p", "luck_p"), ("luck_psr", "survive_psr"), ("survive_holdout_p", "luck_holdout_p"))
+        for low, high in pairs:
             if getattr(self, low) > getattr(self, high):
                 raise ConfigError(
                     f"`validation.thresholds.{low}` must be <= `{high}`, "
@@ -238,6 +251,12 @@ class ValidationConfig:
         The look-ahead gate; "strict" tries more cuts.
     objective : {"plateau", "worst_fold"}, optional
         What the search optimises in place of the plain objective.
+    null_sweeps : int
+        Most surrogate markets on which the whole search is run again; 0 runs none.
+    null_block : int
+        Length of the pieces of the market that stay together on a surrogate [bars].
+    null_seconds : float, optional
+        Time that null sweeps may take [s]; None is twice the search, at least two minutes.
     n_bootstrap : int
         Resamples of the reality check.
     keep_blocks : int
@@ -253,6 +272,9 @@ class ValidationConfig:
     holdout: float = 0.2
     lookahead: Lookahead = "on"
     objective: Literal["plateau", "worst_fold"] | None = None
+    null_sweeps: int = 99
+    null_block: int = 1
+    null_seconds: float | None = None
     n_bootstrap: int = 1000
     keep_blocks: int = 100_000
     pbo_blocks: int = 16
@@ -263,6 +285,9 @@ class ValidationConfig:
     def __post_init__(self) -> None:
         if not 0.0 <= self.holdout < 1.0:
             raise ConfigError(f"`validation.holdout` must be in [0, 1), but got {self.holdout!r}")
+        at_least("validation.null_sweeps", self.null_sweeps, 0)
+        at_least("validation.null_block", self.null_block, 1)
+        at_least("validation.null_seconds", self.null_seconds, 0)
         at_least("validation.n_bootstrap", self.n_bootstrap, 10)
         at_least("validation.keep_blocks", self.keep_blocks, 2)
         if self.pbo_blocks < 2 or self.pbo_blocks % 2 or self.pbo_blocks > 24:

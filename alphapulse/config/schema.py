@@ -36,15 +36,18 @@ __all__ = [
     "DatabaseConfig",
     "DownloadConfig",
     "DownloadDataConfig",
+    "NullSweepsConfig",
     "OptunaConfig",
     "ProviderConfig",
     "ReplayConfig",
     "ReportConfig",
     "SearchConfig",
+    "StudiesConfig",
     "SweepConfig",
     "ThresholdsConfig",
     "ValidationConfig",
     "WalkForwardConfig",
+    "WeighConfig",
     "check_objectives",
 ]
 
@@ -175,6 +178,51 @@ class ReportConfig:
     def __post_init__(self) -> None:
         if self.study is None:
             raise ConfigError("`study` must be given; write study=NAME")
+
+
+@dataclass(frozen=True)
+class NullSweepsConfig:
+    """The null sweeps of a stored study (`validation`).
+
+    Attributes
+    ----------
+    null_sweeps : int, optional
+        Most surrogate markets on which the whole search is run again; None is what the study has.
+    null_seconds : float, optional
+        Time that they may take [s]; None is what the study has.
+    """
+
+    null_sweeps: int | None = None
+    null_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        at_least("validation.null_sweeps", self.null_sweeps, 1)
+        at_least("validation.null_seconds", self.null_seconds, 0)
+
+
+@dataclass(frozen=True)
+class WeighConfig:
+    """A stored study to weigh."""
+
+    study: str | None = None
+    output: Output = "table"
+    quiet: bool = False
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    db: DatabaseConfig = field(default_factory=DatabaseConfig)
+    validation: NullSweepsConfig = field(default_factory=NullSweepsConfig)
+
+    def __post_init__(self) -> None:
+        if self.study is None:
+            raise ConfigError("`study` must be given; write study=NAME")
+
+
+@dataclass(frozen=True)
+class StudiesConfig:
+    """What to print of what is stored: `list` or `ledger`."""
+
+    action: Literal["list", "ledger"] = "list"
+    output: Output = "table"
+    db: DatabaseConfig = field(default_factory=DatabaseConfig)
 
 
 @dataclass(frozen=True)

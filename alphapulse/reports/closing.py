@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alphapulse.errors import StudyError
-from alphapulse.reports.summary import N_BEST, Account, StudySummary, describe_data, summarise
+from alphapulse.reports.summary import N_BEST, Account, StudySummary, describe_bars, describe_data, summarise
 from alphapulse.reports.tear_sheet_process import draw_tear_sheet
-from alphapulse.reports.weighing import benchmark_metrics, weigh
+from alphapulse.reports.weighing import (
+    Weighing,
+    WeighingInterruptedError,
+    benchmark_metrics,
+    compare_with_market,
+    weigh,
+)
 from alphapulse.study.optuna_mirror import mirror
 from alphapulse.study.records import TrialRecord
 from alphapulse.sweep.clock import Clock, seconds_since_start
@@ -19,7 +25,17 @@ TEAR_SHEET = "tear_sheet.html"
 Result = TypeVar("Result")
 
 
-def conclude(opened: OpenStudy, directory: Path, clock: Clock, *, interrupted: bool) -> StudySummary:
+def is_weighed(opened: OpenStudy) -> bool:
+    """Return whether the stored verdict speaks of all trials that there are, or no trial has anything to weigh."""
+    store, study = opened.store, opened.study
+    if study.verdict is not None and study.verdict.get("n_trials") == store.n_done(study):
+        return True
+    return not store.best(study, 1)
+
+
+def conclude(
+    opened: OpenStudy, directory: Path, clock: Clock, weighing: Weighing | None, *, interrupted: bool
+) -> StudySummary:
     """Return the summary of a study; unless it was interrupted, with verdict, copy in Optuna's tables and tear sheet.
 
     Parameters
@@ -28,8 +44,10 @@ def conclude(opened: OpenStudy, directory: Path, clock: Clock, *, interrupted: b
     directory : Path
         Where the tear sheet goes.
     clock : Clock
+    weighing : Weighing, optional
+        How the study is weighed; None where it was weighed before and nothing is new.
     interrupted : bool
-        Whether the search was ended early.
+        Whether the search was ended early; the null sweeps may be as well.
     """
     store, study, inputs = opened.store, opened.study, opened.inputs
     places = {
@@ -38,7 +56,7 @@ def conclude(opened: OpenStudy, directory: Path, clock: Clock, *, interrupted: b
         "run directory": str(directory),
     }
     best = store.best(study, N_BEST)
-    verdict = None
+    verdict = study.verdict if weighing is None else None
     if best and not interrupted:
         sheet = directory / TEAR_SHEET
         parameters = best[0]["parameters"]
@@ -52,8 +70,11 @@ def conclude(opened: OpenStudy, directory: Path, clock: Clock, *, interrupted: b
             drawing = pool.submit(
                 timed, "tear_sheet", lambda: draw_tear_sheet(inputs.market, inputs.experiment, parameters, sheet)
             )
-            with clock.phase("verdict"):
-                verdict = _verdict(opened, best[0])
+            if weighing is not None:
+                try:
+                    verdict = _verdict(opened, best[0], weighing)
+                except WeighingInterruptedError:
+                    interrupted = True
             refusal = copying.result()
             failure = drawing.result()
         places["tear sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
@@ -83,16 +104,18 @@ def _mirror(opened: OpenStudy) -> str | None:
     return None
 
 
-def _verdict(opened: OpenStudy, best: TrialRecord) -> dict[str, Any]:
-    """Return the verdict as stored; the stored one if no trial came after it."""
+def _verdict(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> dict[str, Any]:
+    """Weigh a study and return the verdict as stored."""
     inputs, study = opened.inputs, opened.study
-    if study.verdict is not None and study.verdict.get("n_trials") == opened.store.n_done(study):
-        return study.verdict
-    verdict = weigh(opened, best)
+    verdict = weigh(opened, best, weighing)
+    market = compare_with_market(inputs, best["parameters"])
     stored = verdict.to_dict() | {
         "lines": verdict.lines(),
         "chosen": best["number"],
-        "benchmark": benchmark_metrics(inputs.experiment, inputs.market),
+        "chosen_holdout": market.chosen_holdout,
+        "benchmark": market.benchmark,
+        "benchmark_holdout": market.benchmark_holdout,
+        "bars": describe_bars(inputs.bars, inputs.market, inputs.holdout),
         "data": describe_data(inputs.market, inputs.holdout),
         "warnings": inputs.warnings,
     }

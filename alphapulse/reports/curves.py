@@ -52,4 +52,5 @@ def write_tear_sheet(
         title=f"{experiment.definition.name} on {market.bars.symbol} {market.bars.timeframe}",
         benchmark_title=f"Buy and hold {market.bars.symbol}",
         periods_per_year=experiment.engine.bars_per_year(market.bars),
+        risk_free_rate=experiment.engine.rate_of_cash,
     )

@@ -7,6 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from alphapulse.validation.null_sweeps import NullSweeps
+
 LINE_SECONDS = 5.0
 
 
@@ -81,3 +83,41 @@ class SweepProgress:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+class NullProgress:
+    """Null sweeps done and how many of them were as good: one line that changes on a terminal, plain lines elsewhere.
+
+    Parameters
+    ----------
+    console : Console
+        Console of stderr.
+    quiet : bool
+        Whether nothing is shown.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._line_at = time.monotonic()
+        self._status = console.status("null sweeps") if not quiet and console.is_terminal else None
+
+    def __enter__(self) -> "NullProgress":
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def update(self, outcome: NullSweeps) -> None:
+        """Show how far the null sweeps have come."""
+        text = f"null sweep {outcome.n_done} of at most {outcome.n_wanted}: {outcome.n_as_good} as good"
+        if self._status is not None:
+            self._status.update(text)
+        elif not self._quiet and time.monotonic() - self._line_at >= LINE_SECONDS:
+            self._line_at = time.monotonic()
+            self._console.print(text)

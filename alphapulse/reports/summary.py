@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alphapulse.market.market import Market
-from alphapulse.study.records import Study, TrialRecord
+from alphapulse.study.records import Study, StudyBars, TrialRecord
 from alphapulse.study.store import Store
 
 N_BEST = 5
@@ -68,6 +68,19 @@ class TrialSummary:
 
 
 @dataclass(frozen=True)
+class ChosenTrial(TrialSummary):
+    """The trial that a verdict speaks of.
+
+    Attributes
+    ----------
+    holdout : dict of str to float, optional
+        Its metrics on the hold-out; None where there is none.
+    """
+
+    holdout: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
 class StudySummary:
     """A study at its end, or as stored.
 
@@ -98,6 +111,14 @@ class StudySummary:
     warnings : tuple of str
     seconds : dict of str to float
         By phase [s]; empty for a stored study.
+    bars : dict, optional
+        Symbols, timeframe, dates and counts of the bars, once the study is weighed.
+    chosen : ChosenTrial, optional
+        The trial that was weighed, with its metrics on the hold-out.
+    benchmark_holdout : dict of str to float, optional
+        Metrics of buy and hold on the hold-out; None where it was not opened.
+    schema : int
+        Number of this document's shape.
     """
 
     study: str
@@ -118,11 +139,17 @@ class StudySummary:
     places: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    bars: Mapping[str, Any] | None = None
+    chosen: ChosenTrial | None = None
+    benchmark_holdout: Mapping[str, float] | None = None
+    schema: int = 1
 
 
 def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: Account) -> StudySummary:
     """Return the summary of a study from its stored trials, the `best` of them, and what is told beside them."""
     failures = store.failures(study)
+    verdict = account.verdict or {}
+    shown = [_shown(study, trial) for trial in best]
     return StudySummary(
         study=study.name,
         status=account.status,
@@ -135,22 +162,48 @@ def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: 
         objectives=study.objectives,
         directions=study.directions,
         data=account.data,
-        best=tuple(
-            TrialSummary(
-                number=trial["number"],
-                values=dict(zip(study.objectives, trial["values"], strict=True)),
-                params=trial["params"],
-                metrics=trial["metrics"],
-            )
-            for trial in best
-        ),
+        best=tuple(TrialSummary(**trial) for trial in shown),
         benchmark=account.benchmark,
         failures=dict(list(failures.items())[:N_REASONS]),
         verdict=account.verdict,
         places=account.places,
         warnings=account.warnings,
         seconds=dict(account.seconds),
+        bars=verdict.get("bars"),
+        chosen=next(
+            (
+                ChosenTrial(**trial, holdout=verdict.get("chosen_holdout"))
+                for trial in shown
+                if trial["number"] == verdict.get("chosen")
+            ),
+            None,
+        ),
+        benchmark_holdout=verdict.get("benchmark_holdout"),
     )
+
+
+def _shown(study: Study, trial: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": trial["number"],
+        "values": dict(zip(study.objectives, trial["values"], strict=True)),
+        "params": trial["params"],
+        "metrics": trial["metrics"],
+    }
+
+
+def describe_bars(bars: StudyBars, market: Market, holdout: Market | None) -> dict[str, Any]:
+    """Return what a study's bars are, for its JSON."""
+    return {
+        "symbols": bars.symbols,
+        "timeframe": bars.timeframe,
+        "start": bars.start.isoformat(),
+        "end": bars.end.isoformat(),
+        "n_bars": market.n_scored,
+        "holdout_start": None if bars.holdout_start is None else bars.holdout_start.isoformat(),
+        "n_holdout": 0 if holdout is None else holdout.n_scored,
+        "periods_per_year": market.bars.periods_per_year,
+        "fingerprint": market.fingerprint,
+    }
 
 
 def describe_data(market: Market, holdout: Market | None) -> str:

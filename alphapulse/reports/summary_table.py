@@ -14,6 +14,7 @@ from alphapulse.reports.formatting import (
     stdout_console,
 )
 from alphapulse.reports.summary import StudySummary
+from alphapulse.validation.verdict.decision import RULES
 
 SHOWN_METRICS = ("sharpe_ratio", "sortino_ratio", "cagr", "volatility", "max_drawdown", "n_trades", "exposure")
 
@@ -90,5 +91,11 @@ def _heading(name: str) -> str:
 
 
 def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
-    """Return a stored verdict as text."""
-    return [str(line) for line in verdict.get("lines", [f"{verdict['word']}: {verdict['sentence']}"])]
+    """Return a stored verdict as text; one that older rules made says so."""
+    lines = [str(line) for line in verdict.get("lines", [f"{verdict['word']}: {verdict['sentence']}"])]
+    if verdict["rules"] != RULES:
+        lines.append(
+            f"  This verdict was made by rules {verdict['rules']}, which are no longer used; rules {RULES} test the "
+            "whole search on surrogate markets."
+        )
+    return lines

@@ -36,6 +36,7 @@ def analyze_results(
     title: str = "alphapulse",
     benchmark_title: str = "Buy and hold",
     periods_per_year: float | None = None,
+    risk_free_rate: float = 0.0,
 ) -> dict[str, float]:
     """Write a tear sheet and return the metrics.
 
@@ -51,6 +52,8 @@ def analyze_results(
         Names on the sheet.
     periods_per_year : float, optional
         Bars in a year [1], for the metrics against the benchmark; None counts them in the index.
+    risk_free_rate : float
+        Annual rate that the sheet's ratios and alpha are measured against [1].
 
     Returns
     -------
@@ -83,7 +86,9 @@ def analyze_results(
             raise ValueError("`benchmark_returns` must share bars with the returns, but no timestamp is in both.")
         benchmark = benchmark.fillna(0.0)
         periods = periods_per_year if periods_per_year is not None else _count_periods(_utc(returns))
-        own = metrics_of_returns(returns.to_numpy(), benchmark.to_numpy(), periods_per_year=periods)
+        own = metrics_of_returns(
+            returns.to_numpy(), benchmark.to_numpy(), risk_free_rate=risk_free_rate, periods_per_year=periods
+        )
         metrics |= {name: value for name, value in own.items() if TABLE[name].needs == "benchmark"}
     if output is None:
         return metrics
@@ -94,7 +99,9 @@ def analyze_results(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if reason is None:
-            _draw(daily, None if benchmark is None else _daily(benchmark), path, title, benchmark_title)
+            _draw(
+                daily, None if benchmark is None else _daily(benchmark), path, (title, benchmark_title), risk_free_rate
+            )
         else:
             path.write_text(_page(title, reason, metrics), encoding="utf-8")
     except OSError as error:
@@ -149,7 +156,10 @@ def _undrawable(daily: pd.Series) -> str | None:
     return None
 
 
-def _draw(daily: pd.Series, benchmark: pd.Series | None, path: Path, title: str, benchmark_title: str) -> None:
+def _draw(
+    daily: pd.Series, benchmark: pd.Series | None, path: Path, titles: tuple[str, str], risk_free_rate: float
+) -> None:
+    days = _days_per_year(pd.DatetimeIndex(daily.index))
     with _quiet():
         import matplotlib
 
@@ -164,10 +174,12 @@ def _draw(daily: pd.Series, benchmark: pd.Series | None, path: Path, title: str,
                 daily,
                 benchmark=benchmark,
                 output=str(path),
-                title=title,
+                title=titles[0],
                 strategy_title="Strategy",
-                benchmark_title=benchmark_title,
-                periods_per_year=_days_per_year(pd.DatetimeIndex(daily.index)),
+                benchmark_title=titles[1],
+                periods_per_year=days,
+                # QuantStats takes an annual rate apart by compounding; a day of ours has its share of it.
+                rf=(1.0 + risk_free_rate / days) ** days - 1.0,
                 match_dates=False,
             )
     sheet = path.read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
 """The end of a sweep: the hold-out opened for the one chosen trial, and the verdict."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -12,14 +12,23 @@ from alphapulse.config.groups import ValidationConfig
 from alphapulse.market.market import Market
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
-from alphapulse.study.ledger import count_trials, record_opening
+from alphapulse.study.ledger import open_holdout, read_ledger
+from alphapulse.study.null_values import NullValues
 from alphapulse.study.records import TrialRecord
+from alphapulse.sweep.clock import Clock
+from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.experiment import Experiment, engine_with
+from alphapulse.sweep.inputs import StudyInputs
+from alphapulse.sweep.null_stage import run_holdout_test, run_null_sweeps
+from alphapulse.sweep.null_sweeps import value_of
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.searching import study_state
+from alphapulse.sweep.study_state import StudyState
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation import (
+    MarketComparison,
+    NullSweeps,
     ParameterGrid,
     SharpeEstimate,
     Verdict,
@@ -29,6 +38,11 @@ from alphapulse.validation import (
     break_even_commission,
     make_verdict,
 )
+from alphapulse.validation.blocks import excess_moments
+from alphapulse.validation.null_sweeps import holdout_p, n_holdout_surrogates, n_null_sweeps, null_seconds
+
+MORE_NULL_SWEEPS = 999
+DEFAULT_NULL_SWEEPS = ValidationConfig.null_sweeps
 
 
 @dataclass(frozen=True)
@@ -60,9 +74,20 @@ class StoredTrials:
 
 @dataclass(frozen=True)
 class StoredBlocks:
-    """The kept block moments of a study, read from the database in pieces."""
+    """The kept block moments of a study over cash, read from the database in pieces.
+
+    Attributes
+    ----------
+    columns : StudyColumns
+    counts : (n_blocks,) float64
+        Bars of each block.
+    rate : float
+        What cash pays in a bar [1].
+    """
 
     columns: StudyColumns
+    counts: Float64Array1D
+    rate: float
 
     @property
     def n_kept(self) -> int:
@@ -71,18 +96,74 @@ class StoredBlocks:
 
     def read(self) -> Iterator[tuple[Int64Array1D, Float64Array2D, Float64Array2D]]:
         """Yield trials, sums and squares, by trial."""
-        return self.columns.blocks()
+        for kept in self.columns.blocks():
+            yield (kept.trials, *excess_moments(kept.sums, kept.squares, self.counts, self.rate))
 
 
-def weigh(opened: OpenStudy, best: TrialRecord) -> Verdict:
-    """Return the verdict on the stored trials of a study; this opens the hold-out for the trial `best`."""
+@dataclass(frozen=True)
+class Weighing:
+    """How a study is weighed: where its tests run, who watches, and who may end them.
+
+    Attributes
+    ----------
+    cluster : Cluster
+        A cluster that has started.
+    clock : Clock
+        Knows the time of the search, if it ran in this process.
+    watch : callable
+        Called now and then with the outcome of the null sweeps so far.
+    stop : callable
+        Asked now and then whether to end early.
+    """
+
+    cluster: Cluster
+    clock: Clock
+    watch: Callable[[NullSweeps], None]
+    stop: Callable[[], bool]
+
+
+class WeighingInterruptedError(Exception):
+    """The user ended the null sweeps; what is done of them is kept, and the hold-out was not opened."""
+
+
+def weigh(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> Verdict:
+    """Return the verdict on the stored trials of a study; this opens the hold-out for the trial `best`.
+
+    Raises
+    ------
+    WeighingInterruptedError
+        If `weighing.stop` said so before the null sweeps were done.
+    """
     store, study, inputs = opened.store, opened.study, opened.inputs
     experiment, market, holdout = inputs.experiment, inputs.market, inputs.holdout
+    validation = opened.config.validation
     assert experiment.bootstrap is not None
-    n_openings = 0 if holdout is None else record_opening(store.database, study, best["number"])
+    n_done, bars, parameters = store.n_done(study), inputs.bars, best["parameters"]
     state = study_state(opened)
-    n_done = store.n_done(study)
-    parameters = best["parameters"]
+    ledger = read_ledger(store.database, study, bars, n_done)
+    with weighing.clock.phase("null_sweeps"):
+        nulls = run_null_sweeps(
+            opened,
+            weighing.cluster,
+            fix_null_sweeps(opened, state, weighing, ledger.factor),
+            best["values"][0],
+            ledger.factor,
+            watch=weighing.watch,
+            stop=weighing.stop,
+        )
+    if nulls.stopped == "budget" and nulls.n_wanted > 0:
+        raise WeighingInterruptedError
+    chosen_p, n_surrogates = math.nan, 0
+    if holdout is not None:
+        open_holdout(store.database, bars, f"study {study.name} trial {best['number']}")
+        ledger = read_ledger(store.database, study, bars, n_done)
+        n_surrogates = n_holdout_surrogates(ledger.n_openings)
+        with weighing.clock.phase("hold_out"):
+            values = run_holdout_test(
+                weighing.cluster, holdout, experiment, parameters, n_surrogates, validation.null_block
+            )
+            observed = value_of(holdout, experiment, parameters)
+        chosen_p = holdout_p(values, observed, maximize=experiment.directions[0] == "maximize")
     periods = periods_per_year(experiment, market, parameters)
     columns = StudyColumns(store.database, study)
     return make_verdict(
@@ -94,16 +175,52 @@ def weigh(opened: OpenStudy, best: TrialRecord) -> Verdict:
             bootstrap=experiment.bootstrap,
             observed=state.observed,
             maxima=state.maxima,
+            ledger=ledger,
+            null_sweeps=nulls,
+            holdout_p=chosen_p,
+            n_holdout_surrogates=n_surrogates,
+            adaptive=opened.sampler.needs_history,
+            market=compare_with_market(inputs, parameters),
+            weigh_command=f"python -m alphapulse.weigh study={study.name} validation.null_sweeps={MORE_NULL_SWEEPS}",
             look_ahead_clean=True if inputs.gate == "clean" else None,
-            n_trials_on_data=max(count_trials(store.database, study.fingerprint), n_done),
-            n_openings=n_openings,
-            blocks=StoredBlocks(columns),
+            blocks=StoredBlocks(columns, experiment.bootstrap.block_sizes, experiment.engine.rate_of_cash / periods),
             grid=ParameterGrid.of(experiment.space.dimensions),
             parameter_names=experiment.space.keys,
             break_even=break_even(experiment, market, parameters),
             periods_per_year=periods,
         ),
-        options_of(opened.config.validation),
+        options_of(validation),
+    )
+
+
+def fix_null_sweeps(opened: OpenStudy, state: StudyState, weighing: Weighing, factor: float) -> int:
+    """Return how many null sweeps a study is to have at most; fixed before the first of them, and kept.
+
+    A larger `validation.null_sweeps` than the one that was fixed raises it.
+    """
+    study, validation = opened.study, opened.config.validation
+    n_done = opened.store.n_done(study)
+    kept = NullValues(opened.store.database, study, n_done)
+    if study.n_null is not None and kept.read():
+        n_wanted = max(study.n_null, validation.null_sweeps if validation.null_sweeps > DEFAULT_NULL_SWEEPS else 0)
+    else:
+        seconds = null_seconds(weighing.clock.seconds.get("search", 0.0), validation.null_seconds)
+        # The median, since the first trials of each worker bear what it takes to load compiled code.
+        trial = StudyColumns(opened.store.database, study).median_seconds()
+        cost = (n_done * trial + state.proposing) / weighing.cluster.n_cpus
+        n_wanted = n_null_sweeps(validation.null_sweeps, seconds_each=cost, seconds=seconds, factor=factor)
+    kept.fix_count(n_wanted)
+    return n_wanted
+
+
+def compare_with_market(inputs: StudyInputs, parameters: Float64Array1D) -> MarketComparison:
+    """Return the metrics of one setting beside those of buy and hold, in sample and held out."""
+    experiment, holdout = inputs.experiment, inputs.holdout
+    return MarketComparison(
+        chosen=metrics_of_trial(experiment, inputs.market, parameters),
+        benchmark=benchmark_metrics(experiment, inputs.market),
+        chosen_holdout=None if holdout is None else metrics_of_trial(experiment, holdout, parameters),
+        benchmark_holdout=None if holdout is None else benchmark_metrics(experiment, holdout),
     )
 
 
@@ -111,7 +228,7 @@ def options_of(validation: ValidationConfig) -> VerdictOptions:
     """Return how a verdict is computed, from the configuration."""
     windows, limits = validation.walk_forward, validation.thresholds
     return VerdictOptions(
-        thresholds=VerdictThresholds(limits.survive_p, limits.luck_p, limits.survive_psr, limits.luck_psr),
+        thresholds=VerdictThresholds(**asdict(limits)),
         priors=validation.priors,
         pbo_blocks=validation.pbo_blocks,
         train_blocks=windows.train_blocks,
@@ -163,6 +280,6 @@ def benchmark_metrics(experiment: Experiment, market: Market) -> dict[str, float
     return metrics_of_returns(
         returns,
         returns,
-        risk_free_rate=experiment.engine.risk_free_rate,
+        risk_free_rate=experiment.engine.rate_of_cash,
         periods_per_year=experiment.engine.bars_per_year(market.bars),
     )

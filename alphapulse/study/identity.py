@@ -12,7 +12,7 @@ from alphapulse.study.records import Study, StudyPlan
 # What else the configuration holds may change between commands: workers, output, the total of trials.
 PINNED = ("strategy", "engine", "search", "validation")
 STRATEGY = "strategy._target_"
-PINNED_IN_VALIDATION = ("holdout", "objective", "n_bootstrap", "keep_blocks")
+PINNED_IN_VALIDATION = ("holdout", "objective", "null_block", "n_bootstrap", "keep_blocks")
 
 
 def check_same_study(study: Study, plan: StudyPlan, config: Mapping[str, Any]) -> None:

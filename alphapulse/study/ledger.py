@@ -1,31 +1,114 @@
-"""What was tried on the same bars, over all studies of a database, and how often a hold-out was opened."""
+"""The ledger in the database: every study and backtest by the bars that it saw, and every look at a hold-out.
+
+Lines stay when a study is deleted or renamed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from alphapulse.data_pipeline.database import Database
-from alphapulse.study.records import Study
+from alphapulse.study.records import Study, StudyBars
+from alphapulse.validation.ledger import Ledger, Span, Tried, count_openings, same_bars
+
+LINES = """
+SELECT name, extract(epoch FROM start_at)::float8 AS start, extract(epoch FROM end_at)::float8 AS end, n_trials
+FROM ledger WHERE symbol = $1 AND timeframe = $2 AND sweep_id IS DISTINCT FROM $3 AND n_trials > 0 ORDER BY id
+"""
+
+OPENINGS = """
+SELECT extract(epoch FROM start_at)::float8 AS start, extract(epoch FROM end_at)::float8 AS end
+FROM holdout_opening WHERE symbol = $1 AND timeframe = $2
+"""
+
+RECORD_OPENING = """
+INSERT INTO holdout_opening (symbol, timeframe, start_at, end_at, by) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+"""
+
+RECORD_BACKTEST = """
+INSERT INTO ledger (name, symbol, timeframe, start_at, end_at, n_trials) SELECT $1, $2, $3, $4, $5, 1
+WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE sweep_id IS NULL AND name = $1 AND symbol = $2 AND timeframe = $3
+    AND start_at = $4 AND end_at = $5)
+"""
+
+HOLDOUTS = """
+SELECT name FROM sweep WHERE symbols[1] = $1 AND timeframe = $2 AND holdout_start < $4 AND data_end > $3 ORDER BY id
+"""
+
+ALL_LINES = """
+SELECT name, symbol, timeframe, start_at, end_at, n_trials, created_at FROM ledger ORDER BY symbol, timeframe, id
+"""
+
+ALL_OPENINGS = """
+SELECT symbol, timeframe, start_at, end_at, by, at FROM holdout_opening ORDER BY symbol, timeframe, start_at, id
+"""
 
 
-def count_trials(database: Database, fingerprint: str) -> int:
-    """Return the number of trials that all studies ran on the bars of this fingerprint."""
-    query = "SELECT coalesce(sum(n_done), 0)::bigint AS n FROM sweep WHERE fingerprint = $1"
-    return int(database.fetch(query, fingerprint)[0]["n"])
+def open_holdout(database: Database, bars: StudyBars, by: str) -> None:
+    """Note that `by` looked at the hold-out of `bars`; the same look counts once."""
+    if bars.holdout_start is not None:
+        database.fetch(RECORD_OPENING, bars.traded, bars.timeframe, bars.holdout_start, bars.end, by)
 
 
-def record_opening(database: Database, study: Study, trial: int) -> int:
-    """Note that `trial` was tried on the hold-out of the study's bars; return how often it has been opened by now.
+def record_backtest(database: Database, bars: StudyBars, name: str) -> None:
+    """Note that a backtest called `name` ran over `bars`; the same one counts once."""
+    database.fetch(RECORD_BACKTEST, name, bars.traded, bars.timeframe, bars.start, bars.end)
 
-    The same trial of the same study counts once.
+
+def held_out_within(database: Database, bars: StudyBars) -> list[str]:
+    """Return the names of the studies that hold out a bar which a backtest over `bars` shows."""
+    rows = database.fetch(HOLDOUTS, bars.traded, bars.timeframe, bars.start, bars.end)
+    return [row["name"] for row in rows]
+
+
+def read_ledger(database: Database, study: Study, bars: StudyBars, n_done: int) -> Ledger:
+    """Return what counts against a study of `n_done` trials by now: other trials on its bars, openings of its hold-out.
+
+    Parameters
+    ----------
+    database : Database
+    study : Study
+    bars : StudyBars
+        The study's bars.
+    n_done : int
+        Number of its own trials.
     """
-    database.fetch(
-        "INSERT INTO holdout_opening (fingerprint, sweep_id, trial) SELECT $1, $2, $3 WHERE NOT EXISTS "
-        "(SELECT 1 FROM holdout_opening WHERE fingerprint = $1 AND sweep_id = $2 AND trial = $3)",
-        study.fingerprint,
-        study.id,
-        trial,
+    lines = [
+        Tried(row["name"], Span(row["start"], row["end"]), row["n_trials"])
+        for row in database.fetch(LINES, bars.traded, bars.timeframe, study.id)
+    ]
+    held_out = bars.held_out
+    n_openings = 0
+    if held_out is not None:
+        openings = [Span(row["start"], row["end"]) for row in database.fetch(OPENINGS, bars.traded, bars.timeframe)]
+        n_openings = count_openings(held_out, openings, lines)
+    return Ledger(n_done, same_bars(bars.searched, lines), n_openings)
+
+
+@dataclass(frozen=True)
+class LedgerTables:
+    """The whole ledger, as rows by column name.
+
+    Attributes
+    ----------
+    lines : list of dict
+        Have name, symbol, timeframe, start_at, end_at, n_trials and created_at.
+    openings : list of dict
+        Have symbol, timeframe, start_at, end_at, by and at.
+    """
+
+    lines: list[dict[str, Any]]
+    openings: list[dict[str, Any]]
+
+
+def read_all(database: Database) -> LedgerTables:
+    """Return every line and every opening, by symbol and timeframe."""
+    return LedgerTables(
+        [dict(row) for row in database.fetch(ALL_LINES)], [dict(row) for row in database.fetch(ALL_OPENINGS)]
     )
-    return count_openings(database, study.fingerprint)
 
 
-def count_openings(database: Database, fingerprint: str) -> int:
-    """Return how often the hold-out of the bars of this fingerprint has been opened."""
-    query = "SELECT count(*) AS n FROM holdout_opening WHERE fingerprint = $1"
-    return int(database.fetch(query, fingerprint)[0]["n"])
+def is_unknown(moment: datetime) -> bool:
+    """Return whether a line of an older version has no such end of its range."""
+    return moment.year in (datetime.min.year, datetime.max.year)

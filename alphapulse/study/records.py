@@ -7,8 +7,46 @@ from typing import Any, Literal, TypedDict
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.typing import Float64Array1D
+from alphapulse.validation.ledger import Span
 
 Status = Literal["RUNNING", "COMPLETE", "INTERRUPTED"]
+
+
+@dataclass(frozen=True)
+class StudyBars:
+    """The stretch of bars that a study is about.
+
+    Attributes
+    ----------
+    symbols : tuple of str
+        The first is traded.
+    timeframe : str
+    start, end : datetime
+        Start of the first scored bar and end of the last one, the hold-out included, UTC.
+    holdout_start : datetime, optional
+        Start of the first bar that is held out; None without a hold-out.
+    """
+
+    symbols: tuple[str, ...]
+    timeframe: str
+    start: datetime
+    end: datetime
+    holdout_start: datetime | None = None
+
+    @property
+    def traded(self) -> str:
+        """The symbol that is traded."""
+        return self.symbols[0]
+
+    @property
+    def searched(self) -> Span:
+        """What the search sees."""
+        return Span(self.start.timestamp(), (self.holdout_start or self.end).timestamp())
+
+    @property
+    def held_out(self) -> Span | None:
+        """What the search does not see; None without a hold-out."""
+        return None if self.holdout_start is None else Span(self.holdout_start.timestamp(), self.end.timestamp())
 
 
 @dataclass(frozen=True)
@@ -28,6 +66,8 @@ class StudyPlan:
         There is one for each objective.
     fingerprint : str
         Hexadecimal hash of the bars.
+    bars : StudyBars, optional
+        None for a study of an older version, which has not kept them.
     code_version : str
         Hashes of this package's source and of the strategy's.
     packages : dict of str to str
@@ -43,6 +83,7 @@ class StudyPlan:
     objectives: tuple[str, ...]
     directions: tuple[str, ...]
     fingerprint: str
+    bars: StudyBars | None
     code_version: str
     packages: dict[str, str]
     n_trials: int
@@ -60,6 +101,8 @@ class Study(StudyPlan):
     status : {"RUNNING", "COMPLETE", "INTERRUPTED"}
     n_done : int
         Trials that are stored.
+    n_null : int or None
+        Null sweeps that it is to have at most, once that is fixed.
     state : bytes or None
         What the last stored generation left for whoever continues.
     verdict : dict or None
@@ -70,6 +113,7 @@ class Study(StudyPlan):
     definitions: int
     status: Status
     n_done: int
+    n_null: int | None
     state: bytes | None = field(repr=False)
     verdict: dict[str, Any] | None = field(repr=False)
     created_at: datetime

@@ -20,6 +20,7 @@ from alphapulse.study.records import (
     Generation,
     Status,
     Study,
+    StudyBars,
     StudyPlan,
     TrialRecord,
 )
@@ -27,6 +28,7 @@ from alphapulse.study.writer import Writer
 
 # A killed driver's server process needs a moment to notice and to drop its lock.
 LOCK_PATIENCE = 5.0
+BAR_COLUMNS = ("symbols", "timeframe", "data_start", "holdout_start", "data_end")
 
 
 class Store:
@@ -54,7 +56,7 @@ class Store:
             self.database.run(_lock(connection, plan.name))
             study = self.database.run(_find(connection, plan.name))
             if study is None:
-                self.database.run(connection.execute(INSERT_STUDY, *_row(plan)))
+                self.database.run(_insert(connection, plan))
             else:
                 check_same_study(study, plan, plain(plan.config))
                 self.database.run(connection.execute(CONTINUE_STUDY, study.id, plan.n_trials))
@@ -111,6 +113,10 @@ class Store:
         """Return whether there is a study of this name."""
         return bool(self.database.fetch("SELECT 1 FROM sweep WHERE name = $1", name))
 
+    def studies(self) -> list[Study]:
+        """Return all studies, latest first."""
+        return [_study(row) for row in self.database.fetch("SELECT * FROM sweep ORDER BY updated_at DESC")]
+
     def n_done(self, study: Study) -> int:
         """Return the number of trials that are stored by now."""
         return int(self.database.fetch("SELECT n_done FROM sweep WHERE id = $1", study.id)[0]["n_done"])
@@ -155,9 +161,13 @@ class Store:
 
 
 INSERT_STUDY = """
-INSERT INTO sweep (name, config, space, seed, objectives, directions, fingerprint, code_version, packages, definitions,
-    n_trials, status)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'RUNNING')
+INSERT INTO sweep (name, config, space, seed, objectives, directions, fingerprint, symbols, timeframe, data_start,
+    holdout_start, data_end, code_version, packages, definitions, n_trials, status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'RUNNING') RETURNING id
+"""
+
+INSERT_LINE = """
+INSERT INTO ledger (sweep_id, name, symbol, timeframe, start_at, end_at, n_trials) VALUES ($1, $2, $3, $4, $5, $6, 0)
 """
 
 CONTINUE_STUDY = """
@@ -165,11 +175,21 @@ UPDATE sweep SET status = 'RUNNING', n_trials = greatest($2, n_done), updated_at
 """
 
 
-def _row(plan: StudyPlan) -> tuple[Any, ...]:
-    return (
-        plan.name, _json(plan.config), _json(plan.space.to_json()), plan.seed, list(plan.objectives),
-        list(plan.directions), plan.fingerprint, plan.code_version, _json(plan.packages), DEFINITIONS, plan.n_trials,
-    )  # fmt: skip
+async def _insert(connection: asyncpg.Connection, plan: StudyPlan) -> None:
+    """Write a new study and its line of the ledger."""
+    bars = plan.bars
+    assert bars is not None
+    async with connection.transaction():
+        study_id = await connection.fetchval(
+            INSERT_STUDY, plan.name, _json(plan.config), _json(plan.space.to_json()), plan.seed,
+            list(plan.objectives), list(plan.directions), plan.fingerprint, list(bars.symbols), bars.timeframe,
+            bars.start, bars.holdout_start, bars.end, plan.code_version, _json(plan.packages), DEFINITIONS,
+            plan.n_trials,
+        )  # fmt: skip
+        searched_until = bars.holdout_start or bars.end
+        await connection.execute(
+            INSERT_LINE, study_id, plan.name, bars.traded, bars.timeframe, bars.start, searched_until
+        )
 
 
 async def _lock(connection: asyncpg.Connection, name: str) -> None:
@@ -191,15 +211,19 @@ async def _find(connection: asyncpg.Connection, name: str) -> Study | None:
 
 
 def _study(row: Any) -> Study:
+    columns = dict(row)
+    symbols, timeframe, start, holdout_start, end = (columns.pop(name) for name in BAR_COLUMNS)
     return Study(
         **{
-            **dict(row),
+            **columns,
+            "bars": None if symbols is None else StudyBars(tuple(symbols), timeframe, start, end, holdout_start),
             "config": json.loads(row["config"]),
             "space": SearchSpace.from_json(json.loads(row["space"])),
             "objectives": tuple(row["objectives"]),
             "directions": tuple(row["directions"]),
             "packages": json.loads(row["packages"]),
-            "verdict": None if row["verdict"] is None else json.loads(row["verdict"]),
+            # The rules had no number before their second version.
+            "verdict": None if row["verdict"] is None else {"rules": 1} | json.loads(row["verdict"]),
         }
     )
 

@@ -94,12 +94,14 @@ class Writer:
         async with self.connection.transaction():
             await self._write_trials(generation)
             await self._write_blocks(generation.blocks)
+            n_done = self._n_done + len(generation.trials)
             await self.connection.execute(
                 "UPDATE sweep SET n_done = $2, state = $3, updated_at = now() WHERE id = $1",
                 self._study.id,
-                self._n_done + len(generation.trials),
+                n_done,
                 generation.state,
             )
+            await self.connection.execute("UPDATE ledger SET n_trials = $2 WHERE sweep_id = $1", self._study.id, n_done)
 
     async def _write_trials(self, generation: Generation) -> None:
         is_failed = generation.trials.is_failed

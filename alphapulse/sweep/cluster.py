@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ class ClusterError(AlphaPulseError):
 
 @dataclass(frozen=True)
 class Shipment:
-    """Where a worker finds its market and experiment; `key` tells a changed pair from the one it holds."""
+    """Where a worker finds a market and an experiment; `key` tells a changed pair from the one it holds."""
 
     key: str
     references: Sequence[Any]
@@ -35,17 +35,22 @@ class Shipment:
 _held: tuple[str, Market, Experiment] | None = None
 
 
-def evaluate_shipment(
-    shipment: Shipment, parameters: Float64Array2D, keep: BoolArray1D, threshold: float
-) -> BatchResult:
-    """Evaluate a batch on a worker, reading market and experiment from the object store once a process."""
+def work_on(shipment: Shipment, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run `work` of market, experiment and arguments on a worker, which reads the first two once a process."""
     global _held
     import ray
 
     if _held is None or _held[0] != shipment.key:
         market, experiment = ray.get(list(shipment.references))
         _held = (shipment.key, market, experiment)
-    return evaluate_batch(_held[1], _held[2], parameters, keep=keep, threshold=threshold)
+    return work(_held[1], _held[2], *arguments)
+
+
+def evaluate_kept(
+    market: Market, experiment: Experiment, parameters: Float64Array2D, keep: BoolArray1D, threshold: float
+) -> BatchResult:
+    """Evaluate a batch of a study; see `evaluate_batch`."""
+    return evaluate_batch(market, experiment, parameters, keep=keep, threshold=threshold)
 
 
 def warm_up() -> None:
@@ -112,19 +117,39 @@ class Cluster:
                 "see `cluster.address` and `cluster.num_cpus`, or `ray status`."
             ) from error
 
-    def ship(self, market: Market, experiment: Experiment) -> None:
-        """Put market and experiment into the object store, for all batches to come."""
+    def put(self, market: Market, experiment: Experiment) -> Shipment:
+        """Put a market and an experiment into the object store, for tasks to come."""
         import ray
 
         content = hashlib.sha256(pickle.dumps(experiment)).hexdigest()
         key = f"{market.fingerprint}:{market.first}:{len(market.bars)}:{content}"
-        self._shipment = Shipment(key, [ray.put(market), ray.put(experiment)])
-        # A dead worker's batch is run again, with the same result; an exception of ours is not.
-        self._remote = ray.remote(num_cpus=1, max_retries=RETRIES)(evaluate_shipment)
+        return Shipment(key, [ray.put(market), ray.put(experiment)])
+
+    def start(self, shipment: Shipment, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Start `work(market, experiment, *arguments)` on a worker and return its reference.
+
+        A dead worker's task is run again, with the same result; an exception of ours is not.
+        """
+        import ray
+
+        if self._remote is None:
+            self._remote = ray.remote(num_cpus=1, max_retries=RETRIES)(work_on)
+        return self._remote.remote(shipment, work, *arguments)
+
+    def ship(self, market: Market, experiment: Experiment) -> None:
+        """Put the study's market and experiment into the object store, for all batches to come."""
+        self._shipment = self.put(market, experiment)
 
     def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float) -> Any:
         """Start the evaluation of a batch and return its reference."""
-        return self._remote.remote(self._shipment, parameters, keep, threshold)
+        return self.start(self._shipment, evaluate_kept, parameters, keep, threshold)
+
+    def cancel(self, references: Sequence[Any]) -> None:
+        """Let go of tasks whose results are not needed; those that run already run to their end."""
+        import ray
+
+        for reference in references:
+            ray.cancel(reference)
 
     def wait(self, references: Sequence[Any], timeout: float) -> list[Any]:
         """Return the references that are done, waiting up to `timeout` [s] for the first."""
@@ -154,8 +179,8 @@ class Cluster:
             "to continue."
         )
 
-    def result(self, reference: Any) -> BatchResult:
-        """Return the outcome of a batch that is done.
+    def result(self, reference: Any) -> Any:
+        """Return the outcome of a task that is done.
 
         Raises
         ------
@@ -165,12 +190,11 @@ class Cluster:
         import ray
 
         try:
-            result: BatchResult = ray.get(reference)
+            return ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             raise ClusterError(f"A worker could not evaluate a batch: {_last_line(error)}.") from error
         except (ray.exceptions.RayError, ConnectionError) as error:
             raise self._loss(f"a batch could not be finished ({type(error).__name__})") from error
-        return result
 
     def close_early(self) -> None:
         """Begin to stop what was started here; `close` waits for it."""

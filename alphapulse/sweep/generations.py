@@ -1,6 +1,7 @@
 """Generations of trials in flight: proposed, cut into batches, evaluated, committed in order, told to the search."""
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -234,7 +235,10 @@ class Generations:
 
     def _propose(self) -> None:
         number, first = self._next_generation, self._next_trial
-        trials = Trials.blank(np.ascontiguousarray(self._sampler.propose(number), dtype=np.float64), self._n_objectives)
+        started = time.perf_counter()
+        proposed = self._sampler.propose(number)
+        self._state.proposing += time.perf_counter() - started
+        trials = Trials.blank(np.ascontiguousarray(proposed, dtype=np.float64), self._n_objectives)
         n_rows = len(trials)
         self._exhausted = n_rows < self._sampler.generation_size
         if n_rows == 0:

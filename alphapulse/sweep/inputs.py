@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,13 @@ from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.quality import data_warnings
 from alphapulse.market.bars import Bars
+from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
+from alphapulse.market.surrogates import surrogate_market
+from alphapulse.market.timeframes import timeframe_length
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
+from alphapulse.study.records import StudyBars
 from alphapulse.sweep.experiment import STRATEGY, Experiment
 from alphapulse.sweep.gate import run_gate
 from alphapulse.sweep.worker import evaluate_batch
@@ -33,6 +38,8 @@ class StudyInputs:
         What the search sees.
     holdout : Market, optional
         The end of the data, with all earlier bars as its warm-up.
+    bars : StudyBars
+        The stretch of time that both cover.
     warnings : tuple of str
         One line for each way in which the bars or the engine flatter the result.
     gate : {"clean", "off"}
@@ -42,6 +49,7 @@ class StudyInputs:
     experiment: Experiment
     market: Market
     holdout: Market | None
+    bars: StudyBars
     warnings: tuple[str, ...]
     gate: str
 
@@ -70,7 +78,25 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
         bootstrap=make_bootstrap(sizes, n_bootstrap=config.validation.n_bootstrap, seed=config.seed),
     )
     warnings = warn(market.bars if holdout is None else holdout.bars, config.engine, config.space)
-    return StudyInputs(experiment, market, holdout, (*warnings, *history.volatility_warnings()), "off")
+    bars = study_bars(config.data.symbols, market, holdout)
+    return StudyInputs(experiment, market, holdout, bars, (*warnings, *history.volatility_warnings()), "off")
+
+
+def study_bars(symbols: tuple[str, ...], market: Market, holdout: Market | None) -> StudyBars:
+    """Return the stretch of the scored bars of a market, and of the hold-out after it."""
+    last = (holdout or market).bars
+    ends = bar_end(last.timestamp, timeframe_length(last.timeframe))
+    return StudyBars(
+        symbols=symbols,
+        timeframe=market.bars.timeframe,
+        start=_moment(market.bars.timestamp[market.first]),
+        end=_moment(ends[-1]),
+        holdout_start=None if holdout is None else _moment(holdout.bars.timestamp[holdout.first]),
+    )
+
+
+def _moment(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(int(nanoseconds) / 1e9, UTC)
 
 
 def pass_gate(inputs: StudyInputs, config: SweepConfig) -> StudyInputs:
@@ -88,9 +114,10 @@ def pass_gate(inputs: StudyInputs, config: SweepConfig) -> StudyInputs:
 
 
 def compile_for(inputs: StudyInputs) -> None:
-    """Compile what the workers will run, so that they find it on disk: a batch of two trials, not kept."""
+    """Compile what the workers will run, so that they find it on disk: a batch of two trials and a surrogate market."""
     middle = np.array([d.middle for d in inputs.experiment.space.dimensions], dtype=np.float64)
     evaluate_batch(inputs.market, inputs.experiment, np.stack([middle, middle]))
+    surrogate_market(inputs.market, 0)
 
 
 def define_strategy(strategy: Mapping[str, Any]) -> tuple[StrategyDefinition, dict[str, Any]]:

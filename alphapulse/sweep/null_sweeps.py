@@ -94,7 +94,7 @@ def best_trial(trials: Trials, direction: str) -> int | None:
 
 
 def holdout_values(
-    holdout: Market, experiment: Experiment, parameters: Float64Array1D, surrogates: Iterable[int], *, block: int = 1
+    holdout: Market, experiment: Experiment, parameters: Float64Array1D, surrogates: Iterable[int], block: int = 1
 ) -> list[float]:
     """Return the first objective of one setting on some surrogates of the hold-out; NaN where it is undefined.
 

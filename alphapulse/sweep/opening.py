@@ -1,7 +1,7 @@
 """A study between its name and its first trial: made, or found and continued."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from alphapulse.config.assembly import disassemble
 from alphapulse.config.schema import SweepConfig
@@ -66,6 +66,7 @@ def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenSt
             objectives=config.objective,
             directions=config.directions,
             fingerprint=inputs.market.fingerprint,
+            bars=inputs.bars,
             code_version=code_version(inputs.experiment.definition),
             packages=package_versions(),
             n_trials=config.n_trials,
@@ -75,6 +76,20 @@ def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenSt
     return OpenStudy(
         config, store, study, sampler if chosen == sampler.name else make_study_sampler(config, chosen), inputs
     )
+
+
+def reopen_study(study: Study, config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenStudy:
+    """Open a stored study as it is, to weigh what it has.
+
+    Raises
+    ------
+    StudyError
+        If its bars are others by now, or another driver runs it.
+    """
+    plan = {f.name: getattr(study, f.name) for f in fields(StudyPlan)}
+    opened = store.open_study(StudyPlan(**plan | {"fingerprint": inputs.market.fingerprint}))
+    sampler = make_study_sampler(config, study.config.get("sampler"))
+    return OpenStudy(config, store, opened, sampler, inputs)
 
 
 def abandon(opened: OpenStudy) -> None:

@@ -13,7 +13,7 @@ N_BEST = 1_000
 # independent of how many trials the study will have.
 SAMPLE_RATE = 0.1
 HASH = np.uint64(0xBF58476D1CE4E5B9)
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -31,7 +31,9 @@ class StudyState:
     thresholds : dict of int to float
         By generation, the worst of `best` when it was complete; -inf while there are fewer than N_BEST.
     seconds : float
-        Spent on evaluation so far, summed over workers [s].
+        Time of evaluation so far, summed over workers [s].
+    proposing : float
+        Time that the sampler took to propose them [s].
     """
 
     observed: float
@@ -39,6 +41,7 @@ class StudyState:
     best: Float64Array1D = field(default_factory=lambda: np.empty(0))
     thresholds: dict[int, float] = field(default_factory=dict)
     seconds: float = 0.0
+    proposing: float = 0.0
 
     @classmethod
     def start(cls, n_bootstrap: int) -> "StudyState":
@@ -77,6 +80,7 @@ class StudyState:
             generations=np.array(list(self.thresholds), dtype=np.int64),
             thresholds=np.array(list(self.thresholds.values()), dtype=np.float64),
             seconds=self.seconds,
+            proposing=self.proposing,
         )
         return buffer.getvalue()
 
@@ -101,6 +105,7 @@ class StudyState:
                 stored["best"],
                 dict(zip(stored["generations"].tolist(), stored["thresholds"].tolist(), strict=True)),
                 float(stored["seconds"]),
+                float(stored["proposing"]),
             )
 
 

@@ -13,6 +13,7 @@ from alphapulse.market.market import Market
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
+from alphapulse.validation.blocks import excess_moments
 from alphapulse.validation.plateau import ParameterGrid, neighbours, plateau_objective, worst_fold_sharpe
 
 CACHE_BYTES = 256 * 2**20
@@ -112,7 +113,7 @@ def evaluate_batch(
     trials.errors = _explain(experiment, trials)
     failed = trials.is_failed
     trials.values[failed] = np.nan
-    observed, maxima = _reality_check(experiment, ran.block_sums[~failed])
+    observed, maxima = _reality_check(market, experiment, ran, failed)
     kept = np.flatnonzero(_keeps(experiment, trials.values, keep, threshold) & ~failed)
     trials.seconds[:] = (time.perf_counter() - started) / max(len(trials), 1)
     return BatchResult(trials, BlockMoments(kept, ran.block_sums[kept], ran.block_squares[kept]), observed, maxima)
@@ -167,7 +168,7 @@ def _objective_values(market: Market, experiment: Experiment, ran: _Simulated) -
     values = ran.trials.metrics[:, [METRICS.index(name) for name in experiment.objectives]].copy()
     if experiment.robustness == "worst_fold":
         counts = np.diff(market.block_end, prepend=market.first)
-        worst = worst_fold_sharpe(ran.block_sums, ran.block_squares, counts, experiment.n_folds)
+        worst = worst_fold_sharpe(*_over_cash(market, experiment, ran), counts, experiment.n_folds)
         ppy = experiment.engine.bars_per_year(market.bars)
         values[:, experiment.objectives.index("sharpe_ratio")] = worst * np.sqrt(ppy)
     return values
@@ -213,5 +214,17 @@ def _keeps(experiment: Experiment, values: Float64Array2D, keep: BoolArray1D | N
     return kept
 
 
-def _reality_check(experiment: Experiment, block_sums: Float64Array2D) -> tuple[float, Float64Array1D]:
-    return (-np.inf, np.empty(0)) if experiment.bootstrap is None else experiment.bootstrap.batch_maximum(block_sums)
+def _reality_check(
+    market: Market, experiment: Experiment, ran: _Simulated, failed: BoolArray1D
+) -> tuple[float, Float64Array1D]:
+    if experiment.bootstrap is None:
+        return -np.inf, np.empty(0)
+    sums, _ = _over_cash(market, experiment, ran)
+    return experiment.bootstrap.batch_maximum(sums[~failed])
+
+
+def _over_cash(market: Market, experiment: Experiment, ran: _Simulated) -> tuple[Float64Array2D, Float64Array2D]:
+    """Return the block moments of returns over cash."""
+    counts = np.diff(market.block_end, prepend=market.first)
+    rate = experiment.engine.rate_of_cash / experiment.engine.bars_per_year(market.bars)
+    return excess_moments(ran.block_sums, ran.block_squares, counts, rate)

@@ -11,6 +11,8 @@ from alphapulse.validation.deflation import (
     probabilistic_sharpe_ratio,
 )
 from alphapulse.validation.importance import Importance, parameter_importance
+from alphapulse.validation.ledger import Ledger
+from alphapulse.validation.null_sweeps import NullSweeps, null_sweeps, weigh_null_sweeps
 from alphapulse.validation.pbo import (
     BacktestOverfitting,
     overfitting_from_moments,
@@ -28,7 +30,14 @@ from alphapulse.validation.purged import CombinatorialPurged, combinatorial_purg
 from alphapulse.validation.spa import Bootstrap, RealityCheck, critical_value, make_bootstrap, p_value, reality_check
 from alphapulse.validation.stepm import StepDown, step_down
 from alphapulse.validation.verdict.decision import Verdict, decide, make_verdict
-from alphapulse.validation.verdict.evidence import SharpeEstimate, VerdictInputs, VerdictOptions, VerdictThresholds
+from alphapulse.validation.verdict.evidence import (
+    Findings,
+    MarketComparison,
+    SharpeEstimate,
+    VerdictInputs,
+    VerdictOptions,
+    VerdictThresholds,
+)
 from alphapulse.validation.verdict.sources import BlockArrays, BlockSource, TrialArrays, TrialSource
 from alphapulse.validation.walk_forward import WalkForward, walk_forward, walk_forward_windows
 
@@ -38,7 +47,11 @@ __all__ = [
     "BlockSource",
     "Bootstrap",
     "CombinatorialPurged",
+    "Findings",
     "Importance",
+    "Ledger",
+    "MarketComparison",
+    "NullSweeps",
     "ParameterGrid",
     "Plateau",
     "RealityCheck",
@@ -64,6 +77,7 @@ __all__ = [
     "make_verdict",
     "minimum_track_record_length",
     "neighbours",
+    "null_sweeps",
     "overfitting_from_moments",
     "p_value",
     "parameter_importance",
@@ -75,5 +89,6 @@ __all__ = [
     "step_down",
     "walk_forward",
     "walk_forward_windows",
+    "weigh_null_sweeps",
     "worst_fold_sharpe",
 ]

@@ -53,6 +53,26 @@ def as_moments(sums: ArrayLike, counts: ArrayLike) -> tuple[Float64Array2D, Floa
     return table, lengths
 
 
+def excess_moments(
+    sums: Float64Array2D, squares: Float64Array2D, counts: ArrayLike, rate: float
+) -> tuple[Float64Array2D, Float64Array2D]:
+    """Return the block moments of returns over a rate a bar, from those of the returns themselves.
+
+    Parameters
+    ----------
+    sums, squares : (n_trials, n_blocks) float64
+        Sums of returns and of their squares [1].
+    counts : (n_blocks,) array_like
+        Bars of each block.
+    rate : float
+        Rate of a bar [1]; at 0 the arrays come back as they are.
+    """
+    if rate == 0.0:
+        return sums, squares
+    paid = rate * np.asarray(counts, dtype=np.float64)
+    return sums - paid, squares - 2.0 * rate * sums + rate * paid
+
+
 def block_moments(returns: ArrayLike, edges: ArrayLike) -> tuple[Float64Array2D, Float64Array2D, Float64Array1D]:
     """Return sums, squares (n_trials, n_blocks) and counts (n_blocks,) of `returns` between bar `edges`.
 

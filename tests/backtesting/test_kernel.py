@@ -93,7 +93,7 @@ def draw_engine(rng, execution=None):
             multiplier=float(rng.choice([0.5, 2.0])),
             trailing=bool(rng.random() < 0.5),
         ),
-        risk_free_rate=float(rng.choice([0.0, 0.02])),
+        risk_free_rate=rng.choice([None, 0.0, 0.02]),
         periods_per_year=None if rng.random() < 0.5 else 365.0,
     )
 
@@ -153,7 +153,7 @@ def assert_agrees(market, outcome, place, result, expected, engine):
     assert metrics["turnover"] == pytest.approx(expected.turnover * periods / n, rel=1e-12)
     benchmark = batch.benchmark_returns(market.bars, market.first)[market.first :]
     plain = metrics_of_returns(
-        np.array(expected.returns), benchmark, risk_free_rate=engine.risk_free_rate, periods_per_year=periods
+        np.array(expected.returns), benchmark, risk_free_rate=engine.rate_of_cash, periods_per_year=periods
     )
     for name, value in plain.items():
         if name in OF_MOMENTS and not (varies(expected.returns) and varies(np.subtract(expected.returns, benchmark))):

@@ -35,7 +35,10 @@ def draw(seed, n=500, mean=3e-4, deviation=0.01):
 def test_metrics_of_returns_agree_with_quantstats(seed, risk_free_rate):
     r, b = draw(seed)
     m = metrics_of_returns(r.to_numpy(), b.to_numpy(), risk_free_rate=risk_free_rate)
-    names = vars(quantstats.stats) | {"r": r, "b": b, "rf": risk_free_rate}
+    # QuantStats takes an annual rate apart by compounding.
+    rate = risk_free_rate / 252
+    compounded = (1 + rate) ** 252 - 1
+    names = vars(quantstats.stats) | {"r": r, "b": b, "rf": compounded, "rate": rate}
     expected = {name: eval(entry.quantstats, names) for name, entry in TABLE.items() if entry.quantstats}
     assert set(m) == set(expected)
     for name, value in expected.items():

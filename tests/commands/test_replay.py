@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.metrics import DEFINITIONS, METRICS
 from alphapulse.commands import replay
 from alphapulse.commands.replay import run_replay
 from alphapulse.commands.report import run_report
@@ -37,7 +37,7 @@ def test_replay_reproduces_every_number(stored, capsys):
     run_replay(ReplayConfig(study="small", trial=7, output="json"))
     document = answer(capsys)
     assert document["reproduced"]
-    assert document["definitions"] == 1
+    assert document["definitions"] == DEFINITIONS
     assert document["not_compared"] == []
     assert list(document["stored"]) == [*METRICS, "objective sharpe_ratio"]
     assert document["stored"] == document["replayed"]
@@ -53,7 +53,7 @@ def test_replay_names_what_differs(stored, database, capsys):
 
 
 def test_replay_compares_what_is_defined_as_it_was(stored, database, capsys, monkeypatch):
-    newer = {name: replace(replay.TABLE[name], since=2) for name in ("sharpe_ratio", "beta")}
+    newer = {name: replace(replay.TABLE[name], since=DEFINITIONS + 1) for name in ("sharpe_ratio", "beta")}
     monkeypatch.setattr(replay, "TABLE", dict(replay.TABLE) | newer)
     execute(database, "UPDATE trial SET sharpe_ratio = sharpe_ratio + 1, beta = NULL")
     run_replay(ReplayConfig(study="small", trial=7, output="json"))
@@ -64,8 +64,8 @@ def test_replay_compares_what_is_defined_as_it_was(stored, database, capsys, mon
     run_replay(ReplayConfig(study="small", trial=7))
     shown = capsys.readouterr().out
     assert f"All {len(METRICS) - 2} numbers are reproduced bit for bit." in shown
-    assert "definitions 1 and these are newer: sharpe_ratio, beta, objective sharpe_ratio." in shown
-    execute(database, "UPDATE sweep SET definitions = 2")
+    assert f"definitions {DEFINITIONS} and these are newer: sharpe_ratio, beta, objective sharpe_ratio." in shown
+    execute(database, f"UPDATE sweep SET definitions = {DEFINITIONS + 1}")
     with pytest.raises(StudyError, match="2 of 20 numbers differ"):
         run_replay(ReplayConfig(study="small", trial=7, output="json"))
 

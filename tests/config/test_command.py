@@ -69,10 +69,10 @@ def test_sweep_override_replaces_the_experiments(run: Run) -> None:
 
 
 def test_sweep_override_adds_a_dimension(run: Run) -> None:
-    config = run("sweep", "engine.stop.kind=atr,percent", "engine.slippage=tag(log,interval(1e-5,1e-2))")
+    config = run("sweep", "engine.stop.kind=atr,percent", "engine.rebalance_band=tag(log,interval(1e-3,0.5))")
     space = config.space.distributions()
     assert space["engine.stop.kind"] == CategoricalDistribution(("atr", "percent"))
-    assert space["engine.slippage"] == FloatDistribution(1e-5, 1e-2, log=True)
+    assert space["engine.rebalance_band"] == FloatDistribution(1e-3, 0.5, log=True)
 
 
 def test_plain_value_fixes_a_swept_parameter(run: Run) -> None:
@@ -95,7 +95,7 @@ def test_multirun_mode_is_one_run(run: Run) -> None:
 
 @pytest.mark.parametrize("prefix", ["+", "++"])
 def test_added_sweep_override_is_swept(run: Run, prefix: str) -> None:
-    assert "engine.commission" in run("sweep", f"{prefix}engine.commission=interval(0,0.01)").space.keys
+    assert "engine.rebalance_band" in run("sweep", f"{prefix}engine.rebalance_band=interval(0,0.3)").space.keys
 
 
 def test_later_argument_wins(run: Run) -> None:
@@ -157,7 +157,7 @@ def test_own_strategy_from_the_working_directory(run: Run) -> None:
 )
 def test_own_strategy_is_checked_early(refuse: Refuse, argument: str, expected: str) -> None:
     fixed = [] if argument.startswith("strategy._target_") else ["strategy._target_=my_module.MyStrategy"]
-    assert expected in refuse("sweep", *fixed, "engine.commission=interval(0,0.01)", argument)
+    assert expected in refuse("sweep", *fixed, "engine.rebalance_band=interval(0,0.3)", argument)
 
 
 BAD = [
@@ -190,7 +190,10 @@ BAD = [
     ("sweep", "engine.stop.kind=atr,percnt", "did you mean 'percent'?"),
     ("sweep", "engine.execution=next_opn", "did you mean 'next_open'?"),
     ("sweep", "engine.execution=interval(1,2)", "write engine.execution=next_open,next_close,same_close"),
-    ("sweep", "engine.commission=interval(0,2)", "`engine.commission` must be in [0, 0.5], but got 2.0"),
+    ("sweep", "engine.max_leverage=interval(-1,2)", "`engine.max_leverage` must be >= 0, but got -1.0"),
+    ("sweep", "engine.commission=interval(0,0.01)", "`engine.commission` must have one value: it is a fact of the"),
+    ("sweep", "engine.cash_rate=0.01,0.04", "`engine.cash_rate` must have one value: it is a fact of the world"),
+    ("sweep", "engine.initial_capital=interval(1e3,1e6)", "a search would pick the cheapest one"),
     ("sweep", "engine.commission=2", "`engine.commission` must be in [0, 0.5], but got 2.0"),
     ("sweep", "engine.commission=cheap", "`engine.commission` must be a number, but got 'cheap'"),
     ("sweep", "strategy.ma_window=interval(10,250)", "write int(interval(10.0,250.0))"),

@@ -26,7 +26,7 @@ OTHER_SPACE = SearchSpace((IntDimension("strategy.window", 10, 20), CHOICE))
 
 
 def check(study: Study = STUDY, **given: Any) -> None:
-    plan = StudyPlan(name="stored", code_version="", packages={}, n_trials=1, **given)
+    plan = StudyPlan(name="stored", bars=None, code_version="", packages={}, n_trials=1, **given)
     check_same_study(study, plan, plan.config)
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import optuna
@@ -11,7 +12,7 @@ from alphapulse.errors import StudyError
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.optuna_mirror import mirror
-from alphapulse.study.records import Generation, Study, StudyPlan
+from alphapulse.study.records import Generation, Study, StudyBars, StudyPlan
 from alphapulse.study.store import Store
 from alphapulse.study.trials import BlockMoments, Trials
 
@@ -26,10 +27,12 @@ SPACE = SearchSpace(
     )
 )
 
+BARS = StudyBars(("A",), "1d", datetime(2000, 1, 1, tzinfo=UTC), datetime(2010, 1, 1, tzinfo=UTC))
+
 
 def fill(store: Store, n_generations: int, *, first: int = 0, k: int = 100, directions=("maximize",)) -> Study:
     objectives = ("sharpe_ratio", "max_drawdown")[: len(directions)]
-    study = store.open_study(StudyPlan("mirrored", {}, SPACE, 0, objectives, directions, "f", "1", {}, 0))
+    study = store.open_study(StudyPlan("mirrored", {}, SPACE, 0, objectives, directions, "f", BARS, "1", {}, 0))
     for number in range(first, first + n_generations):
         rng = np.random.default_rng(number)
         metrics = rng.normal(size=(k, len(METRICS)))

@@ -3,6 +3,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from alphapulse.errors import DatabaseError, StudyError
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
-from alphapulse.study.ledger import count_trials
-from alphapulse.study.records import Generation, Study, StudyPlan
+from alphapulse.study.ledger import read_all
+from alphapulse.study.records import Generation, Study, StudyBars, StudyPlan
 from alphapulse.study.store import Store
 from alphapulse.study.trials import BlockMoments, Trials
 
@@ -32,6 +33,7 @@ IDENTITY = {
     "config": {"strategy": {"_target_": "x", "rsi_window": 14}, "engine": {"commission": 0.001}, "n_trials": 10},
     "seed": 3,
     "fingerprint": "f" * 64,
+    "bars": StudyBars(("A",), "1d", datetime(2000, 1, 1, tzinfo=UTC), datetime(2010, 1, 1, tzinfo=UTC)),
     "code_version": "1",
     "packages": {"numpy": "2"},
     "space": SPACE,
@@ -167,8 +169,8 @@ def test_open_study_continues_and_counts(store):
     )
     store.append(again, make_generation(1))
     store.finish(again, "COMPLETE")
-    assert count_trials(store.database, "f" * 64) == 100
-    assert count_trials(store.database, "none") == 0
+    (line,) = read_all(store.database).lines
+    assert (line["name"], line["symbol"], line["n_trials"]) == ("s", "A", 100)
 
 
 def test_open_study_refuses_another_and_holds_no_lock(store):
@@ -232,7 +234,7 @@ def test_find_study_suggests(store):
 def test_save_verdict_turns_nan_to_null(store):
     study = open_study(store)
     store.save_verdict(study, {"word": "SURVIVES", "p": np.float64("nan"), "list": (np.int64(1), 0.5)})
-    assert store.find_study("s").verdict == {"word": "SURVIVES", "p": None, "list": [1, 0.5]}
+    assert store.find_study("s").verdict == {"rules": 1, "word": "SURVIVES", "p": None, "list": [1, 0.5]}
 
 
 def test_killed_driver_leaves_whole_generations(store, database, environment, tmp_path):

@@ -1,10 +1,13 @@
 """What a verdict is made of: what a sweep knows at its end, and how it is to be weighed."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.deflation import probabilistic_sharpe_ratio
+from alphapulse.validation.ledger import Ledger
+from alphapulse.validation.null_sweeps import NullSweeps
 from alphapulse.validation.plateau import ParameterGrid
 from alphapulse.validation.spa import Bootstrap
 from alphapulse.validation.verdict.sources import BlockSource, TrialSource
@@ -40,20 +43,23 @@ class SharpeEstimate:
 
 @dataclass(frozen=True)
 class VerdictThresholds:
-    """Where the words begin: p-values of the reality check, and PSR of the hold-out.
+    """Where the words begin.
 
     Attributes
     ----------
-    survive_p, luck_p : float
-        SURVIVES needs p at most the first; p above the second is LIKELY LUCK.
-    survive_psr, luck_psr : float
-        SURVIVES needs a PSR of at least the first; one below the second is LIKELY LUCK.
+    survive_p, survive_holdout_p, survive_psr : float
+        SURVIVES needs the p-values of the null sweeps and of timing on the hold-out to be at most the first two, and
+        the hold-out's PSR over cash to be at least the third, each after the ledger.
+    luck_p, luck_holdout_p, luck_psr : float
+        LIKELY LUCK is said where a p-value is above, or the PSR below, as measured.
     """
 
     survive_p: float = 0.05
     luck_p: float = 0.20
     survive_psr: float = 0.95
     luck_psr: float = 0.5
+    survive_holdout_p: float = 0.05
+    luck_holdout_p: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,24 @@ class VerdictOptions:
 
 
 @dataclass(frozen=True)
+class MarketComparison:
+    """Metrics of the chosen trial beside those of buying and holding what it trades, by name.
+
+    Attributes
+    ----------
+    chosen, benchmark : mapping of str to float
+        On the searched bars.
+    chosen_holdout, benchmark_holdout : mapping of str to float, optional
+        On the hold-out; None without one.
+    """
+
+    chosen: Mapping[str, float]
+    benchmark: Mapping[str, float]
+    chosen_holdout: Mapping[str, float] | None = None
+    benchmark_holdout: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
 class VerdictInputs:
     """What a sweep knows about itself at its end.
 
@@ -106,12 +130,20 @@ class VerdictInputs:
         Largest of each draw over all trials, as streamed.
     look_ahead_clean : bool, optional
         Outcome of the gate; None if it did not run.
-    n_trials : int, optional
-        Trials of the study, failed ones too; by default those of `trials`.
-    n_trials_on_data : int, optional
-        Trials of all studies on this data fingerprint, this one included; by default `n_trials`.
-    n_openings : int
-        How often the hold-out of this data has been opened, this time included.
+    ledger : Ledger
+        Trials of the study, failed ones too, what else was tried on its bars, and openings of its hold-out.
+    null_sweeps : NullSweeps, optional
+        The whole search on surrogate markets; None if it was not run.
+    holdout_p : float
+        Chance that the chosen setting does as well on the hold-out's moves in another order; NaN if not tested.
+    n_holdout_surrogates : int
+        Number of such orders behind `holdout_p`.
+    adaptive : bool
+        Whether the search chose its trials by looking at earlier ones.
+    market : MarketComparison, optional
+        What the market gave to everybody.
+    weigh_command : str
+        Command that goes on with the null sweeps, for the reader; empty if there is none.
     blocks : BlockSource, optional
         Block moments, such as `BlockArrays`, of all trials or those that are kept; without them only the reality check
         and the DSR speak.
@@ -131,12 +163,57 @@ class VerdictInputs:
     bootstrap: Bootstrap
     observed: float
     maxima: Float64Array1D
+    ledger: Ledger
+    null_sweeps: NullSweeps | None = None
+    holdout_p: float = math.nan
+    n_holdout_surrogates: int = 0
+    adaptive: bool = False
+    market: MarketComparison | None = None
+    weigh_command: str = ""
     look_ahead_clean: bool | None = None
-    n_trials: int | None = None
-    n_trials_on_data: int | None = None
-    n_openings: int = 0
     blocks: BlockSource | None = None
     grid: ParameterGrid | None = None
     parameter_names: tuple[str, ...] = ()
     break_even: float | None = None
     periods_per_year: float = 252.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The figures that decide, as measured and after the ledger; NaN where there are none.
+
+    Attributes
+    ----------
+    p, p_ledger : float
+        Chance that a search of a market without timing does as well (null sweeps).
+    holdout_p, holdout_p_ledger : float
+        Chance that the chosen setting does as well on the held-out moves in another order.
+    psr, psr_ledger : float
+        Probability that the chosen setting's Sharpe ratio over cash is above 0, on the hold-out.
+    look_ahead_clean : bool, optional
+        Outcome of the look-ahead gate; None if it did not run.
+    """
+
+    p: float = math.nan
+    p_ledger: float = math.nan
+    holdout_p: float = math.nan
+    holdout_p_ledger: float = math.nan
+    psr: float = math.nan
+    psr_ledger: float = math.nan
+    look_ahead_clean: bool | None = None
+
+    @classmethod
+    def of(cls, inputs: VerdictInputs) -> "Findings":
+        """Return what the inputs of a verdict say."""
+        ledger, nulls = inputs.ledger, inputs.null_sweeps
+        p = math.nan if nulls is None else nulls.p
+        psr = math.nan if inputs.hold_out is None else inputs.hold_out.probability()
+        return cls(
+            p=p,
+            p_ledger=ledger.adjust(p),
+            holdout_p=inputs.holdout_p,
+            holdout_p_ledger=ledger.adjust_holdout(inputs.holdout_p),
+            psr=psr,
+            psr_ledger=ledger.adjust_probability(psr),
+            look_ahead_clean=inputs.look_ahead_clean,
+        )

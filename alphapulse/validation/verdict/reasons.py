@@ -29,13 +29,12 @@ N_IMPORTANT = 4
 def deflation_reasons(
     inputs: VerdictInputs,
     variance: float,
-    n_trials: int,
-    n_on_data: int,
     numbers: dict[str, Any],
     reasons: list[str],
 ) -> None:
     """PSR, DSR, the hurdle, Holm and the needed record of the chosen trial; `variance` of all Sharpe ratios."""
     own = inputs.in_sample
+    n_trials, n_on_data = inputs.ledger.n_own, inputs.ledger.n_trials
     year = math.sqrt(inputs.periods_per_year)
     moments = {"skewness": own.skewness, "kurtosis": own.kurtosis}
     dsr = dsr_on_data = math.nan
@@ -61,7 +60,7 @@ def deflation_reasons(
     }
     reasons.append(
         f"DSR: {_figure(dsr, '.3f')} with N = {n_trials:,}, {_figure(dsr_on_data, '.3f')} with all {n_on_data:,} "
-        f"trials ever run on this data; yearly Sharpe ratio {_figure(own.sharpe * year)}, "
+        f"trials on these bars; yearly Sharpe ratio {_figure(own.sharpe * year)}, "
         f"the best of N without skill shows {_figure(hurdle * year)}."
     )
     if math.isfinite(track):

@@ -9,6 +9,9 @@ import pytest
 
 from alphapulse.validation import (
     BlockArrays,
+    Findings,
+    Ledger,
+    MarketComparison,
     ParameterGrid,
     SharpeEstimate,
     TrialArrays,
@@ -22,6 +25,8 @@ from alphapulse.validation import (
     make_verdict,
 )
 from alphapulse.validation.blocks import even_edges
+from alphapulse.validation.ledger import Span, Tried
+from alphapulse.validation.null_sweeps import weigh_null_sweeps
 
 N_BARS, N_TRIALS, N_BLOCKS = 1400, 60, 140
 
@@ -44,9 +49,10 @@ def sweep(edge=0.0, seed=0, **changes):
         observed=observed,
         maxima=maxima,
         look_ahead_clean=True,
-        n_trials=N_TRIALS + 5,
-        n_trials_on_data=1000,
-        n_openings=3,
+        ledger=Ledger(N_TRIALS + 5, (Tried("other", Span(0.0, 1.0), 935),), n_openings=3),
+        null_sweeps=nulls(1 if edge else 12),
+        holdout_p=0.01 if edge else 0.4,
+        n_holdout_surrogates=999,
         blocks=BlockArrays(sums, squares),
         grid=ParameterGrid(
             low=np.zeros(2),
@@ -62,38 +68,95 @@ def sweep(edge=0.0, seed=0, **changes):
     return dataclasses.replace(inputs, **changes)
 
 
+def nulls(n_as_good, n=99, n_wanted=99):
+    """Null sweeps of which the first `n_as_good` were as good."""
+    values = [1.0] * n_as_good + [0.0] * (n - n_as_good)
+    return weigh_null_sweeps(values, 0.5, n_wanted=n_wanted)
+
+
+GOOD = Findings(0.01, 0.02, 0.01, 0.02, 0.99, 0.98, True)
+ALONE = Ledger(65)
+
+
 @pytest.mark.parametrize(
-    ("p", "psr", "clean", "word"),
+    ("changes", "word", "why"),
     [
-        (0.05, 0.95, True, "SURVIVES"),
-        (0.001, 1.0, True, "SURVIVES"),
-        (0.0501, 0.99, True, "INCONCLUSIVE"),
-        (0.01, 0.9499, True, "INCONCLUSIVE"),
-        (0.01, 0.99, False, "INCONCLUSIVE"),
-        (0.01, 0.99, None, "INCONCLUSIVE"),
-        (0.01, math.nan, True, "INCONCLUSIVE"),
-        (math.nan, 0.99, True, "INCONCLUSIVE"),
-        (0.2, 0.5, True, "INCONCLUSIVE"),
-        (0.2001, 0.99, True, "LIKELY LUCK"),
-        (0.2001, math.nan, None, "LIKELY LUCK"),
-        (0.01, 0.4999, True, "LIKELY LUCK"),
+        ({}, "SURVIVES", ()),
+        ({"p_ledger": 0.05, "holdout_p_ledger": 0.05, "psr_ledger": 0.95}, "SURVIVES", ()),
+        ({"p_ledger": 0.0501}, "INCONCLUSIVE", ("p",)),
+        ({"holdout_p_ledger": 0.0501}, "INCONCLUSIVE", ("holdout_p",)),
+        ({"psr_ledger": 0.9499}, "INCONCLUSIVE", ("psr",)),
+        ({"look_ahead_clean": False}, "INCONCLUSIVE", ("gate",)),
+        ({"look_ahead_clean": None}, "INCONCLUSIVE", ("no_gate",)),
+        ({"p": math.nan, "p_ledger": math.nan}, "INCONCLUSIVE", ("no_p",)),
+        ({"psr": math.nan, "psr_ledger": math.nan}, "INCONCLUSIVE", ("no_holdout",)),
+        ({"holdout_p": math.nan, "holdout_p_ledger": math.nan}, "INCONCLUSIVE", ("no_holdout",)),
+        # Luck is said of what was measured: after many looks an edge is unproven, not unreal.
+        ({"p_ledger": 1.0, "holdout_p_ledger": 1.0, "psr_ledger": 0.0}, "INCONCLUSIVE", ("p", "holdout_p", "psr")),
+        ({"p": 0.2, "psr": 0.5, "holdout_p": 0.5, "p_ledger": 0.2}, "INCONCLUSIVE", ("p",)),
+        ({"p": 0.2001}, "LIKELY LUCK", ("p",)),
+        ({"psr": 0.4999}, "LIKELY LUCK", ("psr",)),
+        ({"holdout_p": 0.5001}, "LIKELY LUCK", ("holdout_p",)),
+        ({"p": 0.2001, "psr": math.nan, "look_ahead_clean": None}, "LIKELY LUCK", ("p",)),
     ],
 )
-def test_decide_follows_the_rules(p, psr, clean, word):
-    got, sentence = decide(p, psr, clean)
-    assert got == word
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
+def test_decide_follows_the_rules(changes, word, why):
+    assert decide(dataclasses.replace(GOOD, **changes)) == (word, why)
 
 
 def test_decide_takes_its_thresholds():
-    strict = VerdictThresholds(survive_p=0.001, luck_p=0.01, survive_psr=0.999, luck_psr=0.9)
-    assert decide(0.02, 0.99, True, strict)[0] == "LIKELY LUCK"
-    assert decide(0.005, 0.99, True, strict)[0] == "INCONCLUSIVE"
+    strict = VerdictThresholds(survive_p=0.001, luck_p=0.005, survive_psr=0.999, luck_psr=0.9)
+    assert decide(GOOD, strict)[0] == "LIKELY LUCK"
+    assert decide(dataclasses.replace(GOOD, p=0.004), strict) == ("INCONCLUSIVE", ("p", "psr"))
+
+
+def test_first_sentence_is_one_that_a_trader_understands():
+    luck = make_verdict(sweep())
+    assert luck.word == "LIKELY LUCK"
+    assert luck.sentence == (
+        "We ran your whole search again on 10 markets with the same moves in another order: 10 of them gave something "
+        "as good. What you found is what luck finds."
+    )
+    survives = make_verdict(sweep(edge=0.0022, ledger=dataclasses.replace(ALONE, n_openings=1)))
+    assert survives.word == "SURVIVES"
+    assert survives.sentence.startswith("We ran your whole search again on 99 markets")
+    assert "one of them gave something as good. On the bars that the search never saw" in survives.sentence
+    assert "only 1.0% of the same moves in another order did as well" in survives.sentence
+    lost = make_verdict(sweep(edge=0.0022, ledger=ALONE, hold_out=SharpeEstimate(-0.02, 400, 0.0, 3.0)))
+    assert "earned less than cash" in lost.sentence
+    many = make_verdict(sweep(edge=0.0022))
+    assert many.word == "INCONCLUSIVE"
+    assert "p = 0.02, times 15.4 = 0.308, should be at most 0.05" in many.sentence
+    none = make_verdict(
+        sweep(edge=0.0022, null_sweeps=nulls(0, 0, 0), weigh_command="python -m alphapulse.weigh study=x")
+    )
+    assert none.word == "INCONCLUSIVE"
+    assert "`python -m alphapulse.weigh study=x` runs them." in none.sentence
+    for verdict in (luck, survives, lost, many, none):
+        assert verdict.sentence.endswith(".")
+        assert "\n" not in verdict.sentence
+        assert "nan" not in "\n".join(verdict.lines())
+
+
+def test_verdict_says_what_the_market_gave():
+    own = {"sharpe_ratio": 0.74, "alpha": 0.012, "beta": 0.45, "exposure": 0.6}
+    bought = {"sharpe_ratio": 0.79, "alpha": 0.0, "beta": 1.0, "exposure": math.nan}
+    reasons = make_verdict(sweep(market=MarketComparison(own, bought, own, bought))).reasons
+    (line,) = [reason for reason in reasons if reason.startswith("What the market gave")]
+    assert "Sharpe ratio of 0.74 beside buy and hold's 0.79, alpha 1.2% a year, beta 0.45, exposure 60%" in line
+    assert "held out" in line
+    assert "Its Sharpe ratio of 0.74 is below buy and hold's 0.79." in reasons
+
+
+def test_reality_check_is_too_small_for_an_adaptive_search():
+    fixed, adaptive = (make_verdict(sweep(adaptive=flag)) for flag in (False, True))
+    assert not any("adaptive" in reason for reason in fixed.reasons)
+    assert any("too small for an adaptive search" in reason for reason in adaptive.reasons)
+    assert adaptive.to_dict()["reality_check"] == {"p": fixed.reality_check["p"], "adaptive": True}
 
 
 def test_verdict_finds_a_planted_edge():
-    verdict = make_verdict(sweep(edge=0.0022))
+    verdict = make_verdict(sweep(edge=0.0022, ledger=Ledger(65, n_openings=1)))
     assert verdict.word == "SURVIVES"
     numbers = verdict.numbers
     assert numbers["reality_check_p"] <= 0.05
@@ -128,7 +191,7 @@ def test_verdict_counts_every_trial():
     assert verdict.numbers["dsr_all_studies"] == pytest.approx(expected[1000], rel=1e-12)
     assert (verdict.n_trials, verdict.n_trials_on_data, verdict.n_openings) == (65, 1000, 3)
     text = "\n".join(verdict.lines())
-    assert "65 in this study, 1,000 ever on this data" in text
+    assert "times 15.4 (935 more trials on these bars in 1 other study)" in text
     assert "opened 3 times" in text
     for word in ("DSR", "PBO", "Walk-forward, rolling", "Walk-forward, anchored", "Plateau", "StepM", "prior of 0.01"):
         assert word in text
@@ -179,6 +242,10 @@ def test_verdict_is_json_without_nan():
         back = json.loads(text)
         assert back["word"] in ("SURVIVES", "INCONCLUSIVE", "LIKELY LUCK")
         assert back["numbers"]["reality_check_p"] is not None
+        assert back["rules"] == 2
+        assert set(back["null_sweeps"]) >= {"p", "p_ledger", "n_done", "n_wanted", "n_as_good", "stopped", "values"}
+        assert set(back["holdout"]) == {"p", "p_ledger", "n_surrogates", "psr", "psr_ledger"}
+        assert set(back["ledger"]) == {"factor", "n_trials", "n_openings", "studies"}
     assert json.loads(text)["numbers"]["dsr"] is None
 
 
@@ -189,6 +256,8 @@ def test_verdict_of_a_study_in_which_every_trial_failed():
         inputs,
         in_sample=SharpeEstimate(math.nan, 0, math.nan, math.nan),
         hold_out=None,
+        null_sweeps=None,
+        holdout_p=math.nan,
         trials=TrialArrays(nothing, inputs.trials.parameters),
         observed=-math.inf,
         maxima=np.full(300, -math.inf),

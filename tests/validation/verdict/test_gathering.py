@@ -8,6 +8,7 @@ import pytest
 from alphapulse.search.dimensions import FloatDimension
 from alphapulse.validation import (
     BlockArrays,
+    Ledger,
     ParameterGrid,
     SharpeEstimate,
     TrialArrays,
@@ -77,6 +78,7 @@ def test_verdict_has_the_same_bits_from_pieces_and_from_arrays(small):
                 bootstrap=bootstrap,
                 observed=observed,
                 maxima=maxima,
+                ledger=Ledger(60),
                 blocks=blocks(sums, squares, np.arange(60)),
                 grid=ParameterGrid.of([FloatDimension("x", 0.0, 1.0), FloatDimension("y", 0.0, 1.0)]),
             )

@@ -1,0 +1,90 @@
+"""The verdict of what is stored, and null sweeps still to run: `python -m alphapulse.weigh`."""
+
+import os
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from alphapulse.commands.interruption import Interruption
+from alphapulse.config.assembly import assemble
+from alphapulse.config.schema import SweepConfig, WeighConfig
+from alphapulse.data_pipeline.opening import open_database
+from alphapulse.errors import StudyError
+from alphapulse.reports.closing import conclude
+from alphapulse.reports.progress import NullProgress
+from alphapulse.reports.summary import StudySummary
+from alphapulse.reports.summary_table import print_summary
+from alphapulse.reports.weighing import Weighing
+from alphapulse.study.records import Status, Study
+from alphapulse.study.store import Store
+from alphapulse.sweep.clock import Clock
+from alphapulse.sweep.cluster import Cluster
+from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
+from alphapulse.sweep.opening import reopen_study
+
+
+def run_weigh(config: WeighConfig, directory: Path) -> None:
+    """Weigh a study as it is stored, an interrupted one too, and print its summary; this counts as an opening.
+
+    Raises
+    ------
+    StudyError
+        If there is no such study, it has no trials, or another command is running it.
+    """
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with redirect_stdout(sys.stderr):
+        summary = weigh_study(config, console, directory)
+    print_summary(summary, config.output)
+    if summary.status == "INTERRUPTED" and summary.verdict is None:
+        raise KeyboardInterrupt
+
+
+def weigh_study(config: WeighConfig, console: Console, directory: Path) -> StudySummary:
+    """Weigh a stored study and leave its files in `directory`."""
+    clock = Clock()
+    with clock.phase("load"):
+        store = Store(open_database(config.db))
+        assert config.study is not None
+        study = store.find_study(config.study)
+        if study.n_done == 0:
+            raise StudyError(f"Study {study.name!r} has no trials to weigh; run `python -m alphapulse.sweep` first.")
+        configured = configuration_of(study, config)
+        inputs = load_inputs(configured, store.database)
+    opened = reopen_study(study, configured, store, inputs)
+    status: Status = "COMPLETE" if study.status == "COMPLETE" else "INTERRUPTED"
+    try:
+        cluster = Cluster(config.cluster.address, config.cluster.num_cpus, dashboard=config.cluster.dashboard)
+        try:
+            with clock.phase("gate"):
+                opened = replace(opened, inputs=pass_gate(inputs, configured))
+            with clock.phase("compile"):
+                compile_for(opened.inputs)
+            with clock.phase("ray"):
+                cluster.wait_until_started()
+            with Interruption() as interruption, NullProgress(console, quiet=config.quiet) as progress:
+                weighing = Weighing(cluster, clock, progress.update, lambda: interruption.requested)
+                return conclude(opened, directory, clock, weighing, interrupted=False)
+        finally:
+            cluster.close()
+    finally:
+        store.finish(opened.study, status)
+
+
+def configuration_of(study: Study, config: WeighConfig) -> SweepConfig:
+    """Return the configuration of a stored study, with what the command says of its null sweeps."""
+    values = {key: value for key, value in study.config.items() if key != "sampler"}
+    stored = assemble(SweepConfig, values, os.getcwd())
+    given = {name: value for name, value in vars(config.validation).items() if value is not None}
+    return replace(
+        stored,
+        study=study.name,
+        # The order of the space is part of a study; a configuration sorts its keys.
+        space=study.space,
+        n_trials=study.n_trials,
+        db=config.db,
+        cluster=config.cluster,
+        validation=replace(stored.validation, **given),
+    )

@@ -1,0 +1,109 @@
+"""The null sweeps of a study over the workers: one surrogate market a task, kept as they come, ended early."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from alphapulse.market.market import Market
+from alphapulse.study.null_values import NullValues
+from alphapulse.sweep.cluster import Cluster
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.null_sweeps import SearchPlan, holdout_values, null_search
+from alphapulse.sweep.opening import OpenStudy
+from alphapulse.typing import Float64Array1D
+from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
+
+SURROGATES_A_TASK = 50
+AHEAD = 2
+"""Null sweeps in flight for each processor; those that are under way when the test ends are not needed."""
+
+
+def run_null_sweeps(
+    opened: OpenStudy,
+    cluster: Cluster,
+    n_wanted: int,
+    observed: float,
+    factor: float,
+    *,
+    watch: Callable[[NullSweeps], None],
+    stop: Callable[[], bool],
+) -> NullSweeps:
+    """Run what is missing of a study's null sweeps and return their outcome.
+
+    What is done is read from the database and not run again; a null sweep counts in the order of the surrogates, so
+    that neither the number of workers nor an interruption can change p.
+
+    Parameters
+    ----------
+    opened : OpenStudy
+    cluster : Cluster
+        A cluster that has started.
+    n_wanted : int
+        Most null sweeps, fixed before the first.
+    observed : float
+        Best value that the search found on the market.
+    factor : float
+        What the ledger multiplies p with [1].
+    watch : callable
+        Called now and then with the outcome so far.
+    stop : callable
+        Asked now and then whether to end early; then the outcome's p is NaN unless it was there already.
+    """
+    config, inputs = opened.config, opened.inputs
+    n_trials = opened.store.n_done(opened.study)
+    kept = NullValues(opened.store.database, opened.study, n_trials)
+    values = kept.read()
+    experiment = inputs.experiment
+    plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.options)
+    shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
+    missing = deque(s for s in range(n_wanted) if s not in values)
+    tasks: dict[Any, int] = {}
+    maximize = experiment.directions[0] == "maximize"
+    try:
+        while True:
+            done = [values[s] for s in range(_n_first(values))]
+            outcome = weigh_null_sweeps(done, observed, n_wanted=n_wanted, maximize=maximize, factor=factor)
+            watch(outcome)
+            if outcome.stopped != "budget" or n_wanted == 0 or stop():
+                return outcome
+            while missing and len(tasks) < AHEAD * cluster.n_cpus:
+                s = missing.popleft()
+                tasks[cluster.start(shipment, null_task, plan, s, config.validation.null_block)] = s
+            for reference in cluster.wait(list(tasks), timeout=0.5):
+                s = tasks.pop(reference)
+                values[s], seconds = cluster.result(reference)
+                kept.write(s, values[s], seconds)
+    finally:
+        cluster.cancel(list(tasks))
+
+
+def run_holdout_test(
+    cluster: Cluster, holdout: Market, experiment: Experiment, parameters: Float64Array1D, n: int, block: int
+) -> list[float]:
+    """Return the first objective of one setting on `n` surrogates of the hold-out, in order, run by the workers."""
+    shipment = cluster.put(holdout, replace(experiment, bootstrap=None))
+    references = [
+        cluster.start(shipment, holdout_values, parameters, range(start, min(start + SURROGATES_A_TASK, n)), block)
+        for start in range(0, n, SURROGATES_A_TASK)
+    ]
+    waiting = list(references)
+    while waiting:
+        for reference in cluster.wait(waiting, timeout=0.5):
+            waiting.remove(reference)
+    return [value for reference in references for value in cluster.result(reference)]
+
+
+def null_task(market: Market, experiment: Experiment, plan: SearchPlan, s: int, block: int) -> tuple[float, float]:
+    """Return the best value that the search finds on surrogate `s`, NaN without one, and what it took [s]."""
+    started = time.perf_counter()
+    return null_search(market, experiment, plan, s, block=block), time.perf_counter() - started
+
+
+def _n_first(values: dict[int, float]) -> int:
+    """Return how many surrogates from 0 on are done without a gap."""
+    n = 0
+    while n in values:
+        n += 1
+    return n
