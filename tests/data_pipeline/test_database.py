@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from alphapulse.config.schema import DatabaseConfig
-from alphapulse.data_pipeline import database as module
+from alphapulse.data_pipeline import opening as module
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import chosen_settings, open_database
 from alphapulse.data_pipeline.upgrading import revisions
@@ -46,18 +46,15 @@ def test_open_database_gives_every_way_in(database):
     with database.sync_engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM ohlcv_data")) == 0
 
-    async def both():
+    async def own_connection():
         own = await database.connect()
         try:
-            name = await own.fetchval("SELECT current_database()")
+            return await own.fetchval("SELECT current_database()")
         finally:
             await own.close()
-        async with database.async_engine.connect() as connection:
-            result = await connection.scalar(text("SELECT current_database()"))
-        await database.async_engine.dispose()
-        return name, result
 
-    assert database.run(both()) == (database.name, database.name)
+    assert database.run(own_connection()) == database.name
+    assert database.fetch("SELECT current_database() AS name, $1::int AS n", 7)[0]["n"] == 7
 
     async def inside_a_loop():
         return database.run(asyncio.sleep(0, "done"))
