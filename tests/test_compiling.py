@@ -218,6 +218,6 @@ def _library_calls(module: ast.Module) -> set[str]:
 def test_compiled_functions_have_nothing_of_the_c_library() -> None:
     modules = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
     assert {name: calls for name, module in modules.items() if (calls := _library_calls(module))} == {}
-    assert sum(len(_compiled(module)) for module in modules.values()) > 100
+    assert sum(len(_compiled(module)) for module in modules.values()) > 50
     bad = "from math import exp\n@jit\ndef f(x):\n    return exp(x) + np.log(x) + x**2\n"
     assert _library_calls(ast.parse(bad)) == {"exp", "np.log", "**"}
