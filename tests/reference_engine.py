@@ -20,6 +20,15 @@ How the sentences of the definition are read, where they leave a choice:
   returns are -1 in that bar and 0 after it. A stop's own price is not an order's: the close of its bar decides.
 - Interest: cash earns cash_rate/periods_per_year of itself, a short pays short_borrow_rate/periods_per_year of its
   value, both on what stands at the close before either is booked.
+
+The compiled functions that it covers, by module of `alphapulse.backtesting`; each other one of the kernel has a plain
+twin, NAME_python, beside it:
+
+    kernel: _exceeds _clip _load_targets _watch _ruin_insolvent _trade _stop _mark run_tile
+    kernel_fills: _sized order_strip write_order _write _leave ruin stop_out
+    kernel_moments: _add _load _store add_returns close_block
+    kernel_state: at
+    kernel_totals: sum_benchmark
 """
 
 import math

@@ -1,13 +1,20 @@
 """The compiled kernel against the plain engine, on markets and settings drawn to be awkward."""
 
+import importlib
 import math
+import pkgutil
+import re
 
 import numpy as np
 import pytest
+import reference_engine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numba.core.dispatcher import Dispatcher
+from numba.extending import _Intrinsic
 from reference_engine import run_reference, week_and_month_starts
 
+from alphapulse import backtesting
 from alphapulse.backtesting import batch
 from alphapulse.backtesting.batch import EngineColumns, Recording, simulate_batch
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
@@ -403,3 +410,25 @@ def test_recording_is_of_trial_0_wherever_the_targets_order_it(monkeypatch):
     np.testing.assert_array_equal(recording.curves, alone.curves)
     np.testing.assert_array_equal(recording.fills, alone.fills)
     assert np.isfinite(recording.curves).all()
+
+
+KERNEL = [name for _, name, _ in pkgutil.iter_modules(backtesting.__path__) if name.startswith("kernel")]
+COVERED = {
+    module: names.split()
+    for module, names in re.findall(r"^    (kernel\w*): (.*)$", reference_engine.__doc__, re.MULTILINE)
+}
+
+
+def test_reference_engine_covers_modules_that_exist():
+    assert set(COVERED) <= set(KERNEL)
+
+
+@pytest.mark.parametrize("name", KERNEL)
+def test_compiled_function_is_covered_by_the_reference_engine_or_has_a_plain_twin(name):
+    module = importlib.import_module(f"alphapulse.backtesting.{name}")
+    compiled = {
+        function
+        for function, value in vars(module).items()
+        if isinstance(value, Dispatcher | _Intrinsic) and value.__module__ == module.__name__
+    }
+    assert sorted(COVERED.get(name, [])) == sorted(f for f in compiled if not hasattr(module, f"{f}_python"))
