@@ -7,8 +7,9 @@ import numpy as np
 
 from alphapulse.numerics import exp, log
 from alphapulse.search.samplers._base import HistorySampler, given
+from alphapulse.search.samplers._candidates import propose_points
 from alphapulse.search.samplers._pareto import crowding_distance, non_domination_rank
-from alphapulse.search.samplers._parzen import Layout, Observed, kernel_weights, propose_points, sorted_places
+from alphapulse.search.samplers._parzen import Layout, Observed, kernel_weights, sorted_places
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array1D, Float64Array2D, Float64Array3D, Int64Array1D, Int64Array2D
 
