@@ -1,4 +1,7 @@
-"""Operations on bits and vectors that compiled Python has no words for."""
+"""Operations on bits and vectors that compiled Python has no words for.
+
+Each NAME is built of machine instructions; NAME_python beside it is its specification and does the same step by step.
+"""
 
 from typing import Any
 
@@ -8,10 +11,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from alphapulse.backtesting.kernel_state import STRIP
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, STRIP)
 _ALIGNMENT = 8
+
+
+def lowest_bit_python(mask: int) -> int:
+    """Return the place of the lowest set bit of `mask`, which is not 0."""
+    place = 0
+    while not mask >> place & 1:
+        place += 1
+    return place
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -22,6 +34,12 @@ def lowest_bit(typing_context: Any, mask: Any) -> Any:
         return builder.cttz(arguments[0], context.get_constant(types.boolean, False))
 
     return types.uint64(types.uint64), build
+
+
+def copy_strip_python(source: Float64Array1D, place: int, out: Float64Array1D, out_place: int) -> None:
+    """Copy STRIP numbers from `place` on in `source` (n,) to `out_place` on in `out` (m,)."""
+    for j in range(STRIP):
+        out[out_place + j] = source[place + j]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -44,6 +62,13 @@ def copy_strip(typing_context: Any, source: Any, place: Any, out: Any, out_place
         builder.store(vector, _vector_at(builder, out, out_place), align=_ALIGNMENT)
 
     return types.void(source, types.uint64, out, types.uint64), build
+
+
+def turn_square_python(source: Float64Array2D, lane: int, column: int, out: Float64Array2D, row: int) -> None:
+    """Copy a square of STRIP by STRIP numbers: out[row + i, lane + j] = source[lane + j, column + i]."""
+    for i in range(STRIP):
+        for j in range(STRIP):
+            out[row + i, lane + j] = source[lane + j, column + i]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
