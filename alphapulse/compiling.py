@@ -1,8 +1,9 @@
-"""The one way this package compiles: numba, without fastmath, cached on disk by the hash of all source.
+"""The one way this package compiles: numba, without fastmath, cached on disk by the hash of what it is made of.
 
-Numba renews a cached function when its own file changes, not when a constant or a callee in another
-file does; a cache folder named after all of the package's source cannot serve stale code. The folder is
-looked for when a function is first called: an import reads no source and sets nothing of numba's.
+Numba renews a cached function when its own file changes, not when a constant or a callee in another file does. So
+the machine code of a file lies in a folder named after that file and all of the package that it imports, however
+far: nothing stale can be served, and an edit elsewhere compiles nothing again. The folder is looked for when a
+function is first called: an import reads no source and sets nothing of numba's.
 """
 
 import atexit
@@ -10,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -27,6 +29,8 @@ PACKAGE = Path(__file__).parent
 KEPT_VERSIONS = 3
 KEPT_SECONDS = 30 * 86_400.0
 
+_IMPORT = re.compile(r"^[ \t]*from (alphapulse[\w.]*) import (\([^)]*\)|[^(\n]+)", re.MULTILINE)
+
 
 def _sources() -> Iterator[os.DirEntry[str]]:
     """Yield the Python files of the package, in no order; a wheel's `resources` are no code of it."""
@@ -43,8 +47,12 @@ def _sources() -> Iterator[os.DirEntry[str]]:
 @functools.cache
 def source_hash() -> str:
     """Return the hexadecimal SHA-256 of every Python file of the package, by relative path and content."""
+    return _hash(sorted(Path(entry.path) for entry in _sources()))
+
+
+def _hash(files: list[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(entry.path) for entry in _sources()):
+    for path in files:
         digest.update(path.relative_to(PACKAGE).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -52,59 +60,86 @@ def source_hash() -> str:
 
 def _stamps() -> dict[str, tuple[int, int, int]]:
     """Return inode, size and time of change of every Python file of the package, by path, without opening one."""
-    found = ((entry.path, entry.stat()) for entry in _sources())
-    return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in found}
+    return {entry.path: _stamp(entry.stat()) for entry in _sources()}
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 # Code that was imported before an edit must not be stored as that of the source after it.
 _STAMPS_AT_IMPORT = _stamps()
 
 
+def made_of(file: Path) -> list[Path]:
+    """Return the files of the package that a file of it is made of: itself and what it imports, however far, sorted.
+
+    Parameters
+    ----------
+    file : Path
+        An absolute path below the package.
+    """
+    found, waiting = {file}, [file]
+    while waiting:
+        for module, names in _IMPORT.findall(waiting.pop().read_text(encoding="utf-8")):
+            place = PACKAGE.joinpath(*module.split(".")[1:])
+            members = [place / name.split()[0] for name in names.strip("()").split(",") if name.strip()]
+            for target in (place, *members):
+                for path in (target.with_suffix(".py"), target / "__init__.py"):
+                    if path not in found and path.is_file():
+                        found.add(path)
+                        waiting.append(path)
+    return sorted(found)
+
+
 @functools.cache
-def cache_folder() -> Path:
-    """Return the folder of the machine code of this source, which exists.
+def cache_folder(file: Path) -> Path:
+    """Return the folder of the machine code of a file of the package, which exists.
 
     It is this process's own where the user's cache directory cannot be written to, or where the source changed
     after this module was imported.
     """
+    sources = made_of(file)
+    name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+    if any(_stamp(path.stat()) != _STAMPS_AT_IMPORT.get(os.fspath(path)) for path in sources):
+        return _own_folder(name)
     root = Path(platformdirs.user_cache_dir("alphapulse")) / "compiled"
     checkout = hashlib.sha256(os.fsencode(PACKAGE)).hexdigest()[:8]
-    folder = root / f"{checkout}-{source_hash()[:16]}"
-    if _stamps() != _STAMPS_AT_IMPORT:
-        return _own_folder()
+    series = f"{checkout}-{name}"
+    folder = root / f"{series}-{_hash(sources)[:16]}"
     try:
         is_new = not folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
         # The time of the last use, by which old folders are told.
         os.utime(folder)
     except OSError:
-        return _own_folder()
+        return _own_folder(name)
     if is_new:
-        remove_old(root, checkout)
+        remove_old(root, series)
     return folder
 
 
-def _own_folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="alphapulse-compiled-")
+def _own_folder(name: str) -> Path:
+    folder = tempfile.mkdtemp(prefix=f"alphapulse-compiled-{name}-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
 
 
-def remove_old(root: Path, checkout: str) -> None:
+def remove_old(root: Path, series: str) -> None:
     """Remove the machine code of source that is gone.
 
-    What stays are the KEPT_VERSIONS folders of this checkout that were used last, and those of other checkouts
-    that were used within KEPT_SECONDS. A process whose folder is removed compiles again, and is not harmed.
+    What stays are the KEPT_VERSIONS folders of one file of this checkout that were used last, and all others that
+    were used within KEPT_SECONDS. A process whose folder is removed compiles again, and is not harmed.
 
     Parameters
     ----------
     root : Path
-        Holds the folders, each named CHECKOUT-SOURCE.
-    checkout : str
-        Of the folders that belong to this checkout.
+        Holds the folders, each named CHECKOUT-FILE-SOURCE.
+    series : str
+        What the names of the folders of this file begin with, CHECKOUT-FILE.
     """
     used = {folder: _last_use(folder) for folder in root.iterdir()}
-    own = sorted((f for f in used if f.name.startswith(f"{checkout}-")), key=lambda f: used[f], reverse=True)
+    own = sorted((f for f in used if f.name.rpartition("-")[0] == series), key=lambda f: used[f], reverse=True)
     for folder in {*own[KEPT_VERSIONS:], *(f for f, at in used.items() if at < time.time() - KEPT_SECONDS)}:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -120,7 +155,7 @@ def _last_use(folder: Path) -> float:
 class _Locator(UserProvidedCacheLocator):  # type: ignore[misc]
     def __init__(self, function: Any, file: str) -> None:
         super().__init__(function, file)
-        self._cache_path = os.path.join(cache_folder(), self.get_suitable_cache_subpath(file))
+        self._cache_path = os.fspath(cache_folder(Path(file)))
 
     @classmethod
     def from_function(cls, function: Any, file: str) -> "_Locator":

@@ -15,6 +15,7 @@ from alphapulse import compiling
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "alphapulse"
+NUMERICS = PACKAGE / "numerics.py"
 # Functions of the C library; square roots, `floor` and the like are rounded one way everywhere.
 LIBRARY = (
     "sin cos tan asin acos atan atan2 arcsin arccos arctan arctan2 sinh cosh tanh asinh acosh atanh arcsinh arccosh "
@@ -60,6 +61,11 @@ stats = numerics.exp.stats
 print(json.dumps([stats.cache_path, sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
 """
 
+FOLDER = """
+from alphapulse import compiling
+folder = compiling.cache_folder(compiling.PACKAGE / "numerics.py")
+"""
+
 
 def _run(code: str, home: Path, root: Path = ROOT) -> str:
     environment = os.environ | {"PYTHONPATH": str(root), "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
@@ -75,7 +81,7 @@ def copy(tmp_path: Path) -> Path:
     """Return a folder with the part of the package that `numerics` needs, which may be edited."""
     folder = tmp_path / "copy" / "alphapulse"
     folder.mkdir(parents=True)
-    for name in ("__init__", "typing", "compiling", "numerics"):
+    for name in ("__init__", "typing", "compiling", "numerics", "errors"):
         shutil.copy(PACKAGE / f"{name}.py", folder)
     return folder.parent
 
@@ -98,48 +104,59 @@ def test_import_hashes_no_source(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_code_is_found_by_the_next_process_until_an_edit_anywhere(copy: Path, tmp_path: Path) -> None:
+def test_code_is_found_by_the_next_process_until_what_it_is_made_of_changes(copy: Path, tmp_path: Path) -> None:
     path, hits, misses = json.loads(_run(CALL, tmp_path, copy))
     assert (hits, misses) == (0, 1)
     assert Path(path).is_relative_to(tmp_path / "cache" / "alphapulse" / "compiled")
+    edited = "# edited\n"
+    with (copy / "alphapulse" / "errors.py").open("a") as file:
+        file.write(edited)
     assert json.loads(_run(CALL, tmp_path, copy)) == [path, 1, 0]
     with (copy / "alphapulse" / "typing.py").open("a") as file:
-        file.write("# edited\n")
+        file.write(edited)
     after, hits, misses = json.loads(_run(CALL, tmp_path, copy))
     assert (hits, misses) == (0, 1)
     assert after != path
 
 
+def test_code_is_made_of_all_that_its_file_imports_however_far() -> None:
+    names = {path.relative_to(PACKAGE).as_posix() for path in compiling.made_of(PACKAGE / "backtesting" / "kernel.py")}
+    assert {"backtesting/kernel.py", "backtesting/kernel_fills.py", "compiling.py", "typing.py"} <= names
+    assert "search/space.py" not in names
+    assert {name.partition("/")[0] for name in names} & {"config", "study", "sweep", "reports", "commands"} == set()
+
+
 def test_code_imported_before_an_edit_is_kept_from_other_processes(
     caches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = compiling.cache_folder.__wrapped__()
+    shared = compiling.cache_folder.__wrapped__(NUMERICS)
     assert shared.parent == caches
-    file = str(PACKAGE / "numerics.py")
-    stamps = {**compiling._STAMPS_AT_IMPORT, file: (0, 0, 0)}
+    stamps = {**compiling._STAMPS_AT_IMPORT, str(NUMERICS): (0, 0, 0)}
     assert stamps.keys() == compiling._STAMPS_AT_IMPORT.keys()
     monkeypatch.setattr(compiling, "_STAMPS_AT_IMPORT", stamps)
-    own = compiling.cache_folder.__wrapped__()
+    own = compiling.cache_folder.__wrapped__(NUMERICS)
     assert own.is_dir()
     assert caches not in own.parents
-    own.rmdir()
 
 
 def test_cache_folder_without_a_place_for_it_is_the_processs_own(caches: Path) -> None:
     caches.parent.write_text("no folder")
-    own = compiling.cache_folder.__wrapped__()
+    own = compiling.cache_folder.__wrapped__(NUMERICS)
     assert own.is_dir()
-    own.rmdir()
+    assert caches not in own.parents
 
 
 def test_a_new_version_removes_those_that_are_gone(caches: Path) -> None:
-    kept = compiling.cache_folder.__wrapped__()
-    checkout = kept.name.partition("-")[0]
+    kept = compiling.cache_folder.__wrapped__(NUMERICS)
+    series = kept.name.rpartition("-")[0]
+    checkout = series.partition("-")[0]
+    assert series == f"{checkout}-numerics"
     now = time.time()
     ages = {
-        f"{checkout}-new": 1.0,
-        f"{checkout}-older": 2.0,
-        f"{checkout}-oldest": 3.0,
+        f"{series}-new": 1.0,
+        f"{series}-older": 2.0,
+        f"{series}-oldest": 3.0,
+        f"{checkout}-market.surrogates-new": 4.0,
         "11111111-other": 20 * 86_400.0,
         "22222222-left": 31 * 86_400.0,
         "named-otherwise": 31 * 86_400.0,
@@ -147,33 +164,32 @@ def test_a_new_version_removes_those_that_are_gone(caches: Path) -> None:
     for name, age in ages.items():
         (caches / name / "inside").mkdir(parents=True)
         os.utime(caches / name, (now - age, now - age))
-    compiling.remove_old(caches, checkout)
+    compiling.remove_old(caches, series)
     assert {f.name for f in caches.iterdir()} == {
         kept.name,
-        f"{checkout}-new",
-        f"{checkout}-older",
+        f"{series}-new",
+        f"{series}-older",
+        f"{checkout}-market.surrogates-new",
         "11111111-other",
     }
 
 
 def test_a_folder_in_use_counts_as_used(caches: Path) -> None:
-    folder = compiling.cache_folder.__wrapped__()
+    folder = compiling.cache_folder.__wrapped__(NUMERICS)
     os.utime(folder, (0.0, 0.0))
-    assert compiling.cache_folder.__wrapped__() == folder
+    assert compiling.cache_folder.__wrapped__(NUMERICS) == folder
     assert folder.stat().st_mtime > time.time() - 60
 
 
 def test_a_process_outlives_its_folder(copy: Path, tmp_path: Path) -> None:
-    code = "import shutil\nfrom alphapulse import compiling\nshutil.rmtree(compiling.cache_folder())\n" + CALL
-    code += "shutil.rmtree(compiling.cache_folder())\nprint(numerics.log(1.0))\n"
+    code = f"import shutil\n{FOLDER}shutil.rmtree(folder)\n{CALL}shutil.rmtree(folder)\nprint(numerics.log(1.0))\n"
     path, answer = _run(code, tmp_path, copy).splitlines()
     assert json.loads(path)[2] == 1
     assert answer == "0.0"
 
 
 def test_a_folder_that_cannot_be_written_to_costs_nothing_but_time(copy: Path, tmp_path: Path) -> None:
-    code = "from alphapulse import compiling\nfolder = compiling.cache_folder()\nfolder.rmdir()\n"
-    code += "folder.write_text('in the way')\n" + CALL
+    code = f"{FOLDER}folder.rmdir()\nfolder.write_text('in the way')\n{CALL}"
     assert json.loads(_run(code, tmp_path, copy))[1:] == [0, 1]
 
 
