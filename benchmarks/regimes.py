@@ -19,8 +19,9 @@ from benchmarks import made_markets as made
 
 LONG_ONLY = {"short_threshold": -1.0}
 FREE = {"commission": 0.0, "slippage": 0.0}
-BOTH_WAYS = {"strategy.ma_window": "int(interval(2,120))", "strategy.trend_weight": "interval(-1,1)"}
-"""A space that holds rules for and against the trend, from one day on: what is planted can be found in it."""
+AGAINST = {"strategy.ma_window": "int(interval(2,20))", "strategy.trend_weight": "interval(-1,1)"}
+WITH = {"strategy.ma_window": "int(interval(5,60))"}
+"""Spaces of rules against the last days, and of rules with the trend of some weeks: what is planted is in them."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,10 @@ NULLS = {
     "hourly": Regime(made.hourly),
 }
 PLANTED = {
-    name: Regime(make, engine=FREE, space=BOTH_WAYS)
-    for name, make in {
-        "next day reverses, 1.5": made.reversing,
-        "the same under GARCH": functools.partial(made.garch, reversal=1.5),
-        "flips every 20 bars, 2.0": functools.partial(made.flipping, every=20, sharpe=2.0),
-        "flips every 90 bars, 1.5": functools.partial(made.flipping, every=90, sharpe=1.5),
-    }.items()
+    "next day reverses, 1.5": Regime(made.reversing, engine=FREE, space=AGAINST),
+    "the same under GARCH": Regime(functools.partial(made.garch, reversal=1.5), engine=FREE, space=AGAINST),
+    "flips every 20 bars, 2.0": Regime(functools.partial(made.flipping, every=20, sharpe=2.0), engine=FREE, space=WITH),
+    "flips every 90 bars, 1.5": Regime(functools.partial(made.flipping, every=90, sharpe=1.5), engine=FREE, space=WITH),
 }
 REGIMES = NULLS | PLANTED
 

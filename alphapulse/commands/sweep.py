@@ -71,7 +71,7 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
     clock = Clock()
     with clock.phase("load"):
         store = Store(open_database(config.db))
-        make_study_sampler(config)
+        spare = make_study_sampler(config)
         inputs = load_inputs(config, store.database)
     if not config.quiet:
         for line in inputs.warnings:
@@ -88,7 +88,7 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
         with clock.phase("gate"):
             inputs = pass_gate(inputs, config)
         with clock.phase("compile"):
-            compile_for(inputs)
+            compile_for(inputs, spare)
         if cluster is not None:
             with clock.phase("ray"):
                 cluster.wait_until_started()
