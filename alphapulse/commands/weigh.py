@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alphapulse.commands.interruption import Interruption
+from alphapulse.commands.interruption import Interruption, interrupted
 from alphapulse.config.assembly import assemble
 from alphapulse.config.schema import SweepConfig, WeighConfig
 from alphapulse.data_pipeline.opening import open_database
@@ -39,7 +39,7 @@ def run_weigh(config: WeighConfig, directory: Path) -> None:
         summary = weigh_study(config, console, directory)
     print_summary(summary, config.output)
     if summary.status == "INTERRUPTED" and summary.verdict is None:
-        raise KeyboardInterrupt
+        raise interrupted()
 
 
 def weigh_study(config: WeighConfig, console: Console, directory: Path) -> StudySummary:
