@@ -217,8 +217,11 @@ def test_killed_driver_leaves_whole_generations(store, database, environment, tm
             store = Store(open_database())
             study = open_study(store)
             print("open", flush=True)
+            pending = []
             for g in range(study.n_done // 2000, 1000):
-                store.append(study, make_generation(g, k=2000))
+                pending.append(store.append(study, make_generation(g, k=2000)))
+                if len(pending) > 2:
+                    pending.pop(0).result()
                 print(g, flush=True)
             """
         )
