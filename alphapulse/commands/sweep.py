@@ -39,7 +39,9 @@ def run_sweep(config: SweepConfig, directory: Path) -> None:
     workers = config.cluster
 
     def start() -> Cluster:
-        return Cluster(workers.address, workers.num_cpus, dashboard=workers.dashboard)
+        return Cluster(
+            workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
+        )
 
     # Ray and strategies print when they like; stdout is for the results alone.
     with redirect_stdout(sys.stderr):

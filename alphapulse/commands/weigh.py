@@ -56,7 +56,10 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
     opened = reopen_study(study, configured, store, inputs)
     status: Status = "COMPLETE" if study.status == "COMPLETE" else "INTERRUPTED"
     try:
-        cluster = Cluster(config.cluster.address, config.cluster.num_cpus, dashboard=config.cluster.dashboard)
+        workers = config.cluster
+        cluster = Cluster(
+            workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
+        )
         try:
             with clock.phase("gate"):
                 opened = replace(opened, inputs=pass_gate(inputs, configured))

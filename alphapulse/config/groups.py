@@ -149,14 +149,18 @@ class ClusterConfig:
         CPUs of the local cluster; None is all of them.
     dashboard : bool
         Whether the local cluster serves Ray's dashboard.
+    head_timeout : float
+        How long the head of a cluster may give no answer before the sweep ends [s].
     """
 
     address: str | None = None
     num_cpus: int | None = None
     dashboard: bool = True
+    head_timeout: float = 15.0
 
     def __post_init__(self) -> None:
         at_least("cluster.num_cpus", self.num_cpus, 1)
+        at_least("cluster.head_timeout", self.head_timeout, 0)
         if self.address is not None and self.num_cpus is not None:
             raise ConfigError(
                 f"`cluster.num_cpus` must be null with `cluster.address`, but got {self.num_cpus} "

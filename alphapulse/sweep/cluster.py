@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import logging
 import pickle
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,12 @@ from alphapulse.config.settings import without_password
 from alphapulse.errors import AlphaPulseError
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.head import Head
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.typing import BoolArray1D, Float64Array2D
 
 RETRIES = 3
+COUNT_SECONDS = 2.0
 SERVERS = ("raylet", "gcs_server")
 TOKEN = Path("~/.ray/auth_token")
 
@@ -74,9 +77,18 @@ class Cluster:
         Worker processes of a cluster on this machine; None makes one for each processor.
     dashboard : bool
         Whether a cluster on this machine serves Ray's dashboard.
+    head_timeout : float
+        How long the head of a cluster may give no answer [s].
     """
 
-    def __init__(self, address: str | None = None, num_cpus: int | None = None, *, dashboard: bool = True) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        num_cpus: int | None = None,
+        *,
+        dashboard: bool = True,
+        head_timeout: float = 15.0,
+    ) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._owned = False
         self._servers: list[psutil.Process] = []
@@ -84,6 +96,9 @@ class Cluster:
         self._remote: Any = None
         self.dashboard = ""
         self.n_cpus = 0
+        self._counted_at = 0.0
+        self._head_timeout = head_timeout
+        self._head: Head | None = None
         self._closing: Future[None] | None = None
         self._started: Future[None] = self._thread.submit(self._start, address, num_cpus, dashboard)
 
@@ -105,10 +120,20 @@ class Cluster:
                 with contextlib.suppress(OSError):
                     TOKEN.expanduser().chmod(0o600)
                 self._servers = [child for child in children if child.name() in SERVERS]
-        self.n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        is_client = address is not None and address.startswith("ray://")
+        where = address if is_client else ray.get_runtime_context().gcs_address
+        self._head = Head.at(str(where), self._head_timeout)
+        self._count_cpus()
         warm = ray.remote(warm_up)
         for _ in range(self.n_cpus):
             warm.remote()
+
+    def _count_cpus(self) -> None:
+        """Count the CPUs of all nodes that are there by now."""
+        import ray
+
+        self.n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._counted_at = time.monotonic()
 
     def wait_until_started(self) -> None:
         """Wait for Ray.
@@ -144,7 +169,8 @@ class Cluster:
 
         if self._remote is None:
             self._remote = ray.remote(num_cpus=1, max_retries=RETRIES)(work_on)
-        return self._remote.remote(shipment, work, *arguments)
+        with self._losses():
+            return self._remote.remote(shipment, work, *arguments)
 
     def ship(self, market: Market, experiment: Experiment) -> None:
         """Put the study's market and experiment into the object store, for all batches to come."""
@@ -165,8 +191,11 @@ class Cluster:
         """Return the references that are done, waiting up to `timeout` [s] for the first."""
         import ray
 
-        ready, _ = ray.wait(references, num_returns=1, timeout=timeout, fetch_local=True)
+        with self._losses():
+            ready, _ = ray.wait(references, num_returns=1, timeout=timeout, fetch_local=True)
         if ready:
+            if time.monotonic() - self._counted_at > COUNT_SECONDS and self._head is not None and self._head.answers():
+                self._count_cpus()
             more, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=True)
             return list(more)
         if not self._is_alive():
@@ -174,12 +203,22 @@ class Cluster:
         return []
 
     def _is_alive(self) -> bool:
-        """Whether there is a node left to run batches; Ray itself would wait for ever."""
-        import ray
-
+        """Whether there is a head, and a node left to run batches; Ray itself would wait for ever, or abort."""
         if self._servers:
             return all(server.is_running() and server.status() != psutil.STATUS_ZOMBIE for server in self._servers)
-        return any(node["Alive"] for node in ray.nodes())
+        return self._head is None or not self._head.is_lost()
+
+    @contextlib.contextmanager
+    def _losses(self) -> Iterator[None]:
+        """Turn what Ray raises into one line: an exception in a task, or servers that are gone."""
+        import ray
+
+        try:
+            yield
+        except ray.exceptions.RayTaskError as error:
+            raise ClusterError(f"A worker could not evaluate a batch: {_last_line(error)}.") from error
+        except (ray.exceptions.RayError, OSError) as error:
+            raise self._loss(f"a batch could not be finished ({type(error).__name__})") from error
 
     def _loss(self, reason: str) -> ClusterError:
         # Shutting down what has broken down ends this process before it can say so.
@@ -199,12 +238,8 @@ class Cluster:
         """
         import ray
 
-        try:
+        with self._losses():
             return ray.get(reference)
-        except ray.exceptions.RayTaskError as error:
-            raise ClusterError(f"A worker could not evaluate a batch: {_last_line(error)}.") from error
-        except (ray.exceptions.RayError, ConnectionError) as error:
-            raise self._loss(f"a batch could not be finished ({type(error).__name__})") from error
 
     def close_early(self) -> None:
         """Begin to stop what was started here; `close` waits for it."""

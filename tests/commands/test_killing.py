@@ -180,6 +180,30 @@ def test_lost_node_ends_in_one_line_and_keeps_what_is_done(database, tmp_path):
         assert connection.scalar(text("SELECT count(*) FROM trial")) == n_done(database, "lost")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_lost_head_ends_in_one_line_within_its_timeout(database, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    start_head = ["ray", "start", "--head", "--port=0", "--num-cpus=1", "--include-dashboard=false", "--block"]
+    with subprocess.Popen(start_head, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as head:
+        try:
+            address = next(line.split("'")[1] for line in head.stdout if "ray start --address=" in line)
+            process = start(
+                command("headless", 1_000_000, f"cluster.address={address}", "cluster.head_timeout=3"), tmp_path
+            )
+            assert wait_for(database, "headless", 100, process), process.communicate()
+            gcs = [child for child in psutil.Process(head.pid).children(recursive=True) if child.name() == "gcs_server"]
+            gcs[0].kill()
+            began = time.monotonic()
+            _, err = process.communicate(timeout=60)
+            assert time.monotonic() - began < 25
+            assert process.returncode == 1
+            assert "error: Ray lost its workers" in err
+            assert "Traceback" not in err
+        finally:
+            os.killpg(head.pid, signal.SIGKILL)
+
+
 @pytest.mark.timeout(600)
 def test_driver_killed_at_its_verdict_leaves_no_process(database, tmp_path):
     process = start(command("end", 50), tmp_path)
