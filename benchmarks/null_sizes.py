@@ -46,7 +46,9 @@ def weigh(case: Case) -> Weighed:
     """Make the market of a case, search it, and weigh the search."""
     search, holdout = make_market(case.regime, case.seed)
     plan = SearchPlan(case.sampler, case.n_trials, case.seed)
-    return weigh_search(search, holdout, default_experiment(case.regime), plan, n_null=case.n_wanted, block=case.block)
+    return weigh_search(
+        search, holdout, default_experiment(case.regime, case.sampler), plan, n_null=case.n_wanted, block=case.block
+    )
 
 
 def weigh_all(cases: Sequence[Case], n_processes: int) -> Iterator[Weighed]:

@@ -22,6 +22,11 @@ FREE = {"commission": 0.0, "slippage": 0.0}
 AGAINST = {"strategy.ma_window": "int(interval(2,20))", "strategy.trend_weight": "interval(-1,1)"}
 WITH = {"strategy.ma_window": "int(interval(5,60))"}
 """Spaces of rules against the last days, and of rules with the trend of some weeks: what is planted is in them."""
+GRID = {
+    "strategy.ma_window": "range(10,260,10)",
+    "strategy.reversion_weight": "0.0,0.3,0.6,1.0",
+    "engine.stop.multiplier": "1.0,2.0,4.0",
+}
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,15 @@ REGIMES = NULLS | PLANTED
 
 
 @functools.cache
-def default_experiment(regime: str) -> Experiment:
-    """Return the default sweep's experiment with the changes of a regime."""
-    swept = yaml.safe_load((resource_dir("sweeps") / "long_short_daily.yaml").read_text(encoding="utf-8"))
+def default_experiment(regime: str, sampler: str = "random") -> Experiment:
+    """Return the default sweep's experiment with the changes of a regime; a grid has a space of 300 points."""
     changes = REGIMES[regime]
+    swept = GRID
+    if sampler != "grid":
+        default = yaml.safe_load((resource_dir("sweeps") / "long_short_daily.yaml").read_text(encoding="utf-8"))
+        swept = default["space"] | changes.space
     return Experiment(
-        read_space(swept["space"] | changes.space),
+        read_space(swept),
         resolve("long_short"),
         {"volatility_source": "realized", **changes.strategy},
         EngineParams(**changes.engine),
