@@ -54,7 +54,8 @@ def make_provider(config: "ProviderConfig") -> Provider:
         If the path is not what the provider takes.
     """
     module = import_module(f"alphapulse.data_pipeline.providers.{config.name}_provider")
-    provider_class = next(one for one in vars(module).values() if getattr(one, "name", None) == config.name)
+    classes = (one for one in vars(module).values() if isinstance(one, type))
+    provider_class = next(one for one in classes if vars(one).get("name") == config.name)
     if "path" in signature(provider_class).parameters:
         return cast("Provider", provider_class(path=config.path))
     if config.path is not None:
