@@ -1,3 +1,6 @@
+from dataclasses import make_dataclass
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +12,27 @@ from alphapulse.strategies.base import Bars
 from alphapulse.strategies.indicators import atr
 from alphapulse.strategies.long_short import LongShort
 from alphapulse.strategies.long_short import position_manager as positions
+from alphapulse.strategies.long_short.bounds import at_least, finite, invariants, numbers, one_of
 from alphapulse.strategies.long_short.params import INVARIANTS
-from alphapulse.strategies.long_short.risk_manager import volatility_scale, volatility_scale_python
-from alphapulse.strategies.long_short.signal_generator import signal, signal_python
+from alphapulse.strategies.long_short.position_manager import PositionParams
+from alphapulse.strategies.long_short.risk_manager import (
+    RiskParams,
+    scale_at,
+    scale_at_python,
+    view_risk,
+    view_risk_python,
+    volatility_scale,
+    volatility_scale_python,
+)
+from alphapulse.strategies.long_short.signal_generator import (
+    SignalParams,
+    signal,
+    signal_at,
+    signal_at_python,
+    signal_python,
+    view_signal,
+    view_signal_python,
+)
 from alphapulse.strategies.resolve import resolve
 
 N_TRIALS = 61
@@ -207,13 +228,64 @@ def test_signal_matches_plain(values):
 def test_fill_targets_matches_plain(bars):
     part = bars[:150]
     rng = np.random.default_rng(0)
-    rows = [rng.normal(size=(3, 150)) + 100, rng.uniform(0, 100, (3, 150)), rng.uniform(0, 50, (3, 150))]
+    averages, strengths, volatilities = (
+        rng.normal(size=(3, 150)) + 100,
+        rng.uniform(0, 100, (3, 150)),
+        rng.uniform(0, 50, (3, 150)),
+    )
     row = np.array([0, 1, -1, 2, 0, 1, 2, 0, 1, 2])
-    settings_ = np.tile([60.0, 40.0, 20.0, 0.5, 1.0, 0.3, 0.1, -0.1], (10, 1))
+    rows = ((averages, row), (strengths, np.abs(row))), ((volatilities, np.abs(row)),)
+    numbers = tuple(np.tile(values, (10, 1)) for values in ([60.0, 40.0, 1.0, 0.3], [20.0, 0.5], [0.1, -0.1]))
     outs = [np.empty((10, 100)), np.empty((10, 100))]
     trials = rng.permutation(10)
     for function, out in zip((positions.fill_targets, positions.fill_targets_python), outs, strict=True):
-        tables = (rows[0], row), (rows[1], np.abs(row)), (rows[2], np.abs(row))
-        function(part.close, *tables, settings_, trials, 50, out)
+        function(part.close, rows, numbers, trials, 50, out)
     assert np.array_equal(*outs)
     assert (outs[0][trials == 2] == 0).all()
+
+
+def test_views_match_plain():
+    rng = np.random.default_rng(1)
+    rows = tuple((rng.normal(size=(3, 40)) + 50, np.array([2, 0])) for _ in range(3))
+    for view, plain, parts, n_settings in (
+        (view_signal, view_signal_python, rows[:2], 4),
+        (view_risk, view_risk_python, rows[2:], 2),
+    ):
+        arguments = parts, rng.normal(size=(2, n_settings)) + 50, 1, 5, 30
+        for seen, expected in zip(view(*arguments), plain(*arguments), strict=True):
+            np.testing.assert_array_equal(seen, expected)
+    signals, risks = (
+        view_signal(rows[:2], np.ones((2, 4)), 0, 5, 30),
+        view_risk(rows[2:], np.full((2, 2), 50.0), 0, 5, 30),
+    )
+    for t in range(25):
+        assert signal_at(t, 50.0, signals) == signal_at_python(t, 50.0, signals)
+        assert scale_at(t, risks) == scale_at_python(t, risks)
+
+
+@pytest.mark.parametrize(
+    ("declared", "text", "good", "bad"),
+    [
+        (at_least(3, 2), "2 <= x < inf", 2, [1, float("nan"), float("inf")]),
+        (finite(0.5), "-inf < x < inf", -3.0, [float("inf"), float("-inf"), float("nan")]),
+        (one_of("a", ("a", "b")), "x is a or b", "b", ["c", ""]),
+    ],
+)
+def test_a_declared_parameter_has_a_default_and_an_invariant(declared, text, good, bad):
+    made = make_dataclass("Made", [("x", type(declared.default), declared), ("y", float, 1.0)], frozen=True)
+    ((names, invariant, holds),) = invariants(made)
+    assert (names, invariant) == (("x",), text)
+    assert holds(made())
+    assert holds(made(good))
+    assert not any(holds(made(value)) for value in bad)
+    assert np.array_equal(holds(SimpleNamespace(x=np.array([good, bad[0]]))), [True, False])
+    assert numbers(made) == (("x", "y") if type(declared.default) is float else ("y",))
+
+
+def test_compiled_code_gets_the_numbers_in_the_order_of_the_fields():
+    assert numbers(SignalParams) == ("rsi_overbought", "rsi_oversold", "trend_weight", "reversion_weight")
+    assert numbers(RiskParams) == ("volatility_threshold", "high_volatility_scale")
+    assert numbers(PositionParams) == ("long_threshold", "short_threshold")
+    assert len(set(LongShort.__dataclass_fields__)) == sum(
+        len(part.__dataclass_fields__) for part in (SignalParams, RiskParams, PositionParams)
+    )
