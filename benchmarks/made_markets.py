@@ -16,7 +16,9 @@ from alphapulse.market.surrogates import permute_bars
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 from benchmarks.kernel import sample_market
 
-N_BARS, SHORT = 2600, 500
+# A year before the first scored bar, and a fifth of the scored ones held out: 2,349 (500) bars are searched.
+LOOKBACK, HOLDOUT = 251, 0.2
+N_BARS, SHORT = 3187, 876
 N_STEPS = 9
 DEVIATION = 0.01
 YEAR = 252.0

@@ -2,80 +2,32 @@
 
     python -m benchmarks.null_sizes --n-seeds 40 --samplers random tpe
 
-makes markets, searches each with the default experiment, weighs the search by null sweeps, and prints the share of
-searches with a p of at most .05, .2 and .5. In the markets of the first part there is nothing to time, so the shares
-should be no larger than these levels; in those of the second part timing is planted.
+makes markets, searches each with the default experiment, weighs the search by null sweeps and its choice on a hold-out,
+and prints, cell by cell, the share of searches with a p of at most .05, .2 and .5, and of those that SURVIVE. In the
+markets of the first part there is nothing to time, so the shares should be no larger than these levels, and over all of
+them p uniform (Kolmogorov and Smirnov); in those of the second part timing is planted.
 """
 
 import argparse
-import functools
+import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import yaml
-from rich.console import Console
-from rich.table import Table
+from scipy.stats import kstest
 
-from alphapulse.backtesting.models import EngineParams
-from alphapulse.config.grammar import read_space
-from alphapulse.config.resources import resource_dir
-from alphapulse.market.market import Market
-from alphapulse.strategies.resolve import resolve
-from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.null_sweeps import SearchPlan, best_trial, null_search, run_search
-from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
-from benchmarks import made_markets as made
+from alphapulse.sweep.null_sweeps import SearchPlan
+from alphapulse.typing import Float64Array1D
+from alphapulse.validation.null_sweeps import MOST_AS_GOOD, NullSweeps
+from benchmarks.regimes import NULLS, REGIMES, default_experiment, make_market
+from benchmarks.weighed_search import Weighed, weigh_search
 
 LEVELS = (0.05, 0.2, 0.5)
-LOOKBACK = 251
-LONG_ONLY = {"short_threshold": -1.0}
-FREE = {"commission": 0.0, "slippage": 0.0}
-BOTH_WAYS = {"strategy.ma_window": "int(interval(2,120))", "strategy.trend_weight": "interval(-1,1)"}
-"""A space that holds rules for and against the trend, from one day on: what is planted can be found in it."""
-
-
-@dataclass(frozen=True)
-class Regime:
-    """A kind of market, and what is changed in the default experiment there."""
-
-    make: made.Maker
-    strategy: Mapping[str, Any] = field(default_factory=dict)
-    engine: Mapping[str, Any] = field(default_factory=dict)
-    space: Mapping[str, str] = field(default_factory=dict)
-
-
-def _drifting(sharpe: float) -> made.Maker:
-    return functools.partial(made.independent, sharpe=sharpe)
-
-
-NULLS = {
-    "iid": Regime(made.independent),
-    "iid, no costs": Regime(made.independent, engine=FREE),
-    "GARCH": Regime(made.garch),
-    "two regimes": Regime(made.two_regimes),
-    "drift .8, long only": Regime(_drifting(0.8), LONG_ONLY),
-    "drift .8": Regime(_drifting(0.8)),
-    "cash 4 %": Regime(made.independent, engine={"cash_rate": 0.04}),
-    "shuffled sample": Regime(made.shuffled_sample),
-    "500 bars": Regime(functools.partial(made.independent, n_bars=made.SHORT)),
-    "hourly": Regime(made.hourly),
-}
-PLANTED = {
-    name: Regime(make, engine=FREE, space=BOTH_WAYS)
-    for name, make in {
-        "next day reverses, 1.5": made.reversing,
-        "the same under GARCH": functools.partial(made.garch, reversal=1.5),
-        "flips every 20 bars, 2.0": functools.partial(made.flipping, every=20, sharpe=2.0),
-        "flips every 90 bars, 1.5": functools.partial(made.flipping, every=90, sharpe=1.5),
-    }.items()
-}
-REGIMES = NULLS | PLANTED
 
 
 @dataclass(frozen=True)
@@ -87,46 +39,37 @@ class Case:
     seed: int
     n_trials: int
     n_wanted: int
-    block: int
+    block: int = 1
 
 
-@functools.cache
-def default_experiment(regime: str) -> Experiment:
-    """Return the default sweep's experiment with the changes of a regime."""
-    swept = yaml.safe_load((resource_dir("sweeps") / "long_short_daily.yaml").read_text(encoding="utf-8"))
-    changes = REGIMES[regime]
-    return Experiment(
-        read_space(swept["space"] | changes.space),
-        resolve("long_short"),
-        {"volatility_source": "realized", **changes.strategy},
-        EngineParams(**changes.engine),
-    )
-
-
-def weigh(case: Case) -> NullSweeps:
+def weigh(case: Case) -> Weighed:
     """Make the market of a case, search it, and weigh the search."""
-    experiment = default_experiment(case.regime)
-    rng = np.random.default_rng([case.seed, sorted(REGIMES).index(case.regime)])
-    market = Market.of(REGIMES[case.regime].make(rng), LOOKBACK, f"{case.regime} {case.seed}")
+    search, holdout = make_market(case.regime, case.seed)
     plan = SearchPlan(case.sampler, case.n_trials, case.seed)
-    trials = run_search(market, experiment, plan.start(experiment, plan.seed), plan.n_trials)
-    best = best_trial(trials, "maximize")
-    observed = math.nan if best is None else float(trials.values[best, 0])
-    values: list[float] = []
-    while True:
-        weighed = weigh_null_sweeps(values, observed, n_wanted=case.n_wanted)
-        if weighed.stopped != "budget":
-            return weighed
-        values.append(null_search(market, experiment, plan, len(values), block=case.block))
+    return weigh_search(search, holdout, default_experiment(case.regime), plan, n_null=case.n_wanted, block=case.block)
 
 
-def weigh_all(cases: Sequence[Case], n_processes: int) -> Iterator[NullSweeps]:
+def weigh_all(cases: Sequence[Case], n_processes: int) -> Iterator[Weighed]:
     """Yield the outcome of each case, in order."""
     if n_processes == 1:
         yield from map(weigh, cases)
         return
     with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
         yield from pool.map(weigh, cases)
+
+
+def spread(outcomes: Sequence[NullSweeps], rng: np.random.Generator) -> Float64Array1D:
+    """Return the p-values (n,) with each spread over what lies between it and the next smaller one that there is.
+
+    A p of so few draws is one of some twenty numbers; spread so, it is uniform on (0, 1] where it should be.
+    """
+    return np.array([rng.uniform(_next_smaller(outcome), outcome.p) for outcome in outcomes])
+
+
+def _next_smaller(outcome: NullSweeps) -> float:
+    if outcome.stopped == "complete":
+        return outcome.n_as_good / (1 + outcome.n_done)
+    return MOST_AS_GOOD / (1 + outcome.n_done)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -138,28 +81,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--null-sweeps", type=int, default=19)
     parser.add_argument("--block", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="file to which every outcome is added, a line of JSON each")
     options = parser.parse_args(arguments)
-    cells = [(regime, sampler) for regime in options.regimes for sampler in options.samplers]
+    cells = [(regime, sampler) for sampler in options.samplers for regime in options.regimes]
     cases = [
         Case(regime, sampler, seed, options.n_trials, options.null_sweeps, options.block)
         for regime, sampler in cells
         for seed in range(options.n_seeds)
     ]
     started = time.perf_counter()
-    weighed = list(weigh_all(cases, options.processes))
-    p = np.array([outcome.p for outcome in weighed]).reshape(len(cells), options.n_seeds)
-    table = Table(title=f"{options.n_trials} trials, {options.null_sweeps} null sweeps, {options.n_seeds} seeds")
-    for name in ("market", "search", *(f"p <= {level:g}" for level in LEVELS)):
-        table.add_column(name)
-    for (regime, sampler), row in zip(cells, p, strict=True):
-        table.add_row(regime, sampler, *(f"{np.mean(row <= level):.2f}" for level in LEVELS))
-    nulls = p[[regime in NULLS for regime, _ in cells]]
-    if len(nulls):
-        table.add_row("all without timing", "", *(f"{np.mean(nulls <= level):.3f}" for level in LEVELS))
-    console = Console(width=120)
-    console.print(table)
-    n_runs = sum(1 + outcome.n_done for outcome in weighed)
-    console.print(f"{n_runs:,} searches in {time.perf_counter() - started:.0f} s")
+    print(f"{options.n_trials} trials, {options.null_sweeps} null sweeps, {options.n_seeds} seeds")
+    print(f"{'market':26} {'search':8}" + "".join(f" {f'p <= {level:g}':>9}" for level in LEVELS) + "  SURVIVES")
+    nulls: list[Weighed] = []
+    n_runs = 0
+    outcomes = weigh_all(cases, options.processes)
+    for regime, sampler in cells:
+        cell = [next(outcomes) for _ in range(options.n_seeds)]
+        _print_row(regime, sampler, cell)
+        n_runs += sum(1 + weighed.nulls.n_done for weighed in cell)
+        nulls += cell if regime in NULLS else []
+        if options.keep:
+            with options.keep.open("a", encoding="utf-8") as file:
+                for seed, weighed in enumerate(cell):
+                    file.write(json.dumps([regime, sampler, seed, weighed.nulls.p, weighed.word]) + "\n")
+    if nulls:
+        _print_row("all without timing", "", nulls)
+        even = kstest(spread([weighed.nulls for weighed in nulls], np.random.default_rng(0)), "uniform")
+        print(f"Kolmogorov-Smirnov: {even.statistic:.3f}, p = {even.pvalue:.2f}, over {len(nulls)} searches")
+    print(f"{n_runs:,} searches in {time.perf_counter() - started:.0f} s")
+
+
+def _print_row(regime: str, sampler: str, cell: Sequence[Weighed]) -> None:
+    p = np.array([weighed.nulls.p for weighed in cell])
+    survives = np.mean([weighed.word == "SURVIVES" for weighed in cell])
+    shares = "".join(f" {np.mean(p <= level + math.ulp(1.0)):9.3f}" for level in LEVELS)
+    print(f"{regime:26} {sampler:8}{shares} {survives:9.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: the first one ends a sweep cleanly, the second one at once."""
+"""Ctrl-C and SIGTERM as a request: the first one ends a sweep cleanly, the second one at once."""
 
 import signal
 import threading
@@ -6,6 +6,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_received = signal.SIGINT
 
 
 class Interruption:
@@ -27,6 +29,13 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        global _received
+        _received = signal.Signals(number)
         if self.requested:
-            raise KeyboardInterrupt
+            raise interrupted()
         self.requested = True
+
+
+def interrupted() -> KeyboardInterrupt:
+    """Return the error with which a command ends that was asked to: it holds the signal, which the exit code tells."""
+    return KeyboardInterrupt(_received)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alphapulse.commands.interruption import Interruption
+from alphapulse.commands.interruption import Interruption, interrupted
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.closing import conclude, is_weighed
@@ -46,7 +46,7 @@ def run_sweep(config: SweepConfig, directory: Path) -> None:
         summary = run_study(start, config, console, directory)
     print_summary(summary, config.output)
     if summary.status == "INTERRUPTED":
-        raise KeyboardInterrupt
+        raise interrupted()
 
 
 def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Console, directory: Path) -> StudySummary:
@@ -71,7 +71,7 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
     clock = Clock()
     with clock.phase("load"):
         store = Store(open_database(config.db))
-        make_study_sampler(config)
+        spare = make_study_sampler(config)
         inputs = load_inputs(config, store.database)
     if not config.quiet:
         for line in inputs.warnings:
@@ -88,7 +88,7 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
         with clock.phase("gate"):
             inputs = pass_gate(inputs, config)
         with clock.phase("compile"):
-            compile_for(inputs)
+            compile_for(inputs, spare)
         if cluster is not None:
             with clock.phase("ray"):
                 cluster.wait_until_started()

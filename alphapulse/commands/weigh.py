@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alphapulse.commands.interruption import Interruption
+from alphapulse.commands.interruption import Interruption, interrupted
 from alphapulse.config.assembly import assemble
 from alphapulse.config.schema import SweepConfig, WeighConfig
 from alphapulse.data_pipeline.opening import open_database
@@ -23,7 +23,7 @@ from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
-from alphapulse.sweep.opening import reopen_study
+from alphapulse.sweep.opening import make_study_sampler, reopen_study
 
 
 def run_weigh(config: WeighConfig, directory: Path) -> None:
@@ -39,7 +39,7 @@ def run_weigh(config: WeighConfig, directory: Path) -> None:
         summary = weigh_study(config, console, directory)
     print_summary(summary, config.output)
     if summary.status == "INTERRUPTED" and summary.verdict is None:
-        raise KeyboardInterrupt
+        raise interrupted()
 
 
 def weigh_study(config: WeighConfig, console: Console, directory: Path) -> StudySummary:
@@ -61,7 +61,7 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
             with clock.phase("gate"):
                 opened = replace(opened, inputs=pass_gate(inputs, configured))
             with clock.phase("compile"):
-                compile_for(opened.inputs)
+                compile_for(opened.inputs, make_study_sampler(configured, opened.sampler.name))
             with clock.phase("ray"):
                 cluster.wait_until_started()
             with Interruption() as interruption, NullProgress(console, quiet=config.quiet) as progress:

@@ -1,12 +1,14 @@
 """The way into every command: arguments, Hydra, a checked configuration, the body; and the way out.
 
-Whatever a user can cause ends in one line on stderr and exit code 1. Ctrl-C ends with 130. What is left is a
-fault of this program and keeps its traceback. What takes time to import is imported inside, where Ctrl-C ends well.
+Whatever a user can cause ends in one line on stderr and exit code 1. Ctrl-C ends with 130, SIGTERM with 143. What is
+left is a fault of this program and keeps its traceback. What takes time to import is imported inside, where Ctrl-C
+ends well.
 """
 
 import contextlib
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 
-INTERRUPTED = 130
+SIGNALLED = 128
 CLOSED_PIPE = 141
 
 
@@ -63,9 +65,9 @@ def exit_code(run: Callable[[], None]) -> int:
     try:
         run()
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         _complain("interrupted")
-        return INTERRUPTED
+        return SIGNALLED + int(error.args[0] if error.args else signal.SIGINT)
     except BrokenPipeError:
         # The reader is gone; what is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,7 @@ is a ConfigError; what a command's body raises passes through untouched.
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ from yaml import YAMLError
 
 from alphapulse.config.conf import Conf
 from alphapulse.errors import ConfigError
+
+MASK = "***"
+_PASSWORD = re.compile(r"""(\bpassword["']?\s*[:=]\s*)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,}\s]+)""")
 
 
 class OwnDirectory(SearchPathPlugin):
@@ -113,7 +117,7 @@ def show(composed: DictConfig, part: str, package: str | None, *, resolve: bool)
             if "hydra" in shown:
                 OmegaConf.set_readonly(shown.hydra, False)
             OmegaConf.resolve(chosen)
-        text = OmegaConf.to_yaml(chosen)
+        text = _to_yaml(chosen)
     heading = "" if chosen is shown else f"# @package {package}\n"
     sys.stdout.write(heading + text)
 
@@ -161,7 +165,8 @@ def running(composed: DictConfig, directory: Path) -> Iterator[None]:
     if node.callbacks:
         raise ConfigError(f"`hydra.callbacks` must be left out, but got {', '.join(node.callbacks)}; none is called")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        # What somebody searches is nobody else's business on a machine that is shared.
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _refusals():
             configure_log(node.job_logging, node.verbose)
         if node.output_subdir is not None:
@@ -190,7 +195,21 @@ def _part(composed: DictConfig, keys: list[str]) -> DictConfig:
 
 
 def _save(config: Any, path: Path) -> None:
-    path.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+    path.write_text(_to_yaml(config), encoding="utf-8")
+
+
+def _to_yaml(config: Any) -> str:
+    """Return a configuration as YAML in which no password can be read."""
+    return OmegaConf.to_yaml(OmegaConf.create(_masked(OmegaConf.to_container(config))))
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: MASK if key == "password" and item is not None else _masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    # An override is a text that may hold one: db={password:...}.
+    return _PASSWORD.sub(rf"\1{MASK}", value) if isinstance(value, str) else value
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """What the environment says: the database server and the data directory. The only reader of `os.environ`."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,3 +70,14 @@ def read_settings() -> Settings:
         password=environment.get("DB_PASS", DEFAULT_PASSWORD),
         home=Path(home).expanduser().absolute() if home else Path(platformdirs.user_data_dir("alphapulse")),
     )
+
+
+@contextlib.contextmanager
+def without_password() -> Iterator[None]:
+    """Keep `DB_PASS` out of the environment of what is started meanwhile: a worker never enters the database."""
+    password = os.environ.pop("DB_PASS", None)
+    try:
+        yield
+    finally:
+        if password is not None:
+            os.environ["DB_PASS"] = password

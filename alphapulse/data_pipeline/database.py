@@ -13,6 +13,7 @@ import asyncpg
 import sqlalchemy
 from sqlalchemy import URL, Engine
 
+from alphapulse.data_pipeline.patience import Patience
 from alphapulse.errors import DatabaseError
 
 Result = TypeVar("Result")
@@ -34,6 +35,8 @@ class Database:
         An empty password is none: the embedded server trusts whoever may enter its socket's directory.
     embedded : bool
         Whether it is the embedded server.
+    wait : float
+        How long a query waits for the database where it is away for a while [s].
     """
 
     host: str
@@ -42,6 +45,7 @@ class Database:
     user: str
     password: str = field(repr=False)
     embedded: bool = False
+    wait: float = 0.0
 
     def __str__(self) -> str:
         return f"database {self.name!r} at {self.address} as {self.user!r}"
@@ -123,7 +127,11 @@ class Database:
             return self.submit(coroutine).result()
 
     def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        """Return the rows of a query that runs on a connection of its own; `arguments` are $1, $2 and so on."""
+        """Return the rows of a query that runs on a connection of its own; `arguments` are $1, $2 and so on.
+
+        Where the database is away it is asked again, for up to `wait`, so the query must change nothing that it
+        has changed already.
+        """
 
         async def fetch() -> list[asyncpg.Record]:
             connection = await self.connect()
@@ -132,7 +140,12 @@ class Database:
             finally:
                 await connection.close()
 
-        return self.run(fetch())
+        return self.run(self.patience.until_done(fetch))
+
+    @property
+    def patience(self) -> Patience:
+        """How long it is waited for."""
+        return Patience(self.wait, str(self))
 
     @contextlib.contextmanager
     def one_line_errors(self) -> Iterator[None]:
@@ -167,6 +180,15 @@ class Database:
                 return DatabaseError(f"The disk of the {self} is full: {_first_line(error)}; make room and run again.")
             case asyncpg.CannotConnectNowError() | asyncpg.TooManyConnectionsError():
                 return DatabaseError(f"The {self} takes no connection now: {_first_line(error)}; try again later.")
+            case asyncpg.ReadOnlySQLTransactionError():
+                return DatabaseError(f"The {self} is read-only; make it writable, and run the same command again.")
+            case asyncpg.QueryCanceledError() | asyncpg.LockNotAvailableError():
+                return DatabaseError(
+                    f"The {self} ended a query: {_first_line(error)}; raise its statement_timeout or lock_timeout, or "
+                    "end what holds the lock."
+                )
+            case asyncpg.OperatorInterventionError() | asyncpg.PostgresConnectionError():
+                return DatabaseError(f"The {self} went away: {_first_line(error)}; run the same command again later.")
             case asyncpg.PostgresError():
                 return DatabaseError(f"The {self} refused: {_first_line(error)}.")
             case _:

@@ -61,10 +61,11 @@ def chosen_settings(db: DatabaseConfig | None = None) -> Settings:
 def locate_database(db: DatabaseConfig | None = None) -> Database:
     """Return the database that the configuration and the environment name, the embedded server started."""
     settings = chosen_settings(db)
+    wait = 0.0 if db is None else db.wait
     if settings.host is None:
         socket = embedded.ensure_server(settings.home)
-        return Database(str(socket), embedded.PORT, settings.name, embedded.SUPERUSER, "", embedded=True)
-    return Database(settings.host, settings.port, settings.name, settings.user, settings.password)
+        return Database(str(socket), embedded.PORT, settings.name, embedded.SUPERUSER, "", embedded=True, wait=wait)
+    return Database(settings.host, settings.port, settings.name, settings.user, settings.password, wait=wait)
 
 
 async def _probe(database: Database) -> tuple[int, str | None]:

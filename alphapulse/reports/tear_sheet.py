@@ -170,9 +170,9 @@ def _draw(
                 daily,
                 benchmark=benchmark,
                 output=str(path),
-                title=titles[0],
+                title=html.escape(titles[0]),
                 strategy_title="Strategy",
-                benchmark_title=titles[1],
+                benchmark_title=html.escape(titles[1]),
                 periods_per_year=days,
                 # QuantStats takes an annual rate apart by compounding; a day of ours has its share of it.
                 rf=(1.0 + risk_free_rate / days) ** days - 1.0,

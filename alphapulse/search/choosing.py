@@ -5,12 +5,14 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
+import numpy as np
+
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.samplers import SAMPLERS
 from alphapulse.search.samplers._base import LAG, Sampler
 from alphapulse.search.space import SearchSpace
 
-__all__ = ["LAG", "SAMPLERS", "Sampler", "choose_sampler", "find_sampler", "make_sampler"]
+__all__ = ["LAG", "SAMPLERS", "Sampler", "choose_sampler", "find_sampler", "make_sampler", "rehearse"]
 
 
 def make_sampler(
@@ -103,3 +105,17 @@ def choose_sampler(space: SearchSpace, *, n_objectives: int, n_trials: int) -> t
     if n_trials >= 250 * n and 2 <= n <= 40 and all(d.is_continuous for d in space.dimensions):
         return "cmaes", f"search=auto chose cmaes: {n} continuous keys and {n_trials} trials let it adapt their scales."
     return "tpe", f"search=auto chose tpe: {n_trials} trials of {n} keys of any kind, in a model of flat cost."
+
+
+def rehearse(sampler: Sampler, n_generations: int = LAG + 2) -> None:
+    """Let a sampler propose and learn from made-up values, so that what it runs is compiled before it counts.
+
+    The sampler is of no use afterwards.
+    """
+    rng = np.random.default_rng(0)
+    proposed = []
+    for generation in range(n_generations):
+        proposed.append(sampler.propose(generation))
+        learnt = generation + 1 - LAG
+        if learnt >= 0 and len(proposed[learnt]):
+            sampler.tell(learnt, proposed[learnt], rng.random((len(proposed[learnt]), sampler.n_objectives)))

@@ -1,6 +1,5 @@
 """Studies in the database: made, continued, found; whole generations in, single trials out."""
 
-import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -24,10 +23,8 @@ from alphapulse.study.records import (
     StudyPlan,
     TrialRecord,
 )
-from alphapulse.study.writer import Writer
+from alphapulse.study.writer import Writer, lock_study
 
-# A killed driver's server process needs a moment to notice and to drop its lock.
-LOCK_PATIENCE = 5.0
 BAR_COLUMNS = ("symbols", "timeframe", "data_start", "holdout_start", "data_end")
 
 
@@ -53,7 +50,7 @@ class Store:
         """
         connection = self.database.run(self.database.connect())
         try:
-            self.database.run(_lock(connection, plan.name))
+            self.database.run(lock_study(connection, plan.name))
             study = self.database.run(_find(connection, plan.name))
             if study is None:
                 self.database.run(_insert(connection, plan))
@@ -85,11 +82,7 @@ class Store:
         writer = self._writers.pop(study.id)
         try:
             writer.wait()
-            self.database.run(
-                writer.connection.execute(
-                    "UPDATE sweep SET status = $2, updated_at = now() WHERE id = $1", study.id, status
-                )
-            )
+            writer.run("UPDATE sweep SET status = $2, updated_at = now() WHERE id = $1", study.id, status)
         finally:
             self.database.run(writer.close())
 
@@ -100,7 +93,7 @@ class Store:
 
     def find_study(self, name: str) -> Study:
         """Return a study by name; StudyError if there is none."""
-        rows = self.database.fetch("SELECT * FROM sweep WHERE name = $1", name)
+        rows = self.database.fetch(f"{STUDIES} WHERE name = $1", name)
         if rows:
             return _study(rows[0])
         names = [row["name"] for row in self.database.fetch("SELECT name FROM sweep ORDER BY updated_at DESC")]
@@ -115,7 +108,7 @@ class Store:
 
     def studies(self) -> list[Study]:
         """Return all studies, latest first."""
-        return [_study(row) for row in self.database.fetch("SELECT * FROM sweep ORDER BY updated_at DESC")]
+        return [_study(row) for row in self.database.fetch(f"{STUDIES} ORDER BY updated_at DESC")]
 
     def n_done(self, study: Study) -> int:
         """Return the number of trials that are stored by now."""
@@ -160,6 +153,15 @@ class Store:
         self.database.fetch("UPDATE sweep SET verdict = $2, updated_at = now() WHERE id = $1", study.id, _json(verdict))
 
 
+# A driver that died has left its study RUNNING, but nobody holds its lock, see `lock_study`.
+STUDIES = """
+SELECT sweep.*, status = 'RUNNING' AND NOT EXISTS (
+    SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+    AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('study ' || name, 0)
+) AS is_left FROM sweep
+"""
+
 INSERT_STUDY = """
 INSERT INTO sweep (name, config, space, seed, objectives, directions, fingerprint, symbols, timeframe, data_start,
     holdout_start, data_end, code_version, packages, definitions, n_trials, status)
@@ -192,15 +194,6 @@ async def _insert(connection: asyncpg.Connection, plan: StudyPlan) -> None:
         )
 
 
-async def _lock(connection: asyncpg.Connection, name: str) -> None:
-    """Take the lock of the study `name` for as long as the connection lives."""
-    deadline = asyncio.get_running_loop().time() + LOCK_PATIENCE
-    while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", f"study {name}"):
-        if asyncio.get_running_loop().time() > deadline:
-            raise StudyError(f"Study {name!r} is being run by another command; wait for its end, or choose study=NAME.")
-        await asyncio.sleep(0.1)
-
-
 async def _terminate(connection: asyncpg.Connection) -> None:
     connection.terminate()
 
@@ -213,6 +206,8 @@ async def _find(connection: asyncpg.Connection, name: str) -> Study | None:
 def _study(row: Any) -> Study:
     columns = dict(row)
     symbols, timeframe, start, holdout_start, end = (columns.pop(name) for name in BAR_COLUMNS)
+    if columns.pop("is_left", False):
+        columns["status"] = "INTERRUPTED"
     return Study(
         **{
             **columns,

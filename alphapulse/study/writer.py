@@ -20,6 +20,12 @@ from alphapulse.study.records import Generation, Study
 from alphapulse.study.trials import BlockMoments
 
 MAX_PENDING = 2
+# More than that are kept while the database is away, so that the search goes on [bytes].
+SPOOL_BYTES = 64 * 2**20
+# A server that says nothing for so long is not there any more, or its answer is lost [s].
+SILENCE = 120.0
+# A killed driver's server process needs a moment to notice and to drop its lock [s].
+LOCK_PATIENCE = 5.0
 
 
 class Writer:
@@ -31,25 +37,46 @@ class Writer:
     def __init__(self, database: Database, connection: asyncpg.Connection, study: Study) -> None:
         self.connection = connection
         self._database = database
+        self._patience = database.patience
         self._study = study
         self._n_done = study.n_done
         self._order = asyncio.Lock()
-        self._room = threading.BoundedSemaphore(MAX_PENDING)
+        self._room = threading.Condition()
+        self._n_pending = self._pending_bytes = 0
         self._last: Future[None] | None = None
         self.seconds = 0.0
 
     def append(self, generation: Generation) -> "Future[None]":
-        """Start to store a generation; block while `MAX_PENDING` are on their way."""
-        self._room.acquire()
+        """Start to store a generation; block while `MAX_PENDING` are on their way and more than memory has room for."""
+        size = _size(generation)
+        with self._room:
+            self._room.wait_for(lambda: self._n_pending < MAX_PENDING or self._pending_bytes + size <= SPOOL_BYTES)
+            self._n_pending += 1
+            self._pending_bytes += size
         future = self._database.submit(self._write(generation))
-        future.add_done_callback(lambda _: self._room.release())
+        future.add_done_callback(lambda _: self._release(size))
         self._last = future
         return future
+
+    def _release(self, size: int) -> None:
+        with self._room:
+            self._n_pending -= 1
+            self._pending_bytes -= size
+            self._room.notify_all()
 
     def wait(self) -> None:
         """Return when all that was appended is stored; raise what kept the last from it."""
         if self._last is not None:
             self._last.result()
+
+    def run(self, query: str, *arguments: Any) -> None:
+        """Run a query that changes nothing where it has been run already, on the connection of the study."""
+
+        async def attempt() -> None:
+            await self._reconnect_if_lost()
+            await self._unless_lost(self.connection.execute(query, *arguments))
+
+        self._database.run(self._patience.until_done(attempt))
 
     async def close(self) -> None:
         """End the session and with it the lock."""
@@ -62,15 +89,42 @@ class Writer:
                     f"Trials of {self._study.name!r} must be stored in order from {self._n_done}, but got a generation "
                     f"from {generation.first_trial}; an earlier one was not stored."
                 )
+
+            tried = False
+
+            async def attempt() -> None:
+                nonlocal tried
+                await self._reconnect_if_lost()
+                if tried and await self._count_stored() > self._n_done:
+                    # The commit went well, its answer was lost.
+                    return
+                tried = True
+                await self._unless_lost(self._write_generation(generation))
+
             started = time.perf_counter()
             with self._database.one_line_errors():
-                await self._unless_lost(self._write_generation(generation))
+                await self._patience.until_done(attempt)
             self.seconds += time.perf_counter() - started
             self._n_done += len(generation.trials)
 
-    async def _unless_lost(self, writing: Coroutine[Any, Any, None]) -> None:
-        """Await `writing`, or raise when the connection is lost: asyncpg waits for ever in a COPY that was cut."""
-        task = asyncio.ensure_future(writing)
+    async def _reconnect_if_lost(self) -> None:
+        """Make a new connection that holds the study's lock where the old one was lost."""
+        if not self.connection.is_closed():
+            return
+        self.connection = await self._database.connect()
+        try:
+            # The server may take its time to notice that the old session is gone.
+            await lock_study(self.connection, self._study.name, self._database.wait)
+        except BaseException:
+            self.connection.terminate()
+            raise
+
+    async def _count_stored(self) -> int:
+        return int(await self.connection.fetchval("SELECT n_done FROM sweep WHERE id = $1", self._study.id))
+
+    async def _unless_lost(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Await `work`, or raise when the connection is lost or silent: asyncpg waits for ever in a cut COPY."""
+        task = asyncio.ensure_future(work)
         lost = asyncio.get_running_loop().create_future()
 
         def note(connection: Any) -> None:
@@ -79,15 +133,16 @@ class Writer:
 
         self.connection.add_termination_listener(note)
         try:
-            await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, lost}, timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.connection.remove_termination_listener(note)
-        if task.done():
+        if task.done() and not (self.connection.is_closed() and isinstance(task.exception(), asyncpg.InterfaceError)):
             task.result()
             return
         task.cancel()
         # What it raises on its way out is the loss that is reported here.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.connection.terminate()
         raise ConnectionResetError("the connection was lost while trials were written")
 
     async def _write_generation(self, generation: Generation) -> None:
@@ -140,6 +195,28 @@ class Writer:
         await copy_in(self.connection, "trial_blocks", columns)
 
 
+def _size(generation: Generation) -> int:
+    """Return the memory that the arrays of a generation take [bytes]."""
+    trials, blocks = generation.trials, generation.blocks
+    arrays = (trials.parameters, trials.values, trials.metrics, blocks.sums, blocks.squares)
+    return sum(array.nbytes for array in arrays) + len(generation.state)
+
+
 def _error_text(error: str | None) -> bytes | None:
     # PostgreSQL's text holds any character but the zero one.
     return None if error is None else error.replace("\0", "").encode(errors="replace")
+
+
+async def lock_study(connection: asyncpg.Connection, name: str, patience: float | None = None) -> None:
+    """Take the lock of the study `name` for as long as the connection lives.
+
+    Raises
+    ------
+    StudyError
+        If somebody else holds it for longer than `patience` [s]; None is a moment.
+    """
+    deadline = asyncio.get_running_loop().time() + (LOCK_PATIENCE if patience is None else patience)
+    while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", f"study {name}"):
+        if asyncio.get_running_loop().time() > deadline:
+            raise StudyError(f"Study {name!r} is being run by another command; wait for its end, or choose study=NAME.")
+        await asyncio.sleep(0.1)

@@ -1,15 +1,18 @@
 """Ray: started while the driver loads its data, told of the market once, given batches of trials."""
 
+import contextlib
 import hashlib
 import logging
 import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from alphapulse.config.settings import without_password
 from alphapulse.errors import AlphaPulseError
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
@@ -18,6 +21,7 @@ from alphapulse.typing import BoolArray1D, Float64Array2D
 
 RETRIES = 3
 SERVERS = ("raylet", "gcs_server")
+TOKEN = Path("~/.ray/auth_token")
 
 
 class ClusterError(AlphaPulseError):
@@ -89,11 +93,17 @@ class Cluster:
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
             local = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
-            context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+            with without_password():
+                context = ray.init(
+                    address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local
+                )
             self._owned = True
             self.dashboard = context.dashboard_url or ""
             if address is None:
                 children = psutil.Process().children(recursive=True)
+                # Ray lets everybody read the token that lets one in.
+                with contextlib.suppress(OSError):
+                    TOKEN.expanduser().chmod(0o600)
                 self._servers = [child for child in children if child.name() in SERVERS]
         self.n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
         warm = ray.remote(warm_up)

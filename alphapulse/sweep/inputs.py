@@ -18,6 +18,7 @@ from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.market.timeframes import timeframe_length
+from alphapulse.search.choosing import Sampler, rehearse
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 from alphapulse.study.records import StudyBars
@@ -113,11 +114,15 @@ def pass_gate(inputs: StudyInputs, config: SweepConfig) -> StudyInputs:
     return replace(inputs, gate=gate)
 
 
-def compile_for(inputs: StudyInputs) -> None:
-    """Compile what the workers will run, so that they find it on disk: a batch of two trials and a surrogate market."""
+def compile_for(inputs: StudyInputs, sampler: Sampler) -> None:
+    """Compile what a study will run: a batch of two trials, a surrogate market and what `sampler`, a spare one, does.
+
+    Workers find it on disk then, and neither the time of a trial nor that of a proposal has the compiler's in it.
+    """
     middle = np.array([d.middle for d in inputs.experiment.space.dimensions], dtype=np.float64)
     evaluate_batch(inputs.market, inputs.experiment, np.stack([middle, middle]))
     surrogate_market(inputs.market, 0)
+    rehearse(sampler)
 
 
 def define_strategy(strategy: Mapping[str, Any]) -> tuple[StrategyDefinition, dict[str, Any]]:

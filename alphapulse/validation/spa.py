@@ -178,7 +178,9 @@ def make_bootstrap(
     ----------
     .. [1] Hansen, A Test for Superior Predictive Ability, Journal of Business & Economic Statistics 23(4), 2005.
     """
-    sizes = np.ascontiguousarray(block_sizes, dtype=np.float64)
+    sizes = np.array(block_sizes, dtype=np.float64, order="C")
+    # As a worker gets it: numba compiles for arrays that may be written to apart.
+    sizes.flags.writeable = False
     as_moments(np.empty((0, sizes.size)), sizes)
     if n_bootstrap < 1:
         raise ValueError(f"`n_bootstrap >= 1` must hold, but got n_bootstrap={n_bootstrap}.")

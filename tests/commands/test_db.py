@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import pytest
@@ -97,9 +98,17 @@ def test_dashboard_serves_studies_until_interrupted(environment, database):
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
-            address = process.stdout.readline().split()[2]
-            with urllib.request.urlopen(f"{address}api/studies", timeout=60) as answer:
+            address, _, query = process.stdout.readline().split()[2].partition("?")
+            browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                browser.open(f"{address}api/studies", timeout=60)
+            browser.open(f"{address}?{query}", timeout=60).close()
+            with browser.open(f"{address}api/studies", timeout=60) as answer:
                 assert b'"study_name": "shown"' in answer.read()
+            for name, value in (("Host", "evil.example:80"), ("Origin", "http://evil.example")):
+                foreign = urllib.request.Request(f"{address}api/studies", headers={name: value})
+                with pytest.raises(urllib.error.HTTPError, match="403"):
+                    browser.open(foreign, timeout=60)
         finally:
             os.kill(process.pid, signal.SIGINT)
         assert process.wait(timeout=60) == 0

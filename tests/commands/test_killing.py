@@ -146,12 +146,15 @@ def test_table_does_not_depend_on_the_number_of_workers(database, table, tmp_pat
 
 
 @pytest.mark.timeout(600)
-def test_interrupt_keeps_what_is_done(database, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_interrupt_keeps_what_is_done(database, tmp_path, number, code):
     process = start(command("cut", 1_000_000), tmp_path)
     assert wait_for(database, "cut", 100, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in err
     summary = json.loads(out)
     assert summary["status"] == "INTERRUPTED"

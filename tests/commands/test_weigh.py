@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from rich.console import Console
@@ -11,6 +11,8 @@ from alphapulse.commands import weigh
 from alphapulse.commands.studies import run_studies
 from alphapulse.config.schema import NullSweepsConfig, StudiesConfig, WeighConfig
 from alphapulse.errors import StudyError
+from alphapulse.study.records import StudyPlan
+from alphapulse.study.store import Store
 
 pytestmark = pytest.mark.postgres
 
@@ -78,3 +80,16 @@ def test_another_start_does_not_reset_the_ledger(run, in_process, small_study, d
     assert "Looks at hold-outs" in capsys.readouterr().out
     run_studies(StudiesConfig())
     assert "later" in capsys.readouterr().out
+
+
+def test_weigh_refuses_a_study_that_is_running(run, in_process, small_study, weigh_small, database):
+    run(small_study(n_trials=40), in_process())
+    store = Store(database)
+    study = store.find_study("small")
+    plan = {f.name: getattr(study, f.name) for f in fields(StudyPlan)}
+    running = store.open_study(StudyPlan(**plan))
+    try:
+        with pytest.raises(StudyError, match="small"):
+            weigh_small()
+    finally:
+        store.finish(running, "COMPLETE")

@@ -318,6 +318,25 @@ def test_password_is_used_but_not_written(run: Run, tmp_path: Path) -> None:
     assert "s3cret" not in repr(config)
 
 
+@pytest.mark.parametrize(
+    "given", [["db={password:s3cret,host:h}"], ["db={password:'s3cret, word',host:h}"], ["db=mine"]]
+)
+def test_password_of_a_group_is_used_but_not_written(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str]
+) -> None:
+    (tmp_path / "own" / "db").mkdir(parents=True)
+    (tmp_path / "own" / "db" / "mine.yaml").write_text("password: s3cret\n")
+    arguments = ["sweep", "--config-dir", str(tmp_path / "own"), *given]
+    assert run(*arguments, "hydra.run.dir=here").db.password.startswith("s3cret")
+    written = [path.read_text() for path in (tmp_path / "here").rglob("*") if path.is_file()]
+    assert any("***" in text for text in written)
+    assert not any("s3cret" in text for text in written)
+    assert (tmp_path / "here").stat().st_mode & 0o777 == 0o700
+    for part in ("job", "hydra", "all"):
+        run(*arguments, "--cfg", part)
+        assert "s3cret" not in capsys.readouterr().out
+
+
 def test_config_dir_adds_groups_and_experiments(run: Run, tmp_path: Path) -> None:
     own = tmp_path / "own"
     (own / "data").mkdir(parents=True)
@@ -426,10 +445,13 @@ def test_error_of_the_family_is_one_line(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "error: No bars for 'X'.\n"
 
 
-def test_interrupt_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (KeyboardInterrupt(2), 130), (KeyboardInterrupt(15), 143)]
+)
+def test_interrupt_is_one_line(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
-        command("download", "DownloadConfig")(_fail(KeyboardInterrupt()))([])
-    assert leaving.value.code == 130
+        command("download", "DownloadConfig")(_fail(error))([])
+    assert leaving.value.code == code
     assert capsys.readouterr().err == "interrupted\n"
 
 

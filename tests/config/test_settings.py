@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from alphapulse.config.settings import read_settings
+from alphapulse.config.settings import read_settings, without_password
 from alphapulse.errors import ConfigError
 
 VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASS", "ALPHAPULSE_HOME")
@@ -39,3 +41,14 @@ def test_read_settings_refuses_a_port_that_is_none(monkeypatch, port):
     monkeypatch.setenv("DB_PORT", port)
     with pytest.raises(ConfigError, match=f"`DB_PORT` must be a whole number in .1, 65535., but got '{port}'"):
         read_settings()
+
+
+def test_without_password_hides_it_for_a_while(monkeypatch):
+    monkeypatch.setenv("DB_PASS", "s3cret")
+    with without_password():
+        assert "DB_PASS" not in os.environ
+    assert os.environ["DB_PASS"] == "s3cret"
+    monkeypatch.delenv("DB_PASS")
+    with without_password():
+        pass
+    assert "DB_PASS" not in os.environ

@@ -30,11 +30,11 @@ def test_sheet_and_metrics(tmp_path, capfd):
     path = tmp_path / "deep" / "sheet.html"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        metrics = analyze_results(result, benchmark, output=path, title="A study")
+        metrics = analyze_results(result, benchmark, output=path, title="A study of <script>")
     assert not caught
     assert capfd.readouterr() == ("", "")
     sheet = path.read_text()
-    for word in ("A study", "Buy and hold", "Max Drawdown", "<svg"):
+    for word in ("A study of &lt;script&gt;", "Buy and hold", "Max Drawdown", "<svg"):
         assert word in sheet
     assert "favicon" not in sheet
     assert list(metrics) == list(METRICS)

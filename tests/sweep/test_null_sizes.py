@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.null_sizes import NULLS, Case, weigh
+from benchmarks.null_sizes import Case, weigh
+from benchmarks.regimes import NULLS
 
 pytestmark = pytest.mark.slow
 
@@ -11,7 +12,7 @@ N_SEEDS = 20
 
 
 def p_values(regime: str, sampler: str) -> np.ndarray:
-    return np.array([weigh(Case(regime, sampler, seed, 300, 19, 1)).p for seed in range(N_SEEDS)])
+    return np.array([weigh(Case(regime, sampler, seed, 300, 19)).nulls.p for seed in range(N_SEEDS)])
 
 
 @pytest.mark.timeout(1800)
