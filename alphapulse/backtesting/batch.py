@@ -15,11 +15,8 @@ from alphapulse.backtesting.kernel import (
 )
 from alphapulse.backtesting.kernel_fills import FILL_COLUMNS
 from alphapulse.backtesting.kernel_state import (
-    ATR_STOP,
     BAD,
     LANES,
-    NO_STOP,
-    PERCENT_STOP,
     Lanes,
     Mode,
     Outputs,
@@ -35,7 +32,7 @@ from alphapulse.backtesting.kernel_totals import (
     sums_of_states,
 )
 from alphapulse.backtesting.metrics import N_METRICS, metrics_of_sums
-from alphapulse.backtesting.models import EngineParams
+from alphapulse.backtesting.models import STOP_CODES, EngineParams
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.market.targets import TargetBlock
@@ -57,11 +54,11 @@ TRIALS_PER_CALL = 1024
 TILE_TRIALS, TILE_BARS = 256, 256
 """Trials and bars for which targets exist at one time: half of a core's second-level cache."""
 
-_CODES: dict[str, dict[Any, float]] = {
+_CODES: dict[str, Mapping[Any, float]] = {
     "execution": {"next_open": NEXT_OPEN, "next_close": NEXT_CLOSE, "same_close": SAME_CLOSE},
     "rebalance_frequency": {"bar": 0, "week": 1, "month": 2},
     "reentry": {"new_signal": 0, "immediate": 1},
-    "stop.kind": {"none": NO_STOP, "percent": PERCENT_STOP, "atr": ATR_STOP},
+    "stop.kind": STOP_CODES,
 }
 
 

@@ -14,16 +14,15 @@ from alphapulse.backtesting.kernel_state import (
     ATR_ROW,
     BAND,
     BLOCKED,
-    BY_RANGE,
     CASH,
     COST,
     COSTS,
     DISTANCE,
     DUE,
     EXPOSED,
+    FACTOR,
     FILLS,
-    MULTIPLIER,
-    PERCENT,
+    KIND,
     RANGE,
     REENTRY,
     RUINED,
@@ -39,10 +38,13 @@ from alphapulse.backtesting.kernel_state import (
     at,
 )
 from alphapulse.backtesting.kernel_vector import copy_strip
+from alphapulse.backtesting.models import stop_distance_python
 from alphapulse.compiling import jit_borrowing
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 ORDER_FILL, STOP_FILL, RUIN_FILL = 0.0, 1.0, 2.0
+stop_distance = jit_borrowing(stop_distance_python)
+
 FILL_COLUMNS = (*Fill._fields, "equity", "position")
 
 
@@ -124,8 +126,8 @@ def order_strip(
         state[at(EXPOSED, lane)] += (t + 1.0 if ends else 0.0) - (begin if starts else 0.0)
 
         renews = sends & (units * new_units <= 0.0)
-        wide = state[at(MULTIPLIER, lane)] * (state[at(RANGE, lane)] if many_ranges else only_range)
-        distance = wide if state[at(BY_RANGE, lane)] != 0.0 else state[at(PERCENT, lane)] * price
+        average_range = state[at(RANGE, lane)] if many_ranges else only_range
+        distance = stop_distance(state[at(KIND, lane)], state[at(FACTOR, lane)], price, average_range)
         distance = distance if (distance == distance) & (new_units != 0.0) else math.inf
         new_stop = (price if new_units > 0.0 else -price) - distance
         state[at(STOP, lane)] = new_stop if renews else state[at(STOP, lane)]

@@ -19,9 +19,6 @@ LANES = 64
 STRIP = 8
 """Lanes that are traded together: as many as fit the widest vector. A group has a bit of a mask for each strip."""
 
-NO_STOP, PERCENT_STOP, ATR_STOP = range(3)
-"""Codes of the kinds of stop."""
-
 CASH, UNITS, STOP, DISTANCE, BLOCKED, RUINED = range(6)
 """Cash [quote], units held; the stop times the direction of the position (-inf: none) and the distance at which it
 trails (+inf: it does not) [quote]; the direction that a stop has blocked, -1, 0 or 1; whether ruined, 0 or 1."""
@@ -43,14 +40,14 @@ drawdown, and its peak [quote]."""
 BAND, WATCH_BAND, COST, STOP_COST, LEVERAGE, INTEREST, BORROW, RISK_FREE = range(30, 38)
 """Parameters: band, and a little less of it; costs of orders and of stops; leverage; rates of a bar [1]."""
 
-BY_RANGE, PERCENT, MULTIPLIER, ATR_ROW, TRAILING, REENTRY = range(38, 44)
-"""Parameters of the stop: 1 if its distance comes from the average true range; distances (inf: no stop); row of `atr`;
-1 if trailing; 1 if re-entry is immediate."""
+KIND, FACTOR, ATR_ROW, TRAILING, REENTRY = range(38, 43)
+"""Parameters of the stop: its kind and factor (inf: no stop), see `models.stop_distance_python`; row of `atr`; 1 if
+trailing; 1 if re-entry is immediate."""
 
-DUE, RANGE = 44, 45
+DUE, RANGE = 43, 44
 """Of a strip that trades: due targets [1] and average true ranges [quote]."""
 
-N_ROWS = 46
+N_ROWS = 45
 
 
 @jit_borrowing

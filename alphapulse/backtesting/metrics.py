@@ -11,18 +11,20 @@ metric, the two agree on the same returns, apart from what the docstring of the 
 
 To add a metric:
 
-1. Write its entry below the last one, with `since=DEFINITIONS`, and its line in `docs/definitions.md`. The first change
-   of a release raises `DEFINITIONS` by one: studies made before are reported, and replayed but for the metrics they do
-   not have, and never continued.
-2. Write its test in `tests/backtesting/test_metrics.py`. The tests that walk the table check the entry, the line, the
-   column, and that the expression of QuantStats gives the same value.
+1. Write its entry below the last one, with `since=DEFINITIONS`; the docstring of its formula is the definition. The
+   first change of a release raises `DEFINITIONS` by one: studies made before are reported, and replayed but for the
+   metrics they do not have, and never continued.
+2. Write its test in `tests/backtesting/test_metrics.py`. The tests that walk the table check the entry, the column,
+   and that the expression of QuantStats gives the same value.
 3. Write the migration: `alphapulse.study.metric_columns.add_metric("name")`.
 
 A metric of a sum that is not there yet takes a field of `Sums` as well, filled by `kernel_totals.sums_of_states` and,
 if returns decide it, by `sums_of_returns`. A metric whose formula changes gets `since=DEFINITIONS` too.
 """
 
+import inspect
 import math
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -145,7 +147,7 @@ def volatility(s: Sums) -> Float64Array1D:
 
 @metric("fraction", "maximize", quantstats="max_drawdown(r)")
 def max_drawdown(s: Sums) -> Float64Array1D:
-    """min(equity / highest equity so far - 1), the base included; at most 0."""
+    """min(equity / highest equity so far - 1) over closes, the base included; at most 0."""
     return s.drawdown
 
 
@@ -178,7 +180,7 @@ def value_at_risk_95(s: Sums) -> Float64Array1D:
 
 @metric("count", None, needs="engine")
 def n_trades(s: Sums) -> Float64Array1D:
-    """Number of fills: orders, stops and closings by ruin. QuantStats sees no fills."""
+    """Number of fills: orders, stops and closings by ruin; a flip is one. QuantStats sees no fills."""
     return s.n_fills
 
 
@@ -197,19 +199,22 @@ def profit_factor(s: Sums) -> Float64Array1D:
 
 @metric("fraction", None, needs="engine")
 def exposure(s: Sums) -> Float64Array1D:
-    """Bars with a position over n. QuantStats counts bars with a return, and rounds up to a percent."""
+    """Bars in which a position stood at any moment, over n. QuantStats counts bars with a return, up to a percent."""
     return s.n_exposed / s.n
 
 
 @metric("ratio", "minimize", needs="engine")
 def turnover(s: Sums) -> Float64Array1D:
-    """Sum over fills of their value / equity before them, * periods_per_year / n. QuantStats sees no fills."""
+    """Sum over orders and stops of abs(value) / equity before them, * periods_per_year / n.
+
+    QuantStats sees no fills.
+    """
     return s.traded * s.periods_per_year / s.n
 
 
 @metric("quote", "minimize", needs="engine")
 def costs_paid(s: Sums) -> Float64Array1D:
-    """Sum over fills of their costs [quote]. QuantStats sees no fills."""
+    """Sum of the costs of all fills [quote]. QuantStats sees no fills."""
     return s.costs
 
 
@@ -297,3 +302,16 @@ def metrics_of_returns(
     if len(r) > 0 and not np.isnan(r).any():
         values = metrics_of_sums(sums_of_returns(r, b, float(risk_free_rate) / periods, periods))[0]
     return {name: value for name, value in zip(METRICS, values.tolist(), strict=True) if TABLE[name].needs != "engine"}
+
+
+def describe_metrics() -> str:
+    """Return the definitions of all metrics as text: name, unit, the better side, and the formula in words."""
+    return "\n\n".join(
+        f"{entry.name} [{entry.unit}, {entry.direction or 'no better side'}]\n"
+        + textwrap.indent(inspect.cleandoc(entry.formula.__doc__ or ""), "    ")
+        for entry in TABLE.values()
+    )
+
+
+if __name__ == "__main__":
+    print(describe_metrics())

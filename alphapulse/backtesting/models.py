@@ -6,6 +6,10 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+
+from alphapulse.typing import Float64Array1D
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -29,6 +33,38 @@ Execution = Literal["next_open", "next_close", "same_close"]
 RebalanceFrequency = Literal["bar", "week", "month"]
 Reentry = Literal["new_signal", "immediate"]
 StopKind = Literal["none", "percent", "atr"]
+STOP_CODES: Mapping[str, int] = {kind: code for code, kind in enumerate(get_args(StopKind))}
+"""What the kernel calls each kind of stop."""
+
+STOP_FACTORS: Mapping[str, str] = {"percent": "percent", "atr": "multiplier"}
+"""The field of `StopParams` that the distance of each kind is a multiple of; without one it is infinite: no stop."""
+
+ATR_STOP = STOP_CODES["atr"]
+
+
+def stop_distance_python(kind: float, factor: float, price: float, average_range: float) -> float:
+    """Return how far a stop is set from the price of the fill that opens a position [quote] (4.3 Stops).
+
+    Parameters
+    ----------
+    kind : float
+        Its code.
+    factor : float
+        As `stop_factors` returns it.
+    price : float
+        Of the fill [quote].
+    average_range : float
+        Average true range at the decision [quote]; NaN sets no stop where it is asked.
+    """
+    return factor * (average_range if kind == ATR_STOP else price)
+
+
+def stop_factors(values: Mapping[str, Float64Array1D]) -> Float64Array1D:
+    """Return the factors (n_trials,) of `stop_distance_python` from engine fields by dotted name, kinds as codes."""
+    factors = np.full(len(values["stop.kind"]), math.inf)
+    for kind, name in STOP_FACTORS.items():
+        factors = np.where(values["stop.kind"] == STOP_CODES[kind], values[f"stop.{name}"], factors)
+    return factors
 
 
 def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -128,13 +128,14 @@ def _check_working_directory() -> None:
 
 
 def _prepare(application: "Application", conf: "Conf", given: Sequence[str]) -> "Arguments":
-    """Return the arguments, checked, and store every key with its default where conf/ finds it.
+    """Return the arguments, checked, and store every key with its default, and options without a file, for Hydra.
 
     The database's password is not among the overrides: Hydra would write it to the run directory.
     """
-    from hydra.core.config_store import ConfigStore
+    from hydra.core.config_store import ConfigStoreWithProvider
 
     from alphapulse.config.building import defaults
+    from alphapulse.config.found import FOUND
     from alphapulse.config.overrides import check_keys, find_target, read_arguments
     from alphapulse.config.schema import TARGET
 
@@ -152,7 +153,13 @@ def _prepare(application: "Application", conf: "Conf", given: Sequence[str]) -> 
     check_keys(application, conf, arguments.overrides, parameters)
     if application.sweeps:
         node |= {"sweeps": arguments.experiment, "space": dict(sorted(arguments.space.items()))}
-    ConfigStore.instance().store(name="defaults", node=node, provider="alphapulse")
+    with ConfigStoreWithProvider("alphapulse") as store:
+        store.store("defaults", node)
+        for group, options in FOUND.items():
+            for name, keys in options.items():
+                # Beside a file of the same name it would be a schema to Hydra, which warns of it.
+                if conf.find(f"{group}/{name}.yaml") is None:
+                    store.store(name, keys, group)
     return arguments
 
 

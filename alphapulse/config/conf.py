@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from alphapulse.config.found import FOUND
 from alphapulse.config.resources import resource_dir
 from alphapulse.errors import ConfigError, did_you_mean
 
@@ -63,11 +64,12 @@ class Conf:
         found = {
             path.parent.relative_to(folder).as_posix() for folder in self.folders for path in folder.glob("*/**/*.yaml")
         }
-        return sorted(group for group in found if group.partition("/")[0] != "hydra")
+        return sorted(group for group in found | FOUND.keys() if group.partition("/")[0] != "hydra")
 
     def options(self, group: str) -> list[str]:
         """Return the names of a group's options."""
-        return sorted({path.stem for folder in self.folders for path in (folder / group).glob("*.yaml")})
+        files = {path.stem for folder in self.folders for path in (folder / group).glob("*.yaml")}
+        return sorted(files | FOUND.get(group, {}).keys())
 
     def experiments(self) -> list[str]:
         """Return the names of all experiments."""

@@ -7,6 +7,7 @@ from string import Template
 from typing import Any, Literal, NoReturn
 
 from alphapulse.config.conf import Conf, read_yaml
+from alphapulse.config.found import FOUND
 from alphapulse.errors import ConfigError
 
 FLAGS_HELP = """\
@@ -94,7 +95,8 @@ def help_text(conf: Conf, config_name: str) -> str:
     """
     template = _template(conf, conf.config_name) or _template(conf, config_name)
     groups = "".join(f"{group}: {', '.join(conf.options(group))}\n" for group in conf.groups())
-    return Template(template).safe_substitute(APP_CONFIG_GROUPS=groups, FLAGS_HELP=FLAGS_HELP)
+    found = {f"{group.upper()}_OPTIONS": "|".join(conf.options(group)) for group in FOUND}
+    return Template(template).safe_substitute(found, APP_CONFIG_GROUPS=groups, FLAGS_HELP=FLAGS_HELP)
 
 
 def _template(conf: Conf, config_name: str) -> str:

@@ -1,14 +1,15 @@
 """The groups that commands share: data, search, cluster, database, validation."""
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from alphapulse.config.found import SAMPLER_NAMES
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.market.timeframes import read_length
 
 Source = Literal["sample", "database", "yahoo"]
-SamplerName = Literal["auto", "random", "grid", "qmc", "tpe", "cmaes", "nsga2", "nsga3", "gp"]
 Lookahead = Literal["on", "strict", "off"]
 
 TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d")
@@ -24,6 +25,12 @@ def within(key: str, value: float, low: float, high: float) -> None:
     """Raise ConfigError unless a value is in [low, high]."""
     if not low <= value <= high:
         raise ConfigError(f"`{key}` must be in [{low:g}, {high:g}], but got {value!r}")
+
+
+def one_of(key: str, name: str, known: Sequence[str]) -> None:
+    """Raise ConfigError unless a name is a known one."""
+    if name not in known:
+        raise ConfigError(f"`{key}` must be one of {', '.join(known)}, but got {name!r}{did_you_mean(name, known)}")
 
 
 def check_timeframe(key: str, timeframe: str) -> None:
@@ -104,7 +111,8 @@ class SearchConfig:
 
     Attributes
     ----------
-    sampler : {"auto", "random", "grid", "qmc", "tpe", "cmaes", "nsga2", "nsga3", "gp"}
+    sampler : str
+        One of `SAMPLER_NAMES`.
     generation_size : int, optional
         Trials proposed at once; None is the sampler's own.
     n_startup_trials : int, optional
@@ -117,7 +125,7 @@ class SearchConfig:
         Whether tpe models the keys together; None is the sampler's own.
     """
 
-    sampler: SamplerName = "tpe"
+    sampler: str = "tpe"
     generation_size: int | None = None
     n_startup_trials: int | None = None
     population_size: int | None = None
@@ -125,6 +133,7 @@ class SearchConfig:
     multivariate: bool | None = None
 
     def __post_init__(self) -> None:
+        one_of("search.sampler", self.sampler, SAMPLER_NAMES)
         at_least("search.generation_size", self.generation_size, 1)
         at_least("search.n_startup_trials", self.n_startup_trials, 1)
         at_least("search.population_size", self.population_size, 2)

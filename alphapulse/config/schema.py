@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from alphapulse.backtesting.models import EngineParams
+from alphapulse.config.found import PROVIDER_NAMES
 from alphapulse.config.groups import (
     ClusterConfig,
     DatabaseConfig,
@@ -22,6 +23,7 @@ from alphapulse.config.groups import (
     check_dates,
     check_symbols,
     check_timeframe,
+    one_of,
     within,
 )
 from alphapulse.errors import ConfigError, did_you_mean
@@ -255,16 +257,21 @@ class DatabaseCommandConfig:
 
 @dataclass(frozen=True)
 class ProviderConfig:
-    """Where bars come from (`provider`); `path` is the file of the csv provider."""
+    """Where bars come from (`provider`).
 
-    name: Literal["sample", "yfinance", "csv"] = "yfinance"
+    Attributes
+    ----------
+    name : str
+        One of `PROVIDER_NAMES`.
+    path : str, optional
+        The file of a provider that reads one; which do says `data_pipeline.manager.make_provider`.
+    """
+
+    name: str = "yfinance"
     path: str | None = None
 
     def __post_init__(self) -> None:
-        if self.name == "csv" and self.path is None:
-            raise ConfigError("`provider.path` must name the CSV file; write provider=csv provider.path=FILE")
-        if self.name != "csv" and self.path is not None:
-            raise ConfigError(f"`provider.path` must be null with provider={self.name}, but got {self.path!r}")
+        one_of("provider.name", self.name, PROVIDER_NAMES)
 
 
 @dataclass(frozen=True)

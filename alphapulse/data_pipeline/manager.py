@@ -3,14 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from importlib import import_module
+from inspect import signature
+from typing import TYPE_CHECKING, cast
 
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.providers.base import Fetched, Provider, Rejected, UnreachableError
-from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
-from alphapulse.data_pipeline.providers.sample_provider import SampleProvider
-from alphapulse.data_pipeline.providers.yfinance_provider import YFinanceProvider
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import range_start, range_stop
 from alphapulse.data_pipeline.storage.db_writer import Written, write_bars
@@ -45,10 +44,23 @@ class Download:
 
 
 def make_provider(config: "ProviderConfig") -> Provider:
-    """Return the provider that `config` names."""
-    if config.name == "sample":
-        return SampleProvider()
-    return CsvProvider(config.path) if config.name == "csv" else YFinanceProvider()
+    """Return the provider that `config` names, from the file NAME_provider.py.
+
+    Raises
+    ------
+    ConfigError
+        If there is a path, and the provider takes none.
+    DataError
+        If the path is not what the provider takes.
+    """
+    module = import_module(f"alphapulse.data_pipeline.providers.{config.name}_provider")
+    classes = (one for one in vars(module).values() if isinstance(one, type))
+    provider_class = next(one for one in classes if vars(one).get("name") == config.name)
+    if "path" in signature(provider_class).parameters:
+        return cast("Provider", provider_class(path=config.path))
+    if config.path is not None:
+        raise ConfigError(f"`provider.path` must be null with provider={config.name}, but got {config.path!r}")
+    return cast("Provider", provider_class())
 
 
 def download(database: Database, provider: Provider, data: "DownloadDataConfig") -> Download:
@@ -105,8 +117,6 @@ def run_download(config: "DownloadConfig") -> None:
         good is stored in the last two cases.
     """
     provider = make_provider(config.provider)
-    if isinstance(provider, CsvProvider) and not provider.path.is_file():
-        raise DataError(f"`provider.path` must be a file, but got {str(provider.path)!r}; set provider.path=FILE.")
     database = open_database(config.db)
     try:
         result = download(database, provider, config.data)

@@ -160,11 +160,7 @@ def _draw(
     daily: pd.Series, benchmark: pd.Series | None, path: Path, titles: tuple[str, str], risk_free_rate: float
 ) -> None:
     days = _days_per_year(pd.DatetimeIndex(daily.index))
-    with _quiet():
-        import matplotlib
-
-        # No window and no display, whatever the user's matplotlib is set to.
-        matplotlib.use("Agg")
+    with _quiet(), _without_display():
         import quantstats
 
         if benchmark is not None and benchmark.max() - benchmark.min() <= NO_VARIANCE:
@@ -185,6 +181,20 @@ def _draw(
     sheet = path.read_text(encoding="utf-8")
     # The sheet is read offline too, and tells nobody that it is.
     path.write_text(sheet.replace(FAVICON, ""), encoding="utf-8")
+
+
+@contextmanager
+def _without_display() -> Iterator[None]:
+    """Draw into memory, without window or display, and leave the caller's matplotlib as it was."""
+    import matplotlib
+
+    before = matplotlib.get_backend()
+    matplotlib.use("agg")
+    try:
+        yield
+    finally:
+        # One that cannot draw here is as good as the one that can.
+        matplotlib.use(before, force=False)
 
 
 @contextmanager

@@ -8,22 +8,11 @@ from typing import Any
 import numpy as np
 
 from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.search.samplers import SAMPLERS
 from alphapulse.search.samplers._base import LAG, Sampler
 from alphapulse.search.space import SearchSpace
 
-__all__ = ["LAG", "SAMPLERS", "Sampler", "choose_sampler", "make_sampler", "rehearse"]
-
-SAMPLERS = {
-    "random": ("random", "RandomSampler"),
-    "grid": ("grid", "GridSampler"),
-    "qmc": ("qmc", "QMCSampler"),
-    "tpe": ("tpe", "TPESampler"),
-    "cmaes": ("cmaes", "CmaEsSampler"),
-    "nsga2": ("nsga", "NSGAIISampler"),
-    "nsga3": ("nsga", "NSGAIIISampler"),
-    "gp": ("gp", "GPSampler"),
-}
-"""Module and class of each name; imported on demand, since most studies need one."""
+__all__ = ["LAG", "SAMPLERS", "Sampler", "choose_sampler", "find_sampler", "make_sampler", "rehearse"]
 
 
 def make_sampler(
@@ -76,8 +65,7 @@ def make_sampler(
         raise ConfigError(
             f"search={name} needs a swept key; give one, for example 'strategy.ma_window=int(interval(10,250))'."
         )
-    module, class_name = SAMPLERS[name]
-    sampler_class = getattr(import_module(f"alphapulse.search.samplers.{module}"), class_name)
+    sampler_class = find_sampler(name)
     known = [
         k for k in signature(sampler_class.__init__).parameters if k not in ("self", "space", "seed", "directions")
     ]
@@ -90,6 +78,13 @@ def make_sampler(
     sampler: Sampler = sampler_class(space, seed=seed, directions=tuple(directions), **given)
     sampler.reason = reason
     return sampler
+
+
+def find_sampler(name: str) -> type[Sampler]:
+    """Return the class of a name of `SAMPLERS`: the one in the file of that name that has the name itself."""
+    module = import_module(f"alphapulse.search.samplers.{name}")
+    classes = (one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Sampler))
+    return next(one for one in classes if vars(one).get("name") == name)
 
 
 def choose_sampler(space: SearchSpace, *, n_objectives: int, n_trials: int) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import importlib
 import math
 import pkgutil
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from alphapulse import backtesting
 from alphapulse.backtesting import batch
 from alphapulse.backtesting.batch import EngineColumns, Recording, simulate_batch
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
-from alphapulse.backtesting.models import EngineParams, StopParams
+from alphapulse.backtesting.models import EngineParams, StopKind, StopParams
 from alphapulse.backtesting.trial import ArrayTargets, run_trial
 from alphapulse.market.market import Market
 from alphapulse.strategies.base import Bars
@@ -95,7 +96,7 @@ def draw_engine(rng, execution=None):
         max_leverage=float(rng.choice([1.0, 3.0, 0.7])),
         reentry=str(rng.choice(["new_signal", "immediate"])),
         stop=StopParams(
-            kind=str(rng.choice(["none", "percent", "atr"])),
+            kind=str(rng.choice(get_args(StopKind))),
             percent=float(rng.choice([0.0, 0.01, 0.05])),
             multiplier=float(rng.choice([0.5, 2.0])),
             trailing=bool(rng.random() < 0.5),

@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import re
+import subprocess
+import sys
 import warnings
-from pathlib import Path
 
 import empyrical
 import numpy as np
@@ -14,10 +15,16 @@ import quantstats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphapulse.backtesting.metrics import DEFINITIONS, METRICS, N_METRICS, TABLE, metrics_of_returns, metrics_of_sums
+from alphapulse.backtesting.metrics import (
+    DEFINITIONS,
+    METRICS,
+    N_METRICS,
+    TABLE,
+    describe_metrics,
+    metrics_of_returns,
+    metrics_of_sums,
+)
 from alphapulse.backtesting.sums import Sums
-
-PAGE = Path(__file__).parents[2] / "docs" / "definitions.md"
 
 warnings.filterwarnings("ignore", module="quantstats")
 
@@ -139,10 +146,20 @@ def test_metric_says_all_that_is_asked_of_it(entry):
     assert entry.quantstats is not None or "QuantStats" in entry.formula.__doc__
 
 
-@pytest.mark.skipif(not PAGE.exists(), reason="needs the checkout")
-def test_definitions_have_a_line_a_metric():
-    lines = PAGE.read_text(encoding="utf-8").partition("## 4.4 Metrics")[2].partition("\n## ")[0]
-    assert tuple(re.findall(r"^\| `(\w+)` \|", lines, re.MULTILINE)) == METRICS
+def test_describe_metrics_has_each_definition_whole():
+    text = describe_metrics()
+    assert re.findall(r"^(\w+) \[", text, re.MULTILINE) == list(METRICS)
+    assert (
+        "\nsharpe_ratio [ratio, maximize]\n    mean(r - rf) / std(r, ddof=1) * sqrt(periods_per_year).\n" in f"\n{text}"
+    )
+    for entry in TABLE.values():
+        assert " ".join(entry.formula.__doc__.split()) in " ".join(text.split())
+
+
+def test_metrics_are_printed_as_text():
+    command = [sys.executable, "-m", "alphapulse.backtesting.metrics"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (printed.stdout, printed.stderr) == (describe_metrics() + "\n", "")
 
 
 def make_sums(k: int, seed: int = 0, **changes: float) -> Sums:

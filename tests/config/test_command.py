@@ -11,6 +11,7 @@ from alphapulse import __version__
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.assembly import assemble, disassemble
 from alphapulse.config.command import command
+from alphapulse.config.conf import Conf
 from alphapulse.config.resources import resource_dir
 from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import DataError
@@ -127,7 +128,8 @@ def test_no_space_is_refused(refuse: Refuse) -> None:
 
 def test_every_group_option_composes(run: Run) -> None:
     groups = ("data", "search", "cluster", "db", "validation", "engine")
-    options = [[f"{group}={path.stem}" for path in (resource_dir("conf") / group).glob("*.yaml")] for group in groups]
+    conf = Conf(None, "config")
+    options = [[f"{group}={option}" for option in conf.options(group)] for group in groups]
     for together in itertools.zip_longest(*options):
         run("sweep", *filter(None, together))
 
@@ -231,8 +233,10 @@ BAD = [
     ("sweep", "sweeps=a,b", "`sweeps` must have one value"),
     ("backtest", "n_trials=10", "Unknown key 'n_trials'"),
     ("download", "provider=yahoo", "`provider` must be one of its options, but got 'yahoo'"),
-    ("download", "provider=csv", "provider.path=FILE"),
-    ("download", "provider.path=x.csv", "`provider.path` must be null"),
+    ("download", "provider.name=yahoo", "`provider.name` must be one of csv, sample, yfinance, but got 'yahoo'"),
+    ("download", "provider=sampel", "did you mean 'sample'?"),
+    ("sweep", "search.sampler=tpee", "did you mean 'tpe'?"),
+    ("sweep", "search.sampler=null", "`search.sampler` must be a text"),
     ("download", "data=database", "`data` must be a group of keys"),
     ("download", "data.volatility_symbol=X", "Unknown key 'data.volatility_symbol'"),
     ("replay", "study=x", "study=NAME trial=NUMBER"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 import made_bars
 import pytest
 
+from alphapulse.config.found import PROVIDER_NAMES
 from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig
 from alphapulse.data_pipeline.manager import download, make_provider, run_download
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
@@ -71,6 +72,32 @@ def test_download_of_one_unknown_symbol_keeps_the_other(database, capsys):
 def test_download_refuses_a_file_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"`provider\.path` must be a file"):
         run_download(config("csv", str(tmp_path / "none.csv")))
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "message"),
+    [
+        ("csv", None, r"`provider\.path` must name the CSV file; write provider=csv provider\.path=FILE"),
+        ("csv", "", r"`provider\.path` must name the CSV file"),
+        ("sample", "bars.csv", r"`provider\.path` must be null with provider=sample, but got 'bars\.csv'"),
+        ("yfinance", "bars.csv", r"`provider\.path` must be null with provider=yfinance"),
+    ],
+)
+def test_make_provider_refuses_a_path_in_the_wrong_place(name, path, message):
+    with pytest.raises((ConfigError, DataError), match=message) as caught:
+        make_provider(ProviderConfig(name, path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PROVIDER_NAMES)
+def test_make_provider_makes_each(name, tmp_path):
+    path = tmp_path / "bars.csv"
+    path.write_text(HEADER)
+    try:
+        provider = make_provider(ProviderConfig(name))
+    except DataError:
+        provider = make_provider(ProviderConfig(name, str(path)))
+    assert provider.name == name
 
 
 def test_download_refuses_a_time_without_zone(database):

@@ -1,5 +1,7 @@
 import warnings
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,6 +41,19 @@ def test_sheet_and_metrics(tmp_path, capfd):
     expected = metrics_of_returns(result.returns.to_numpy(), benchmark.to_numpy())
     assert metrics["beta"] == expected["beta"]
     assert metrics["sharpe_ratio"] == result.metrics["sharpe_ratio"]
+
+
+def test_sheet_leaves_the_backend_and_the_figures_of_its_caller(tmp_path):
+    before = matplotlib.get_backend()
+    try:
+        matplotlib.use("svg")
+        figure = plt.figure()
+        analyze_results(make(noise()), output=tmp_path / "sheet.html")
+        assert matplotlib.get_backend() == "svg"
+        assert plt.get_fignums() == [figure.number]
+    finally:
+        plt.close("all")
+        matplotlib.use(before)
 
 
 def test_metrics_without_a_file():

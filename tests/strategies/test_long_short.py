@@ -1,3 +1,6 @@
+from dataclasses import make_dataclass
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +10,29 @@ from hypothesis import strategies as st
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.indicators import atr
-from alphapulse.strategies.long_short import LongShort
+from alphapulse.strategies.long_short import LongShort, risk_manager, signal_generator
 from alphapulse.strategies.long_short import position_manager as positions
-from alphapulse.strategies.long_short.params import INVARIANTS
-from alphapulse.strategies.long_short.risk_manager import volatility_scale, volatility_scale_python
-from alphapulse.strategies.long_short.signal_generator import signal, signal_python
+from alphapulse.strategies.long_short.bounds import at_least, finite, invariants, numbers, one_of
+from alphapulse.strategies.long_short.params import INVARIANTS, settings_of
+from alphapulse.strategies.long_short.position_manager import PositionParams
+from alphapulse.strategies.long_short.risk_manager import (
+    RiskParams,
+    scale_at,
+    scale_at_python,
+    view_risk,
+    view_risk_python,
+    volatility_scale,
+    volatility_scale_python,
+)
+from alphapulse.strategies.long_short.signal_generator import (
+    SignalParams,
+    signal,
+    signal_at,
+    signal_at_python,
+    signal_python,
+    view_signal,
+    view_signal_python,
+)
 from alphapulse.strategies.resolve import resolve
 
 N_TRIALS = 61
@@ -191,7 +212,8 @@ def test_invariants_hold_alike_for_one_and_for_columns():
 def test_lookback_is_the_first_bar_on_which_all_is_defined(bars):
     for values in ({"ma_window": 5, "rsi_window": 30}, {"ma_window": 60}, {"atr_window": 90}):
         strategy = LongShort(**values)
-        known = ~np.isnan(np.column_stack(list(strategy.indicators(bars).values())))[:, :3]
+        looks = strategy.indicators(bars)
+        known = ~np.isnan(np.column_stack([looks[name] for name in looks if name != "volatility"]))
         assert int(np.argmax(known.all(axis=1))) == strategy.lookback() - 1
     realized = LongShort(ma_window=5, volatility_source="realized", realized_window=50)
     assert int(np.argmax(~np.isnan(realized.indicators(bars)["volatility"]))) == realized.lookback() - 1 == 50
@@ -204,16 +226,63 @@ def test_signal_matches_plain(values):
     assert positions.position(*values[:3]) == positions.position_python(*values[:3])
 
 
+def drawn_rows(rng, looks, row):
+    """Rows of every indicator, each different, about where prices, an RSI and a volatility may all be."""
+    return tuple((rng.normal(size=(3, 150)) * 20 + 50, row) for _ in looks)
+
+
 def test_fill_targets_matches_plain(bars):
-    part = bars[:150]
     rng = np.random.default_rng(0)
-    rows = [rng.normal(size=(3, 150)) + 100, rng.uniform(0, 100, (3, 150)), rng.uniform(0, 50, (3, 150))]
     row = np.array([0, 1, -1, 2, 0, 1, 2, 0, 1, 2])
-    settings_ = np.tile([60.0, 40.0, 20.0, 0.5, 1.0, 0.3, 0.1, -0.1], (10, 1))
+    signals = drawn_rows(rng, signal_generator.LOOKS, np.abs(row))
+    rows = ((signals[0][0], row), *signals[1:]), drawn_rows(rng, risk_manager.LOOKS, np.abs(row))
     outs = [np.empty((10, 100)), np.empty((10, 100))]
     trials = rng.permutation(10)
     for function, out in zip((positions.fill_targets, positions.fill_targets_python), outs, strict=True):
-        tables = (rows[0], row), (rows[1], np.abs(row)), (rows[2], np.abs(row))
-        function(part.close, *tables, settings_, trials, 50, out)
+        function(bars.close[:150], rows, settings_of(SimpleNamespace(**random_columns(2, 10))), trials, 50, out)
     assert np.array_equal(*outs)
     assert (outs[0][trials == 2] == 0).all()
+    assert len(np.unique(outs[0])) > 10
+
+
+def test_views_match_plain():
+    rng = np.random.default_rng(1)
+    of_signal, of_risk, _ = settings_of(SimpleNamespace(**random_columns(3, 2)))
+    signals, risks = (
+        drawn_rows(rng, looks, np.array([2, 0])) for looks in (signal_generator.LOOKS, risk_manager.LOOKS)
+    )
+    arguments = 1, 5, 30
+    signal_view, risk_view = view_signal(signals, of_signal, *arguments), view_risk(risks, of_risk, *arguments)
+    for view, plain in (
+        (signal_view, view_signal_python(signals, of_signal, *arguments)),
+        (risk_view, view_risk_python(risks, of_risk, *arguments)),
+    ):
+        for seen, expected in zip(view, plain, strict=True):
+            np.testing.assert_array_equal(seen, expected)
+    for t in range(25):
+        assert signal_at(t, 50.0, signal_view) == signal_at_python(t, 50.0, signal_view)
+        assert scale_at(t, risk_view) == scale_at_python(t, risk_view)
+
+
+@pytest.mark.parametrize(
+    ("declared", "text", "good", "bad"),
+    [
+        (at_least(3, 2), "2 <= x < inf", 2, [1, float("nan"), float("inf")]),
+        (finite(0.5), "-inf < x < inf", -3.0, [float("inf"), float("-inf"), float("nan")]),
+        (one_of("a", ("a", "b")), "x is a or b", "b", ["c", ""]),
+    ],
+)
+def test_a_declared_parameter_has_a_default_and_an_invariant(declared, text, good, bad):
+    made = make_dataclass("Made", [("x", type(declared.default), declared), ("y", float, 1.0)], frozen=True)
+    ((names, invariant, holds),) = invariants(made)
+    assert (names, invariant) == (("x",), text)
+    assert holds(made())
+    assert holds(made(good))
+    assert not any(holds(made(value)) for value in bad)
+    assert np.array_equal(holds(SimpleNamespace(x=np.array([good, bad[0]]))), [True, False])
+    assert numbers(made) == (("x", "y") if type(declared.default) is float else ("y",))
+
+
+def test_no_parameter_is_declared_twice():
+    parts = (SignalParams, RiskParams, PositionParams)
+    assert len(LongShort.__dataclass_fields__) == sum(len(part.__dataclass_fields__) for part in parts)

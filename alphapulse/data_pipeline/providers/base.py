@@ -61,7 +61,11 @@ class Fetched:
 
 
 class Provider(Protocol):
-    """A source of bars."""
+    """A source of bars: the class in NAME_provider.py beside this file whose `name` is NAME.
+
+    It is made without arguments, or with `path` if it has an argument of that name: the value of `provider.path`, a
+    str or None.
+    """
 
     name: str
     """What `provider=NAME` calls it."""

@@ -43,8 +43,10 @@ class CsvProvider:
 
     def __init__(self, path: str | Path | None) -> None:
         if path is None or not str(path):
-            raise DataError("`provider.path` must name the CSV file; set provider.path=FILE.")
+            raise DataError("`provider.path` must name the CSV file; write provider=csv provider.path=FILE")
         self.path = Path(path).expanduser()
+        if not self.path.is_file():
+            raise DataError(f"`provider.path` must be a file, but got {str(self.path)!r}; set provider.path=FILE.")
 
     def fetch(
         self,

@@ -1,7 +1,7 @@
 """CMA-ES: a normal distribution that learns the scale and the slant of the search space."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -88,25 +88,54 @@ def default_population_size(p: int) -> int:
     return 3 * max(4 + int(3 * log(float(p))), 6) // 2
 
 
+class _State(NamedTuple):
+    """A normal distribution and what moves it, in arrays that `_update` changes.
+
+    Attributes
+    ----------
+    mean : (p,) float64
+        In the unit cube.
+    sigma : (1,) float64
+        Step size.
+    covariance : (p, p) float64
+        Of the steps, in units of `sigma`.
+    axes, scales : (p, p) and (p,) float64
+        Eigenvectors of `covariance` in columns, and the roots of its eigenvalues.
+    step_path, rank_path : (p,) float64
+        Where the mean has gone lately, by which step size and covariance are changed.
+    """
+
+    mean: Float64Array1D
+    sigma: Float64Array1D
+    covariance: Float64Array2D
+    axes: Float64Array2D
+    scales: Float64Array1D
+    step_path: Float64Array1D
+    rank_path: Float64Array1D
+
+    @classmethod
+    def at(cls, mean: Float64Array1D) -> "_State":
+        """Return a round distribution about `mean` (p,)."""
+        p = mean.size
+        sigma = np.array([INITIAL_SIGMA])
+        return cls(mean.copy(), sigma, np.eye(p), np.eye(p), np.ones(p), np.zeros(p), np.zeros(p))
+
+
 class _Distribution:
-    """A normal distribution and what moves it: mean, step size, covariance and paths; losses come as an order only."""
+    """A normal distribution that learns; losses come as an order only."""
 
     def __init__(self, mean: Float64Array1D, population_size: int, margin: Float64Array1D) -> None:
         p = mean.size
         self._margin = margin
         self._rates = _rates(p, population_size)
-        self._mean = mean.copy()
-        self._sigma = np.array([INITIAL_SIGMA])
-        self._covariance = np.eye(p)
-        self._axes, self._scales = np.eye(p), np.ones(p)
-        self._step_path, self._rank_path = np.zeros(p), np.zeros(p)
+        self._state = _State.at(mean)
         self._n_updates = 0
         self._best: list[float] = []
         self._n_stalled = 10 + 30 * p // population_size
 
     def sample(self, draws: Float64Array2D) -> Float64Array2D:
         """Return points (m, p) of the unit cube from uniforms (m, N_ATTEMPTS, p)."""
-        points: Float64Array2D = _sample(draws, self._mean, self._sigma[0], self._axes, self._scales)
+        points: Float64Array2D = _sample(draws, self._state)
         return points
 
     def update(self, ordered: Float64Array2D, best: float) -> None:
@@ -114,12 +143,9 @@ class _Distribution:
         self._n_updates += 1
         weights = self._rates["weights"]
         if len(ordered) != weights.size:
-            weights = _rates(self._mean.size, len(ordered))["weights"]
+            weights = _rates(self._state.mean.size, len(ordered))["weights"]
         rates = np.array([self._rates[k] for k in ("mass", "sigma", "damping", "path", "one", "many")])
-        _update(
-            ordered, weights, rates, self._n_updates, self._margin, self._mean, self._sigma, self._covariance,
-            self._axes, self._scales, self._step_path, self._rank_path,
-        )  # fmt: skip
+        _update(ordered, weights, rates, self._n_updates, self._margin, self._state)
         self._best = [*self._best, best][-self._n_stalled :]
 
     @property
@@ -128,8 +154,8 @@ class _Distribution:
         stalled = len(self._best) == self._n_stalled and max(self._best) - min(self._best) <= 1e-12 * abs(
             min(self._best)
         )
-        spread = self._sigma[0] * self._scales.max()
-        return bool(stalled or spread < 1e-9 or self._scales.max() > 1e7 * self._scales.min())
+        widest, narrowest = self._state.scales.max(), self._state.scales.min()
+        return bool(stalled or self._state.sigma[0] * widest < 1e-9 or widest > 1e7 * narrowest)
 
 
 def _rates(p: int, size: int) -> dict[str, Any]:
@@ -157,8 +183,10 @@ def _rates(p: int, size: int) -> dict[str, Any]:
 
 
 @jit
-def _sample(draws: Any, mean: Any, sigma: Any, axes: Any, scales: Any) -> Any:
+def _sample(draws: Any, state: Any) -> Any:
+    """Return points (m, p) of the unit cube from uniforms (m, n_attempts, p); the first attempt inside is taken."""
     m, n_attempts, p = draws.shape
+    mean, sigma, axes, scales = state.mean, state.sigma[0], state.axes, state.scales
     out = np.empty((m, p))
     z = np.empty(p)
     for i in range(m):
@@ -194,11 +222,22 @@ def _whiten(y: Any, axes: Any, scales: Any, out: Any) -> None:
 
 
 @jit
-def _update(
-    ordered: Any, weights: Any, rates: Any, n_updates: Any, margin: Any, mean: Any, sigma: Any, covariance: Any,
-    axes: Any, scales: Any, step_path: Any, rank_path: Any,
-) -> None:  # fmt: skip
+def _update(ordered: Any, weights: Any, rates: Any, n_updates: Any, margin: Any, state: Any) -> None:
+    """Let the points of a generation, best first, change `state`.
+
+    Parameters
+    ----------
+    ordered, weights : (m, p) and (m,) float64
+    rates : (6,) float64
+        Those of `_rates`: mass, sigma, damping, path, one and many.
+    n_updates : int
+        How many there were, this one included.
+    margin : (p,) float64
+        Least spread of each dimension.
+    state : _State
+    """
     m, p = ordered.shape
+    mean, sigma, covariance, axes, scales, step_path, rank_path = state
     mass, rate_sigma, damping, rate_path, rate_one, rate_many = rates
     y = (ordered - mean) / sigma[0]
     shift, white = np.zeros(p), np.zeros(p)

@@ -1,53 +1,54 @@
-"""What the long_short strategy looks at."""
+"""What the long_short strategy looks at: an indicator is one `Look`, of one trial or of many."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from alphapulse.compiling import jit
 from alphapulse.market.bars import Bars
-from alphapulse.strategies.indicators import realized_volatility, rsi, sma
-from alphapulse.strategies.long_short.params import LongShortParams
-from alphapulse.typing import Float64Array1D
+from alphapulse.market.indicator_cache import IndicatorCache
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
-CLOSE = ("close",)
-VOLATILITY = ("close", "volatility")
-
-
-def volatility_python(
-    close: Float64Array1D, index: Float64Array1D, window: int, periods_per_year: float
-) -> Float64Array1D:
-    """Return the volatility (n_bars,) [percent]: realized over `window` bars, or with window 0 the index itself."""
-    if window == 0:
-        return np.copy(index)
-    return realized_volatility(close, window, periods_per_year)
+Rows: TypeAlias = tuple[Float64Array2D, Int64Array1D]
+"""One indicator of many trials: a row (n_rows, n_all_bars) a distinct window, and the row of each trial (n_trials,)."""
 
 
-volatility = jit(volatility_python)
+class Look(NamedTuple):
+    """One indicator.
 
+    Attributes
+    ----------
+    function : callable
+        Of the columns, a window [bars] and, if `is_annual`, the bars of a year, to (n_bars,) float64.
+    columns : tuple of str
+        Columns of the bars.
+    window : callable
+        From parameters, one set or columns of them, to the window [bars]; 0 where there is none.
+    is_of_changes : bool
+        Whether it is made of the changes between bars, of which n need n + 1 bars.
+    is_annual : bool
+    """
 
-def volatility_window(params: LongShortParams) -> int:
-    """Return the window that `volatility` is told [bars]; 0 stands for the index."""
-    return params.realized_window if params.volatility_source == "realized" else 0
+    function: Callable[..., Any]
+    columns: tuple[str, ...]
+    window: Callable[[Any], Any]
+    is_of_changes: bool = False
+    is_annual: bool = False
 
+    def of(self, bars: Bars, params: Any) -> Float64Array1D:
+        """Return the indicator (n_bars,) of one trial."""
+        row: Float64Array1D = bars.indicator(self.function, *self.columns, int(self.window(params)), *self._year(bars))
+        return row
 
-def moving_average(bars: Bars, params: LongShortParams) -> Float64Array1D:
-    """Return the moving average of the close (n_bars,) [quote]."""
-    average: Float64Array1D = bars.indicator(sma, *CLOSE, params.ma_window)
-    return average
+    def table(self, cache: IndicatorCache, bars: Bars, params: Any) -> Rows:
+        """Return the indicator of many trials, from columns (n_trials,) of parameters."""
+        windows = np.asarray(self.window(params)).astype(np.int64)
+        return cache.table(bars, self.function, self.columns, windows, *self._year(bars))
 
+    def lookback(self, params: Any) -> int:
+        """Return the bars until it is defined [bars]."""
+        window = int(self.window(params))
+        return window + 1 if window and self.is_of_changes else window
 
-def strength(bars: Bars, params: LongShortParams) -> Float64Array1D:
-    """Return the RSI of the close (n_bars,) [0 to 100]."""
-    index: Float64Array1D = bars.indicator(rsi, *CLOSE, params.rsi_window)
-    return index
-
-
-def market_volatility(bars: Bars, params: LongShortParams) -> Float64Array1D:
-    """Return the volatility that scales positions (n_bars,) [percent]."""
-    percent: Float64Array1D = bars.indicator(volatility, *VOLATILITY, volatility_window(params), bars.periods_per_year)
-    return percent
-
-
-def lookback(params: LongShortParams) -> int:
-    """Return the bars until every indicator is defined [bars]; n changes need n + 1 bars."""
-    realized = volatility_window(params)
-    return max(params.ma_window, params.rsi_window + 1, params.atr_window, realized + 1 if realized else 0)
+    def _year(self, bars: Bars) -> tuple[float, ...]:
+        return (bars.periods_per_year,) if self.is_annual else ()

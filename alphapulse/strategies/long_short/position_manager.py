@@ -1,25 +1,38 @@
-"""From signals to target allocations, one trial or a tile of many."""
+"""From signals to target allocations, one trial or a tile of many.
 
-from typing import TypeAlias
+target = scaled signal if it is > long_threshold or < short_threshold, else 0
+"""
+
+from dataclasses import dataclass
 
 from alphapulse.compiling import jit
-from alphapulse.strategies.long_short.risk_manager import volatility_scale
-from alphapulse.strategies.long_short.signal_generator import signal
+from alphapulse.strategies.long_short.bounds import Invariant
+from alphapulse.strategies.long_short.indicators import Rows
+from alphapulse.strategies.long_short.risk_manager import scale_at, view_risk
+from alphapulse.strategies.long_short.signal_generator import signal_at, view_signal
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
-Rows: TypeAlias = tuple[Float64Array2D, Int64Array1D]
-"""One indicator of many trials: a row (n_rows, n_all_bars) a distinct window, and the row of each trial (n_trials,)."""
 
-# Columns of the settings array.
-SETTINGS = (
-    "rsi_overbought",
-    "rsi_oversold",
-    "volatility_threshold",
-    "high_volatility_scale",
-    "trend_weight",
-    "reversion_weight",
-    "long_threshold",
-    "short_threshold",
+@dataclass(frozen=True)
+class PositionParams:
+    """What becomes a position.
+
+    Attributes
+    ----------
+    long_threshold, short_threshold : float
+        Signals between them are no position [1].
+    """
+
+    long_threshold: float = 0.1
+    short_threshold: float = -0.1
+
+
+RELATIONS: tuple[Invariant, ...] = (
+    (
+        ("short_threshold", "long_threshold"),
+        "short_threshold <= long_threshold",
+        lambda p: p.short_threshold <= p.long_threshold,
+    ),
 )
 
 
@@ -33,10 +46,8 @@ position = jit(position_python)
 
 def fill_targets_python(
     close: Float64Array1D,
-    averages: Rows,
-    strengths: Rows,
-    volatilities: Rows,
-    settings: Float64Array2D,
+    rows: tuple[tuple[Rows, ...], tuple[Rows, ...]],
+    settings: tuple[Float64Array2D, Float64Array2D, Float64Array2D],
     trials: Int64Array1D,
     start: int,
     out: Float64Array2D,
@@ -47,11 +58,11 @@ def fill_targets_python(
     ----------
     close : (n_all_bars,) float64
         Closes [quote].
-    averages, strengths, volatilities : Rows
-        Moving averages [quote], RSI [0 to 100] and volatilities [percent]. A trial whose row of `averages` is negative
-        has failed, and its targets are 0.
-    settings : (n_trials, 8) float64
-        They stand in the order of `SETTINGS`.
+    rows : tuple of tuple of Rows
+        What the signal and what its scale look at. A trial whose first row is negative has failed, and its targets are
+        0.
+    settings : tuple of (n_trials, n_settings) float64
+        The numbers of signal, risk and position.
     trials : (k,) int64
         Trials to fill in; neighbours that share a row find it in the processor's cache.
     start : int
@@ -59,31 +70,21 @@ def fill_targets_python(
     out : (k, n_bars) float64
         It receives the targets [1].
     """
+    signal_rows, risk_rows = rows
+    signal_settings, risk_settings, position_settings = settings
     n_bars = out.shape[1]
     now = close[start : start + n_bars]
-    average_rows, average_row = averages
-    strength_rows, strength_row = strengths
-    volatility_rows, volatility_row = volatilities
     for place in range(trials.shape[0]):
         trial = trials[place]
         target = out[place]
-        if average_row[trial] < 0:
+        if signal_rows[0][1][trial] < 0:
             target[:] = 0.0
             continue
-        average = average_rows[average_row[trial]][start : start + n_bars]
-        strength = strength_rows[strength_row[trial]][start : start + n_bars]
-        volatility = volatility_rows[volatility_row[trial]][start : start + n_bars]
-        overbought = settings[trial, 0]
-        oversold = settings[trial, 1]
-        threshold = settings[trial, 2]
-        high_scale = settings[trial, 3]
-        trend_weight = settings[trial, 4]
-        reversion_weight = settings[trial, 5]
-        long_threshold = settings[trial, 6]
-        short_threshold = settings[trial, 7]
+        of_signal = view_signal(signal_rows, signal_settings, trial, start, start + n_bars)
+        of_risk = view_risk(risk_rows, risk_settings, trial, start, start + n_bars)
+        long_threshold, short_threshold = position_settings[trial, 0], position_settings[trial, 1]
         for t in range(n_bars):
-            mixed = signal(now[t], average[t], strength[t], trend_weight, reversion_weight, overbought, oversold)
-            scaled = mixed * volatility_scale(volatility[t], threshold, high_scale)
+            scaled = signal_at(t, now[t], of_signal) * scale_at(t, of_risk)
             target[t] = position(scaled, long_threshold, short_threshold)
 
 

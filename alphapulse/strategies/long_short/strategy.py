@@ -8,12 +8,14 @@ import numpy as np
 from alphapulse.market.bars import Bars
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.targets import TargetBlock
-from alphapulse.strategies.base import Strategy, average_true_range
-from alphapulse.strategies.long_short import indicators
+from alphapulse.strategies.base import Strategy
+from alphapulse.strategies.long_short import risk_manager, signal_generator
 from alphapulse.strategies.long_short.block import LongShortBlock
-from alphapulse.strategies.long_short.params import LongShortParams
-from alphapulse.strategies.long_short.position_manager import SETTINGS, fill_targets
+from alphapulse.strategies.long_short.params import LongShortParams, settings_of
+from alphapulse.strategies.long_short.position_manager import fill_targets
 from alphapulse.typing import Float64Array1D, Float64Array2D
+
+LOOKS = {**signal_generator.LOOKS, "atr": risk_manager.STOP_LOOK, **risk_manager.LOOKS}
 
 
 @dataclass(frozen=True)
@@ -28,26 +30,21 @@ class LongShort(LongShortParams, Strategy):
         """Return the target allocation (n_bars,) [1] decided at the close of each bar."""
         targets: Float64Array2D = np.empty((1, len(bars)))
         row = np.zeros(1, dtype=np.int64)
-        settings = np.array([[getattr(self, name) for name in SETTINGS]], dtype=np.float64)
-        average = indicators.moving_average(bars, self)[None, :], row
-        strength = indicators.strength(bars, self)[None, :], row
-        volatility = indicators.market_volatility(bars, self)[None, :], row
-        fill_targets(bars.close, average, strength, volatility, settings, row, 0, targets)
+        signals, risks = (
+            tuple((look.of(bars, self)[None, :], row) for look in part.LOOKS.values())
+            for part in (signal_generator, risk_manager)
+        )
+        fill_targets(bars.close, (signals, risks), settings_of(self), row, 0, targets)
         target: Float64Array1D = targets[0]
         return target
 
     def indicators(self, bars: Bars) -> dict[str, Float64Array1D]:
-        """Return what `target` is made of, by name, each (n_bars,)."""
-        return {
-            "sma": indicators.moving_average(bars, self),
-            "rsi": indicators.strength(bars, self),
-            "atr": average_true_range(bars, self.atr_window),
-            "volatility": indicators.market_volatility(bars, self),
-        }
+        """Return what `target` is made of, by name, each (n_bars,), and the average true range of a stop."""
+        return {name: look.of(bars, self) for name, look in LOOKS.items()}
 
     def lookback(self) -> int:
         """Return the bars needed before the first decision [bars]."""
-        return indicators.lookback(self)
+        return max(look.lookback(self) for look in LOOKS.values())
 
     @classmethod
     def block(cls, bars: Bars, columns: Mapping[str, np.ndarray], cache: IndicatorCache) -> TargetBlock:

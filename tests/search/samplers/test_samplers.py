@@ -12,7 +12,7 @@ from alphapulse.search.choosing import LAG, make_sampler
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.search.samplers._encoding import Encoding
 from alphapulse.search.samplers._pareto import crowding_distance, non_domination_rank
-from alphapulse.search.samplers.nsga import reference_directions
+from alphapulse.search.samplers.nsga3 import reference_directions
 from alphapulse.search.space import SearchSpace
 
 NUMERIC = (

@@ -1,0 +1,28 @@
+"""Bars of a seeded random walk, for what looks at one market and does not care which."""
+
+import numpy as np
+
+from alphapulse.market.bars import Bars
+
+
+def random_bars() -> Bars:
+    """1,200 daily bars, with a stretch of flat prices and of unknown volatility; read-only as in a sweep."""
+    rng = np.random.default_rng(11)
+    n_bars = 1_200
+    close = 100 * np.exp(np.cumsum(rng.standard_t(4, n_bars) * 0.01))
+    close[400:470] = close[400]
+    open_ = np.append(close[0], close[:-1])
+    volatility = np.exp(rng.normal(3.1, 0.3, n_bars))
+    volatility[100:150] = np.nan
+    columns = {
+        "timestamp": np.arange(n_bars) * 86_400 * 10**9,
+        "open": open_,
+        "high": np.maximum(open_, close) * (1 + rng.uniform(0, 0.01, n_bars)),
+        "low": np.minimum(open_, close) * (1 - rng.uniform(0, 0.01, n_bars)),
+        "close": close,
+        "volume": rng.uniform(1e6, 2e6, n_bars),
+        "volatility": volatility,
+    }
+    for column in columns.values():
+        column.flags.writeable = False
+    return Bars(symbol="TEST", timeframe="1d", **columns, others={"GOLD": close[::-1]})
