@@ -13,9 +13,10 @@ from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.closing import conclude, is_weighed
 from alphapulse.reports.progress import NullProgress, SweepProgress
-from alphapulse.reports.summary import StudySummary
+from alphapulse.reports.summary import StudySummary, describe_data
 from alphapulse.reports.summary_table import print_summary
 from alphapulse.reports.weighing import Weighing
+from alphapulse.study.optuna_follower import OptunaFollower
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
@@ -118,7 +119,13 @@ def run_opened(
 
         n_done = opened.study.n_done
         if n_done < opened.config.n_trials:
-            n_done = _search(opened, cluster, console, clock, stop)
+            facts = {
+                "data": describe_data(opened.inputs.market, opened.inputs.holdout),
+                "run directory": str(directory),
+            }
+            limit = opened.config.optuna.mirror_limit
+            with OptunaFollower(opened.store.database, opened.study.id, limit=limit, facts=facts):
+                n_done = _search(opened, cluster, console, clock, stop)
         interrupted = stop() and n_done < opened.config.n_trials
         with NullProgress(console, quiet=opened.config.quiet or interrupted) as progress:
             weighing = Weighing(cluster, clock, progress.update, stop)

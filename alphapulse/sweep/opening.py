@@ -7,6 +7,7 @@ from alphapulse.config.assembly import disassemble
 from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import AlphaPulseError
 from alphapulse.search.choosing import Sampler, make_sampler
+from alphapulse.study.optuna_mirror import describe_study
 from alphapulse.study.provenance import code_version, package_versions
 from alphapulse.study.records import Study, StudyPlan
 from alphapulse.study.store import Store
@@ -96,3 +97,6 @@ def abandon(opened: OpenStudy) -> None:
     """Let other drivers in after an error, with what is stored."""
     with suppress(AlphaPulseError, KeyError):
         opened.store.finish(opened.study, "INTERRUPTED")
+    if opened.config.optuna.mirror_limit:
+        with suppress(AlphaPulseError):
+            describe_study(opened.store.database, opened.study.id, status="INTERRUPTED")
