@@ -7,7 +7,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import ConfigError
-from alphapulse.study.optuna_mirror import mirror_all
+from alphapulse.study.optuna.mirror import mirror_all
 
 if TYPE_CHECKING:
     from alphapulse.config.schema import DashboardConfig

@@ -78,7 +78,7 @@ def upgrade(db: "DatabaseConfig | None" = None) -> str:
 def optuna_url(db: "DatabaseConfig | None" = None, *, show_password: bool = False) -> str:
     """Return the URL under which Optuna finds its own tables, which are up to date then."""
     # It loads what trials are computed with, which the other actions need not wait for.
-    from alphapulse.study.optuna_mirror import mirror_all
+    from alphapulse.study.optuna.mirror import mirror_all
 
     database = open_database(db)
     mirror_all(database)

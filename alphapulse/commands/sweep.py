@@ -16,7 +16,7 @@ from alphapulse.reports.progress import NullProgress, SweepProgress
 from alphapulse.reports.summary import StudySummary, describe_data
 from alphapulse.reports.summary_table import print_summary
 from alphapulse.reports.weighing import Weighing
-from alphapulse.study.optuna_follower import OptunaFollower
+from alphapulse.study.optuna.follower import OptunaFollower
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock

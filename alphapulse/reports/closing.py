@@ -15,7 +15,7 @@ from alphapulse.reports.weighing import (
     compare_with_market,
     weigh,
 )
-from alphapulse.study.optuna_mirror import describe_study, mirror
+from alphapulse.study.optuna.mirror import describe_study, mirror
 from alphapulse.study.records import Status, TrialRecord
 from alphapulse.sweep.clock import Clock, seconds_since_start
 from alphapulse.sweep.opening import OpenStudy

@@ -7,7 +7,7 @@ from alphapulse.config.assembly import disassemble
 from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import AlphaPulseError
 from alphapulse.search.choosing import Sampler, make_sampler
-from alphapulse.study.optuna_mirror import describe_study
+from alphapulse.study.optuna.mirror import describe_study
 from alphapulse.study.provenance import code_version, package_versions
 from alphapulse.study.records import Study, StudyPlan
 from alphapulse.study.store import Store

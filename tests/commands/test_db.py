@@ -103,7 +103,7 @@ def test_url_of_optunas_tables_is_ready_to_use(environment, database, capsys):
 def test_dashboard_serves_studies_until_interrupted(environment, database):
     import optuna
 
-    from alphapulse.study.optuna_tables import ensure_optuna_tables
+    from alphapulse.study.optuna.tables import ensure_optuna_tables
 
     ensure_optuna_tables(database)
     optuna.create_study(study_name="shown", storage=database.optuna_url)

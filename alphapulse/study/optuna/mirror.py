@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from alphapulse.data_pipeline.database import OPTUNA_SCHEMA, Database
-from alphapulse.study.optuna_study import describe, ensure_study, read_sweep, set_fact
-from alphapulse.study.optuna_tables import ensure_optuna_tables
-from alphapulse.study.optuna_trials import add_chosen, create_chosen, remove_surplus
+from alphapulse.study.optuna.study import describe, ensure_study, read_sweep, set_fact
+from alphapulse.study.optuna.tables import ensure_optuna_tables
+from alphapulse.study.optuna.trials import add_chosen, create_chosen, remove_surplus
 from alphapulse.study.records import Status
 
 # Any number; two commands that mirror one study take turns.

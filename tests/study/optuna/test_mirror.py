@@ -14,9 +14,9 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.errors import StudyError
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
-from alphapulse.study.optuna_follower import OptunaFollower
-from alphapulse.study.optuna_mirror import describe_study, follow, mirror, mirror_all, start_following
-from alphapulse.study.optuna_tables import ensure_optuna_tables
+from alphapulse.study.optuna.follower import OptunaFollower
+from alphapulse.study.optuna.mirror import describe_study, follow, mirror, mirror_all, start_following
+from alphapulse.study.optuna.tables import ensure_optuna_tables
 from alphapulse.study.records import Generation, Study, StudyBars, StudyPlan
 from alphapulse.study.store import Store
 from alphapulse.study.trials import BlockMoments, Trials
@@ -212,7 +212,7 @@ def test_follow_adds_what_is_committed(store, database):
 
 
 def test_follow_takes_a_step_at_a_time_but_the_best_at_once(store, database, monkeypatch):
-    monkeypatch.setattr("alphapulse.study.optuna_mirror.TRIALS_A_STEP", 30)
+    monkeypatch.setattr("alphapulse.study.optuna.mirror.TRIALS_A_STEP", 30)
     ensure_optuna_tables(database)
     study = fill(store, 2)
     followed = step(database, study, following(database, study), limit=50)
@@ -231,7 +231,7 @@ def test_follow_takes_a_step_at_a_time_but_the_best_at_once(store, database, mon
 
 
 def test_follower_runs_beside_a_study(store, database, monkeypatch):
-    monkeypatch.setattr("alphapulse.study.optuna_follower.SECONDS_BETWEEN", 0.02)
+    monkeypatch.setattr("alphapulse.study.optuna.follower.SECONDS_BETWEEN", 0.02)
     study = fill(store, 1)
     with OptunaFollower(database, study.id, limit=10_000, facts={"data": "A 1d"}) as follower:
         deadline = time.monotonic() + 30
@@ -243,7 +243,7 @@ def test_follower_runs_beside_a_study(store, database, monkeypatch):
 
 
 def test_follower_ends_where_another_study_has_the_name(store, database, monkeypatch):
-    monkeypatch.setattr("alphapulse.study.optuna_follower.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("alphapulse.study.optuna.follower.SECONDS_BETWEEN", 0.0)
     ensure_optuna_tables(database)
     optuna.create_study(study_name="mirrored", storage=database.optuna_url)
     study = fill(store, 1)

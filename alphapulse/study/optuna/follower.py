@@ -7,8 +7,8 @@ from types import TracebackType
 
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import AlphaPulseError
-from alphapulse.study.optuna_mirror import Followed, follow, start_following
-from alphapulse.study.optuna_tables import ensure_optuna_tables
+from alphapulse.study.optuna.mirror import Followed, follow, start_following
+from alphapulse.study.optuna.tables import ensure_optuna_tables
 
 SECONDS_BETWEEN = 3.0
 SHARE = 0.025
