@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from alphapulse.commands.interruption import Interruption
+from alphapulse.config.assembly import require_space
+from alphapulse.config.given import Given
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.closing import conclude, is_weighed
@@ -21,15 +23,17 @@ from alphapulse.study.provenance import changes_since
 from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.cluster import Cluster
+from alphapulse.sweep.continuing import continued_config
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
 from alphapulse.sweep.opening import OpenStudy, abandon, make_study_sampler, open_study
 from alphapulse.sweep.searching import search
 
 
-def run_sweep(config: SweepConfig, directory: Path) -> None:
+def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) -> None:
     """Run a study up to `config.n_trials` trials, weigh it, print its summary, and leave its files in `directory`.
 
-    Ctrl-C ends it cleanly: what is done is stored, the summary says how to continue, and KeyboardInterrupt is raised.
+    With `given` a study that is stored has its own configuration, and of `config` only what was typed. Ctrl-C ends it
+    cleanly: what is done is stored, the summary says how to continue, and KeyboardInterrupt is raised.
 
     Raises
     ------
@@ -44,13 +48,19 @@ def run_sweep(config: SweepConfig, directory: Path) -> None:
 
     # Ray and strategies print when they like; stdout is for the results alone.
     with redirect_stdout(sys.stderr):
-        summary = run_study(start, config, console, directory)
+        summary = run_study(start, config, console, directory, given)
     print_summary(summary, config.output)
     if summary.status == "INTERRUPTED":
         raise KeyboardInterrupt
 
 
-def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Console, directory: Path) -> StudySummary:
+def run_study(
+    start: Callable[[], Cluster],
+    config: SweepConfig,
+    console: Console,
+    directory: Path,
+    given: Given | None = None,
+) -> StudySummary:
     """Run a study and leave its files in `directory`.
 
     Parameters
@@ -63,6 +73,8 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
     console : Console
         Where progress and warnings go.
     directory : Path
+    given : Given, optional
+        The keys of `config` that count where the study is stored; None is all of them.
 
     Returns
     -------
@@ -71,18 +83,22 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
     """
     clock = Clock()
     with clock.phase("load"):
+        assert config.study is not None
         store = Store(open_database(config.db))
+        exists = store.exists(config.study)
+        if exists and given is not None:
+            config = continued_config(store.find_study(config.study), config, given)
+        require_space(config)
         make_study_sampler(config)
         inputs = load_inputs(config, store.database)
     if not config.quiet:
         for line in inputs.warnings:
             console.print(f"warning: {line}")
-    assert config.study is not None
     cluster: Cluster | None = None
     opened: OpenStudy | None = None
     try:
         # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
-        if store.exists(config.study):
+        if exists:
             opened = open_study(config, store, inputs)
         if opened is None or opened.study.n_done < config.n_trials or not is_weighed(opened):
             cluster = start()
