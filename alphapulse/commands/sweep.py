@@ -27,6 +27,7 @@ from alphapulse.sweep.continuing import continued_config
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
 from alphapulse.sweep.opening import OpenStudy, abandon, make_study_sampler, open_study
 from alphapulse.sweep.searching import search
+from alphapulse.sweep.starting import start_points
 
 
 def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) -> None:
@@ -91,8 +92,9 @@ def run_study(
         require_space(config)
         make_study_sampler(config)
         inputs = load_inputs(config, store.database)
+        begin = None if exists else start_points(config, inputs.experiment, store)
     if not config.quiet:
-        for line in inputs.warnings:
+        for line in (*inputs.warnings, *(begin.notes if begin else ())):
             console.print(f"warning: {line}")
     cluster: Cluster | None = None
     opened: OpenStudy | None = None
@@ -109,7 +111,7 @@ def run_study(
         if cluster is not None:
             with clock.phase("ray"):
                 cluster.wait_until_started()
-        opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs)
+        opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs, begin)
         summary = run_opened(opened, cluster, console, directory, clock)
         store.finish(opened.study, "INTERRUPTED" if summary.status == "INTERRUPTED" else "COMPLETE")
     except BaseException:

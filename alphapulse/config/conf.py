@@ -108,14 +108,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
     ConfigError
         If it cannot be read, is not YAML, or not a mapping.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} must be YAML, but {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise ConfigError(f"{path} must be readable, but {' '.join(str(error).split())}") from error
+    content = load_yaml(path)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must be a mapping of keys, but got {type(content).__name__}")
     return content
+
+
+def load_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} must be YAML, but {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} must be readable, but {' '.join(str(error).split())}") from error

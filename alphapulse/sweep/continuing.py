@@ -10,10 +10,11 @@ from alphapulse.config.given import Given
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.records import Study
+from alphapulse.sweep.starting import STORED
 
 STRATEGY = f"strategy.{TARGET}"
 # What a study's configuration holds beside that of its command: see `open_study`.
-CHOSEN = ("sampler",)
+CHOSEN = ("sampler", STORED)
 
 
 def stored_config(study: Study) -> SweepConfig:

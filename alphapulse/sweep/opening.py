@@ -12,6 +12,8 @@ from alphapulse.study.provenance import code_version, package_versions
 from alphapulse.study.records import Study, StudyPlan
 from alphapulse.study.store import Store
 from alphapulse.sweep.inputs import StudyInputs
+from alphapulse.sweep.starting import STORED, StartPoints
+from alphapulse.typing import Float64Array2D
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,11 @@ class OpenStudy:
     inputs: StudyInputs
 
 
-def make_study_sampler(config: SweepConfig, name: str | None = None) -> Sampler:
-    """Return the sampler of a study, under another name than the configuration's where one is given."""
+def make_study_sampler(config: SweepConfig, name: str | None = None, enqueued: Float64Array2D | None = None) -> Sampler:
+    """Return the sampler of a study, under another name than the configuration's where one is given.
+
+    Points (k, p) in `enqueued` are proposed before all others.
+    """
     return make_sampler(
         name or config.search.sampler,
         config.space,
@@ -45,11 +50,22 @@ def make_study_sampler(config: SweepConfig, name: str | None = None) -> Sampler:
         directions=config.directions,
         n_trials=config.n_trials,
         options=config.search.options,
+        enqueued=enqueued,
     )
 
 
-def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenStudy:
-    """Make or continue the study that `config` names; a continued one keeps the sampler that "auto" chose for it.
+def open_study(config: SweepConfig, store: Store, inputs: StudyInputs, start: StartPoints | None = None) -> OpenStudy:
+    """Make or continue the study that `config` names.
+
+    A continued one keeps the sampler that "auto" chose for it, and the points that it started from.
+
+    Parameters
+    ----------
+    config : SweepConfig
+    store : Store
+    inputs : StudyInputs
+    start : StartPoints, optional
+        What a new study starts from; None is nothing.
 
     Raises
     ------
@@ -61,7 +77,7 @@ def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenSt
     study = store.open_study(
         StudyPlan(
             name=config.study,
-            config=disassemble(config) | {"sampler": sampler.name},
+            config=disassemble(config) | {"sampler": sampler.name} | ({STORED: start.stored()} if start else {}),
             space=config.space,
             seed=config.seed,
             objectives=config.objective,
@@ -74,9 +90,8 @@ def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenSt
         )
     )
     chosen = study.config.get("sampler", sampler.name)
-    return OpenStudy(
-        config, store, study, sampler if chosen == sampler.name else make_study_sampler(config, chosen), inputs
-    )
+    name = None if chosen == sampler.name else chosen
+    return OpenStudy(config, store, study, make_study_sampler(config, name, StartPoints.of(study).points), inputs)
 
 
 def reopen_study(study: Study, config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenStudy:
@@ -89,7 +104,7 @@ def reopen_study(study: Study, config: SweepConfig, store: Store, inputs: StudyI
     """
     plan = {f.name: getattr(study, f.name) for f in fields(StudyPlan)}
     opened = store.open_study(StudyPlan(**plan | {"fingerprint": inputs.market.fingerprint}))
-    sampler = make_study_sampler(config, study.config.get("sampler"))
+    sampler = make_study_sampler(config, study.config.get("sampler"), StartPoints.of(study).points)
     return OpenStudy(config, store, opened, sampler, inputs)
 
 
