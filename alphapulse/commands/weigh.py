@@ -20,9 +20,8 @@ from alphapulse.study.records import Status, Study
 from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.cluster import Cluster
-from alphapulse.sweep.continuing import stored_config
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
-from alphapulse.sweep.opening import reopen_study
+from alphapulse.sweep.opening import reopen_study, stored_config
 
 
 def run_weigh(config: WeighConfig, directory: Path) -> None:

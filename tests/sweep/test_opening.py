@@ -11,7 +11,7 @@ from alphapulse.errors import StudyError
 from alphapulse.plain import plain
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.identity import check_same_study
-from alphapulse.sweep.continuing import continued_config, stored_config
+from alphapulse.sweep.opening import continued_config, stored_config
 
 FIRST = [
     "study=mine", "n_trials=300", "seed=5", "strategy=sma_cross", "sweeps=none", "strategy.slow=int(interval(60,200))",
