@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alphapulse.errors import StudyError
+from alphapulse.plain import command_line
 from alphapulse.reports.summary import N_BEST, Account, StudySummary, describe_bars, describe_data, summarise
 from alphapulse.reports.tear_sheet_process import draw_tear_sheet
 from alphapulse.reports.weighing import (
@@ -83,8 +84,8 @@ def conclude(
     elif opened.config.optuna.mirror_limit:
         with clock.phase("mirror"):
             refusal = _mirror(opened, facts)
-    places["optuna dashboard"] = "python -m alphapulse.dashboard" if refusal is None else f"not copied, {refusal}"
-    places["report"] = f"python -m alphapulse.report study={study.name}"
+    places["optuna dashboard"] = command_line("dashboard") if refusal is None else f"not copied, {refusal}"
+    places["report"] = command_line("report", study=study.name)
     status: Status = "INTERRUPTED" if interrupted else "COMPLETE"
     if refusal is None and opened.config.optuna.mirror_limit:
         told = {name: places[name] for name in ("tear sheet", "report") if name in places}

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from alphapulse.plain import command_line
 from alphapulse.reports.formatting import (
     format_metric,
     format_parameter,
@@ -45,7 +46,7 @@ def _print_table(console: Console, summary: StudySummary) -> None:
     elif summary.n_trials < summary.n_wanted:
         console.print(
             f"{summary.n_trials:,} of {summary.n_wanted:,} trials are stored; "
-            f"the same command with study={summary.study} continues.",
+            f"`{command_line('sweep', study=summary.study)}` continues.",
             soft_wrap=True,
         )
     if summary.seconds:

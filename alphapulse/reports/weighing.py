@@ -10,6 +10,7 @@ from alphapulse.backtesting.batch import benchmark_returns
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
 from alphapulse.config.groups import ValidationConfig
 from alphapulse.market.market import Market
+from alphapulse.plain import command_line
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.ledger import open_holdout, read_ledger
@@ -181,7 +182,7 @@ def weigh(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> Verdict:
             n_holdout_surrogates=n_surrogates,
             adaptive=opened.sampler.needs_history,
             market=compare_with_market(inputs, parameters),
-            weigh_command=f"python -m alphapulse.weigh study={study.name} validation.null_sweeps={MORE_NULL_SWEEPS}",
+            weigh_command=command_line("weigh", study=study.name, validation__null_sweeps=MORE_NULL_SWEEPS),
             look_ahead_clean=True if inputs.gate == "clean" else None,
             blocks=StoredBlocks(columns, experiment.bootstrap.block_sizes, experiment.engine.rate_of_cash / periods),
             grid=ParameterGrid.of(experiment.space.dimensions),
