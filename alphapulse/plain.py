@@ -1,11 +1,16 @@
-"""Any value as JSON has it."""
+"""Any value as it is written elsewhere: in JSON, in Hydra's grammar, on a line that a shell can run."""
 
 import math
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+
+# What the grammar reads as it stands where a name is expected; a space or a bracket it does not.
+_BARE = re.compile(r"[\w.^=+:/@%~-]+")
 
 
 def plain(value: Any) -> Any:
@@ -25,3 +30,25 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def in_quotes(text: str) -> str:
+    """Return a text within quotes of the grammar, whatever is in it."""
+    # Backslashes are plain text but before a quote, the closing one included, where they escape it.
+    escaped = re.sub(r'(\\+)(?="|\Z)', r"\1\1", text).replace('"', r"\"")
+    # What looks like an interpolation would be one, within quotes too.
+    return '"' + escaped.replace("${", r"\${") + '"'
+
+
+def command_line(name: str, **values: object) -> str:
+    """Return `python -m alphapulse.NAME KEY=VALUE ...`, ready for a shell; "__" in a keyword is a dot in its key."""
+    arguments = []
+    for key, value in values.items():
+        items = [_bare_or_quoted(str(item)) for item in (value if isinstance(value, list | tuple) else [value])]
+        text = f"[{','.join(items)}]" if isinstance(value, list | tuple) else items[0]
+        arguments.append(shlex.quote(f"{key.replace('__', '.')}={text}"))
+    return " ".join([f"python -m alphapulse.{name}", *arguments])
+
+
+def _bare_or_quoted(text: str) -> str:
+    return text if _BARE.fullmatch(text) else in_quotes(text)

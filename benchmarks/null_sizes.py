@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kstest
 
-from alphapulse.sweep.null_sweeps import SearchPlan
+from alphapulse.sweep.null.search import SearchPlan
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.null_sweeps import MOST_AS_GOOD, NullSweeps
 from benchmarks.regimes import NULLS, REGIMES, default_experiment, make_market

@@ -22,7 +22,7 @@ from alphapulse.market.timeframes import timeframe_length
 from alphapulse.search.dimensions import Dimension, FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.null_sweeps import SearchPlan
+from alphapulse.sweep.null.search import SearchPlan
 from alphapulse.validation.ledger import Ledger, Span, Tried, count_openings, same_bars
 from benchmarks.regimes import NULLS, default_experiment, make_market
 from benchmarks.weighed_search import weigh_search

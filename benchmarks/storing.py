@@ -13,8 +13,8 @@ from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.search.dimensions import FloatDimension
 from alphapulse.search.space import SearchSpace
-from alphapulse.study.optuna_mirror import mirror
-from alphapulse.study.optuna_tables import ensure_optuna_tables
+from alphapulse.study.optuna.mirror import mirror
+from alphapulse.study.optuna.tables import ensure_optuna_tables
 from alphapulse.study.records import Generation, Study, StudyBars, StudyPlan
 from alphapulse.study.store import Store
 from alphapulse.study.trials import BlockMoments, Trials

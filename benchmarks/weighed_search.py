@@ -8,7 +8,7 @@ import numpy as np
 from alphapulse.market.market import Market
 from alphapulse.reports.weighing import estimate
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.null_sweeps import SearchPlan, best_trial, holdout_values, null_search, run_search, value_of
+from alphapulse.sweep.null.search import SearchPlan, best_trial, holdout_values, null_search, run_search, value_of
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.ledger import Ledger
 from alphapulse.validation.null_sweeps import NullSweeps, fewest_draws, holdout_p, n_holdout_surrogates

@@ -11,7 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import ConfigError
-from alphapulse.study.optuna_tables import ensure_optuna_tables
+from alphapulse.study.optuna.mirror import mirror_all
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,7 +42,7 @@ def run_dashboard(config: "DashboardConfig") -> None:
         If the address cannot be had.
     """
     database = open_database(config.db)
-    ensure_optuna_tables(database)
+    mirror_all(database)
     from optuna.storages import RDBStorage
     from optuna_dashboard import wsgi
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from alphapulse.config.settings import DEFAULT_PORT, check_port
 from alphapulse.data_pipeline import timescale, upgrading
-from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.database import OPTUNA_SCHEMA, Database
 from alphapulse.data_pipeline.opening import chosen_settings, create_database, locate_database, open_database
 from alphapulse.errors import ConfigError, DatabaseError
 
@@ -26,6 +26,8 @@ def run_database_command(config: "DatabaseCommandConfig") -> None:
             print(initialise(config.db, config.admin_url))
         case "upgrade":
             print(upgrade(config.db))
+        case _ if config.optuna:
+            print(optuna_url(config.db, show_password=config.show_password))
         case _:
             print(locate_database(config.db).url(config.show_password))
 
@@ -71,6 +73,16 @@ def upgrade(db: "DatabaseConfig | None" = None) -> str:
     database = open_database(db, upgrade=False)
     upgrading.migrate(database)
     return f"Up to date: {database}; {_revision(database)}."
+
+
+def optuna_url(db: "DatabaseConfig | None" = None, *, show_password: bool = False) -> str:
+    """Return the URL under which Optuna finds its own tables, which are up to date then."""
+    # It loads what trials are computed with, which the other actions need not wait for.
+    from alphapulse.study.optuna.mirror import mirror_all
+
+    database = open_database(db)
+    mirror_all(database)
+    return database.url(show_password, schema=OPTUNA_SCHEMA)
 
 
 def _parse_admin_url(admin_url: str) -> Database:

@@ -2,6 +2,7 @@
 
 from alphapulse.config.schema import ReportConfig
 from alphapulse.data_pipeline.opening import open_database
+from alphapulse.plain import command_line
 from alphapulse.reports.formatting import print_warnings
 from alphapulse.reports.summary import N_BEST, Account, summarise
 from alphapulse.reports.summary_table import print_summary
@@ -32,8 +33,8 @@ def run_report(config: ReportConfig) -> None:
         verdict=verdict,
         places={
             "database": database.url(),
-            "optuna dashboard": "python -m alphapulse.dashboard",
-            "replay": f"python -m alphapulse.replay study={study.name} trial=NUMBER",
+            "optuna dashboard": command_line("dashboard"),
+            "replay": command_line("replay", study=study.name, trial="NUMBER"),
         },
         warnings=tuple(said.get("warnings", ())),
     )

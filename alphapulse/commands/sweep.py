@@ -9,26 +9,31 @@ from pathlib import Path
 from rich.console import Console
 
 from alphapulse.commands.interruption import Interruption, interrupted
+from alphapulse.config.assembly import require_space
+from alphapulse.config.given import Given
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.closing import conclude, is_weighed
 from alphapulse.reports.progress import NullProgress, SweepProgress
-from alphapulse.reports.summary import StudySummary
+from alphapulse.reports.summary import StudySummary, describe_data
 from alphapulse.reports.summary_table import print_summary
 from alphapulse.reports.weighing import Weighing
+from alphapulse.study.optuna.follower import OptunaFollower
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
-from alphapulse.sweep.opening import OpenStudy, abandon, make_study_sampler, open_study
+from alphapulse.sweep.opening import OpenStudy, abandon, continued_config, make_study_sampler, open_study
 from alphapulse.sweep.searching import search
+from alphapulse.sweep.starting import start_points
 
 
-def run_sweep(config: SweepConfig, directory: Path) -> None:
+def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) -> None:
     """Run a study up to `config.n_trials` trials, weigh it, print its summary, and leave its files in `directory`.
 
-    Ctrl-C ends it cleanly: what is done is stored, the summary says how to continue, and KeyboardInterrupt is raised.
+    With `given` a study that is stored has its own configuration, and of `config` only what was typed. Ctrl-C ends it
+    cleanly: what is done is stored, the summary says how to continue, and KeyboardInterrupt is raised.
 
     Raises
     ------
@@ -45,13 +50,19 @@ def run_sweep(config: SweepConfig, directory: Path) -> None:
 
     # Ray and strategies print when they like; stdout is for the results alone.
     with redirect_stdout(sys.stderr):
-        summary = run_study(start, config, console, directory)
+        summary = run_study(start, config, console, directory, given)
     print_summary(summary, config.output)
     if summary.status == "INTERRUPTED":
         raise interrupted()
 
 
-def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Console, directory: Path) -> StudySummary:
+def run_study(
+    start: Callable[[], Cluster],
+    config: SweepConfig,
+    console: Console,
+    directory: Path,
+    given: Given | None = None,
+) -> StudySummary:
     """Run a study and leave its files in `directory`.
 
     Parameters
@@ -64,6 +75,8 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
     console : Console
         Where progress and warnings go.
     directory : Path
+    given : Given, optional
+        The keys of `config` that count where the study is stored; None is all of them.
 
     Returns
     -------
@@ -72,18 +85,23 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
     """
     clock = Clock()
     with clock.phase("load"):
+        assert config.study is not None
         store = Store(open_database(config.db))
+        exists = store.exists(config.study)
+        if exists and given is not None:
+            config = continued_config(store.find_study(config.study), config, given)
+        require_space(config)
         spare = make_study_sampler(config)
         inputs = load_inputs(config, store.database)
+        begin = None if exists else start_points(config, inputs.experiment, store)
     if not config.quiet:
-        for line in inputs.warnings:
+        for line in (*inputs.warnings, *(begin.notes if begin else ())):
             console.print(f"warning: {line}")
-    assert config.study is not None
     cluster: Cluster | None = None
     opened: OpenStudy | None = None
     try:
         # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
-        if store.exists(config.study):
+        if exists:
             opened = open_study(config, store, inputs)
         if opened is None or opened.study.n_done < config.n_trials or not is_weighed(opened):
             cluster = start()
@@ -94,7 +112,7 @@ def run_study(start: Callable[[], Cluster], config: SweepConfig, console: Consol
         if cluster is not None:
             with clock.phase("ray"):
                 cluster.wait_until_started()
-        opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs)
+        opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs, begin)
         summary = run_opened(opened, cluster, console, directory, clock)
         store.finish(opened.study, "INTERRUPTED" if summary.status == "INTERRUPTED" else "COMPLETE")
     except BaseException:
@@ -120,7 +138,13 @@ def run_opened(
 
         n_done = opened.study.n_done
         if n_done < opened.config.n_trials:
-            n_done = _search(opened, cluster, console, clock, stop)
+            facts = {
+                "data": describe_data(opened.inputs.market, opened.inputs.holdout),
+                "run directory": str(directory),
+            }
+            limit = opened.config.optuna.mirror_limit
+            with OptunaFollower(opened.store.database, opened.study.id, limit=limit, facts=facts):
+                n_done = _search(opened, cluster, console, clock, stop)
         interrupted = stop() and n_done < opened.config.n_trials
         with NullProgress(console, quiet=opened.config.quiet or interrupted) as progress:
             weighing = Weighing(cluster, clock, progress.update, stop)

@@ -1,6 +1,5 @@
 """The verdict of what is stored, and null sweeps still to run: `python -m alphapulse.weigh`."""
 
-import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -9,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from alphapulse.commands.interruption import Interruption, interrupted
-from alphapulse.config.assembly import assemble
 from alphapulse.config.schema import SweepConfig, WeighConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
@@ -23,7 +21,7 @@ from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
-from alphapulse.sweep.opening import make_study_sampler, reopen_study
+from alphapulse.sweep.opening import make_study_sampler, reopen_study, stored_config
 
 
 def run_weigh(config: WeighConfig, directory: Path) -> None:
@@ -78,16 +76,6 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
 
 def configuration_of(study: Study, config: WeighConfig) -> SweepConfig:
     """Return the configuration of a stored study, with what the command says of its null sweeps."""
-    values = {key: value for key, value in study.config.items() if key != "sampler"}
-    stored = assemble(SweepConfig, values, os.getcwd())
+    stored = stored_config(study)
     given = {name: value for name, value in vars(config.validation).items() if value is not None}
-    return replace(
-        stored,
-        study=study.name,
-        # The order of the space is part of a study; a configuration sorts its keys.
-        space=study.space,
-        n_trials=study.n_trials,
-        db=config.db,
-        cluster=config.cluster,
-        validation=replace(stored.validation, **given),
-    )
+    return replace(stored, db=config.db, cluster=config.cluster, validation=replace(stored.validation, **given))

@@ -91,6 +91,15 @@ def check_space(space: SearchSpace, definition: StrategyDefinition) -> SearchSpa
     return SearchSpace(tuple(dimensions))
 
 
+def require_space(config: SweepConfig) -> None:
+    """Raise ConfigError if a configuration sweeps nothing."""
+    if not len(config.space):
+        raise ConfigError(
+            "the search space must hold a key, but nothing is swept; "
+            "add such as 'strategy.NAME=int(interval(10,250))', or sweeps=NAME"
+        )
+
+
 def swept_fields(definition: StrategyDefinition) -> dict[str, Any]:
     """Return the type of every key that can be swept, by dotted name."""
     known = {f"strategy.{name}": _hint(parameter) for name, parameter in definition.parameters.items()}

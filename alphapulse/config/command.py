@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alphapulse import __version__
@@ -28,8 +27,8 @@ CLOSED_PIPE = 141
 
 
 def command(
-    config_name: str, config_class: str, *, words: tuple[str, ...] = ()
-) -> Callable[[Callable[[Any, Path], None]], Callable[..., None]]:
+    config_name: str, config_class: str, *, words: tuple[str, ...] = (), with_given: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function of a checked configuration and the directory of the run the body of a command.
 
     Parameters
@@ -40,6 +39,8 @@ def command(
         Name of the dataclass of `config.schema` that the body receives.
     words : tuple of str
         Keys that arguments without a `key=` stand for, in order.
+    with_given : bool
+        Whether the body is told, by the keyword `given`, which keys were typed.
 
     Returns
     -------
@@ -47,11 +48,11 @@ def command(
         Takes arguments (default: the process's own) and raises SystemExit unless all went well.
     """
 
-    def decorate(body: Callable[[Any, Path], None]) -> Callable[..., None]:
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(body)
         def main(arguments: Sequence[str] | None = None) -> None:
             given = sys.argv[1:] if arguments is None else arguments
-            code = exit_code(lambda: _run(body, config_name, config_class, words, list(given)))
+            code = exit_code(lambda: _run(body, config_name, config_class, words, list(given), with_given))
             if code:
                 raise SystemExit(code)
 
@@ -88,7 +89,12 @@ def _one_line(error: BaseException) -> str:
 
 
 def _run(
-    body: Callable[[Any, Path], None], config_name: str, config_class: str, words: tuple[str, ...], given: list[str]
+    body: Callable[..., None],
+    config_name: str,
+    config_class: str,
+    words: tuple[str, ...],
+    given: list[str],
+    with_given: bool,
 ) -> None:
     from alphapulse.config.conf import Conf
     from alphapulse.config.flags import help_text, parse_flags
@@ -117,7 +123,10 @@ def _run(
         directory = locate_run(composed)
         config: Any = _typed(application.config_class, values_of(composed), arguments.password)
         with running(composed, directory):
-            body(config, directory)
+            if with_given:
+                body(config, directory, given=arguments.given)
+            else:
+                body(config, directory)
 
 
 def _check_working_directory() -> None:
@@ -179,13 +188,12 @@ def _name_study(config: Any) -> Any:
     import secrets
     from dataclasses import replace
 
-    if not len(config.space):
-        raise ConfigError(
-            "the search space must hold a key, but nothing is swept; "
-            "add such as 'strategy.NAME=int(interval(10,250))', or sweeps=NAME"
-        )
+    from alphapulse.config.assembly import require_space
+
     if config.study is not None:
+        # A stored one has its space.
         return config
+    require_space(config)
     name = config.sweeps or str(config.strategy["_target_"]).rpartition(".")[2]
     now = datetime.datetime.now()
     # Two sweeps of the same second are two studies.

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from alphapulse.config.conf import Conf
+from alphapulse.config.texts import OwnFiles
 from alphapulse.errors import ConfigError
 
 MASK = "***"
@@ -38,7 +39,7 @@ class OwnDirectory(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the directory, if there is one; Hydra calls this."""
         if self.directory is not None:
-            search_path.append("command-line", f"file://{self.directory}")
+            search_path.append("command-line", f"{OwnFiles.scheme()}://{self.directory}")
 
 
 @contextlib.contextmanager
@@ -72,7 +73,8 @@ def composing(conf: Conf, overrides: Sequence[str]) -> Iterator[DictConfig]:
 @contextlib.contextmanager
 def _search_path(conf: Conf) -> Iterator[None]:
     """Let Hydra look in the package's directory, then in the user's own."""
-    Plugins.instance().register(OwnDirectory)
+    for plugin in (OwnDirectory, OwnFiles):
+        Plugins.instance().register(plugin)
     OwnDirectory.directory = None if conf.own is None else os.path.abspath(conf.own)
     try:
         with initialize_config_dir(str(conf.package), job_name=conf.config_name, version_base="1.3"):

@@ -34,7 +34,7 @@ class Conf:
     Raises
     ------
     ConfigError
-        If there is no such directory, or the primary configuration is not YAML.
+        If there is no such directory, no such primary configuration in it, or one that is not YAML.
     """
 
     def __init__(self, config_dir: str | None, config_name: str) -> None:
@@ -42,12 +42,17 @@ class Conf:
         for folder in own:
             if not folder.is_dir():
                 raise ConfigError(f"`--config-dir` must be a directory, but got {config_dir!r}")
-        self.config_name = config_name
+        self.config_name = config_name.removesuffix(".yaml")
         self.own = own[0] if own else None
         self.package = resource_dir("conf")
         self.folders = [*own, self.package]
         self.sweep_folders = [folder / "sweeps" for folder in own] + [resource_dir("sweeps")]
-        self.choices = self._read_choices(config_name)
+        if self.find(f"{self.config_name}.yaml") is None:
+            known = sorted(path.stem for folder in self.folders for path in folder.glob("*.yaml"))
+            where = f"{config_dir} or the package" if own else "the package; your own go with --config-dir"
+            hint = did_you_mean(self.config_name, known)
+            raise ConfigError(f"`--config-name` must name a file of {where}, but got {config_name!r}{hint}")
+        self.choices = self._read_choices(self.config_name)
 
     def _read_choices(self, config_name: str) -> dict[str, str]:
         path = self.find(f"{config_name}.yaml")
@@ -110,14 +115,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
     ConfigError
         If it cannot be read, is not YAML, or not a mapping.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} must be YAML, but {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise ConfigError(f"{path} must be readable, but {' '.join(str(error).split())}") from error
+    content = load_yaml(path)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must be a mapping of keys, but got {type(content).__name__}")
     return content
+
+
+def load_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} must be YAML, but {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} must be readable, but {' '.join(str(error).split())}") from error

@@ -5,7 +5,6 @@ whole numbers inside the bounds where Hydra truncates the bounds, and that what 
 """
 
 import math
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
@@ -22,17 +21,12 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from alphapulse.config.building import convert, describe
+from alphapulse.config.texts import quote_texts
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 
 FORMS = "a,b, choice(..), range(..), interval(..), int(..) and tag(log,..)"
-
-
-SYMBOL_KEYS = frozenset({"data.symbols", "data.volatility_symbol"})
-# A symbol of Yahoo's with a character that the grammar does not read, not within quotes already.
-_BARE_SYMBOL = re.compile(r"""(?<![\w'"^=.-])(?=[\w.-]*[\^=])[\w^=.-]+(?![\w'"])""")
-
 
 _HYDRAS = create_functions().functions
 
@@ -89,7 +83,7 @@ _PARSER = _create_parser()
 def parse(line: str) -> Override:
     """Return one `key=value` of the command line, parsed.
 
-    Symbols need no quotes, though Hydra wants them around `^GSPC` and `GC=F`.
+    Names need no quotes, though Hydra wants them around `^GSPC` and reads 1.10 as a number.
 
     Raises
     ------
@@ -97,7 +91,7 @@ def parse(line: str) -> Override:
         If it is not in Hydra's grammar.
     """
     try:
-        return _PARSER.parse_override(_quote_symbols(line))
+        return _PARSER.parse_override(quote_texts(line))
     except HydraException as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, _RefusedError):
@@ -111,13 +105,6 @@ def parse(line: str) -> Override:
         reason = " ".join(str(error).split())
         hint = f"quote a text with signs as key='a, text', space forms are {FORMS}"
         raise ConfigError(f"Cannot read {line!r}: {reason}; {hint}") from error
-
-
-def _quote_symbols(line: str) -> str:
-    key, equals, text = line.partition("=")
-    if key.lstrip("+") not in SYMBOL_KEYS or not _BARE_SYMBOL.search(text):
-        return line
-    return key + equals + _BARE_SYMBOL.sub(lambda bare: f"'{bare.group()}'", text)
 
 
 def dimension(override: Override) -> Dimension:

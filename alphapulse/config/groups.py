@@ -123,6 +123,10 @@ class SearchConfig:
         Candidates that tpe weighs for each proposal; None is the sampler's own.
     multivariate : bool, optional
         Whether tpe models the keys together; None is the sampler's own.
+    start : {"defaults", "none"}
+        Whether trial 0 is the strategy's own setting, if that lies in the space.
+    enqueue : str, optional
+        What is tried next: a YAML file with a list of settings, or a study, whose best 20 they are.
     """
 
     sampler: str = "tpe"
@@ -131,6 +135,8 @@ class SearchConfig:
     population_size: int | None = None
     n_ei_candidates: int | None = None
     multivariate: bool | None = None
+    start: Literal["defaults", "none"] = "defaults"
+    enqueue: str | None = None
 
     def __post_init__(self) -> None:
         one_of("search.sampler", self.sampler, SAMPLER_NAMES)
@@ -141,8 +147,9 @@ class SearchConfig:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What was set beside the sampler's name."""
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sampler"}
+        """What was set for the sampler itself."""
+        others = ("sampler", "start", "enqueue")
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return {name: value for name, value in named.items() if value is not None}
 
 

@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override, ValueType
 
 from alphapulse.config.building import field_types, unknown_key
 from alphapulse.config.conf import Conf, Experiment, read_yaml
+from alphapulse.config.given import Given
 from alphapulse.config.grammar import parse
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.space import SearchSpace
@@ -63,6 +64,8 @@ class Arguments:
         Swept keys and their texts.
     experiment : str, optional
         Name of the file of `sweeps/`.
+    given : Given
+        The keys that were typed.
     password : str, optional
         The database's password; it is not among `overrides`.
     """
@@ -70,6 +73,7 @@ class Arguments:
     overrides: tuple[str, ...] = ()
     space: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
+    given: Given = field(default_factory=Given)
     password: str | None = field(default=None, repr=False)
 
 
@@ -102,10 +106,11 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
                 f"but got {override.get_value_string()!r}; put it under space"
             )
     check_groups(application, conf, theirs)
-    return _merge(experiment, theirs, own)
+    named = None if experiment.name is None or _last(own, "sweeps") is None else theirs
+    return _merge(experiment, theirs, own, Given.of(conf, own, named))
 
 
-def _merge(experiment: Experiment, theirs: list[Override], own: list[Override]) -> Arguments:
+def _merge(experiment: Experiment, theirs: list[Override], own: list[Override], typed: Given) -> Arguments:
     space = dict(experiment.space)
     given = {override.key_or_group for override in own}
     kept = [override for override in theirs if override.key_or_group not in given]
@@ -116,7 +121,7 @@ def _merge(experiment: Experiment, theirs: list[Override], own: list[Override]) 
         space.pop(override.key_or_group, None)
         kept.append(override)
     # A directory sweeps/ of the user's own would make `sweeps` a group to Hydra.
-    return Arguments(_lines(kept, PASSWORD, "sweeps"), space, experiment.name, _last(own, PASSWORD))
+    return Arguments(_lines(kept, PASSWORD, "sweeps"), space, experiment.name, typed, _last(own, PASSWORD))
 
 
 def _lines(overrides: list[Override], *without: str) -> tuple[str, ...]:

@@ -241,11 +241,12 @@ class DashboardConfig:
 
 @dataclass(frozen=True)
 class DatabaseCommandConfig:
-    """What to do with the database: `init ADMIN_URL`, `upgrade` or `url`."""
+    """What to do with the database: `init ADMIN_URL`, `upgrade` or `url`, with `optuna` the URL of Optuna's tables."""
 
     action: Literal["init", "upgrade", "url"] | None = None
     admin_url: str | None = field(default=None, repr=False)
     show_password: bool = False
+    optuna: bool = False
     db: DatabaseConfig = field(default_factory=DatabaseConfig)
 
     def __post_init__(self) -> None:

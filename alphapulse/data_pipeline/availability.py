@@ -12,6 +12,7 @@ from alphapulse.data_pipeline.ranges import Moment
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.errors import DataError
 from alphapulse.market.timeframes import DAY, timeframe_length
+from alphapulse.plain import command_line
 
 if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database
@@ -113,9 +114,8 @@ def no_bars(database: "Database", source: str, symbol: str, timeframe: str, star
     elif symbol in FILES:
         advice = "the sample has daily bars only; set data.timeframe=1d"
     else:
-        quoted = f"data.symbols=[{symbol}]" if symbol.isalnum() else f"'data.symbols=[{symbol}]'"
-        more = "" if timeframe == "1d" else f" data.timeframe={timeframe}"
-        advice = f"run `python -m alphapulse.download {quoted}{more}`"
+        more = {} if timeframe == "1d" else {"data__timeframe": timeframe}
+        advice = f"run `{command_line('download', data__symbols=[symbol], **more)}`"
         if source == "sample":
             advice += f" and set data=database, or take {' or '.join(FILES)}"
     return f"No bars for {symbol!r} {timeframe}{wanted}; {advice}."

@@ -12,16 +12,24 @@ TICK = pd.Timedelta(microseconds=1)
 def _parse(name: str, moment: str | datetime.date) -> tuple[pd.Timestamp, bool]:
     """Return the moment in UTC and whether it is a whole day."""
     if isinstance(moment, str):
-        try:
-            is_date = len(moment) == len("2010-01-31")
-            moment = datetime.date.fromisoformat(moment) if is_date else datetime.datetime.fromisoformat(moment)
-        except ValueError:
-            raise ValueError(f"`{name}` must be an ISO date such as 2010-01-31, but got {moment!r}.") from None
+        moment = _parse_text(name, moment)
     if not isinstance(moment, datetime.datetime):
         return pd.Timestamp(moment, tz="UTC"), True
     if moment.utcoffset() is None:
         raise ValueError(f"`{name}` must carry a time zone, but got {moment.isoformat()}; use UTC, or a plain date.")
     return pd.Timestamp(moment).tz_convert("UTC"), False
+
+
+def _parse_text(name: str, text: str) -> datetime.date:
+    """Return the date, or the moment where a time is written, in any of the forms of ISO 8601."""
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"`{name}` must be an ISO date such as 2010-01-31, but got {text!r}.") from None
 
 
 def range_start(name: str, moment: Moment) -> pd.Timestamp | None:

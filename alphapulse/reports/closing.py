@@ -1,11 +1,12 @@
 """The end of a sweep: verdict, copy in Optuna's tables and tear sheet side by side, then the summary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from alphapulse.errors import StudyError
+from alphapulse.plain import command_line
 from alphapulse.reports.summary import N_BEST, Account, StudySummary, describe_bars, describe_data, summarise
 from alphapulse.reports.tear_sheet_process import draw_tear_sheet
 from alphapulse.reports.weighing import (
@@ -15,8 +16,8 @@ from alphapulse.reports.weighing import (
     compare_with_market,
     weigh,
 )
-from alphapulse.study.optuna_mirror import mirror
-from alphapulse.study.records import TrialRecord
+from alphapulse.study.optuna.mirror import describe_study, mirror
+from alphapulse.study.records import Status, TrialRecord
 from alphapulse.sweep.clock import Clock, seconds_since_start
 from alphapulse.sweep.opening import OpenStudy
 
@@ -36,7 +37,7 @@ def is_weighed(opened: OpenStudy) -> bool:
 def conclude(
     opened: OpenStudy, directory: Path, clock: Clock, weighing: Weighing | None, *, interrupted: bool
 ) -> StudySummary:
-    """Return the summary of a study; unless it was interrupted, with verdict, copy in Optuna's tables and tear sheet.
+    """Return the summary of a study; unless it was interrupted, with verdict and tear sheet; Optuna's tables follow.
 
     Parameters
     ----------
@@ -57,6 +58,8 @@ def conclude(
     }
     best = store.best(study, N_BEST)
     verdict = study.verdict if weighing is None else None
+    facts = {"data": describe_data(inputs.market, inputs.holdout), "run directory": str(directory)}
+    refusal: str | None = None
     if best and not interrupted:
         sheet = directory / TEAR_SHEET
         parameters = best[0]["parameters"]
@@ -66,7 +69,7 @@ def conclude(
                 return work()
 
         with ThreadPoolExecutor(2, thread_name_prefix="closing") as pool:
-            copying = pool.submit(timed, "mirror", lambda: _mirror(opened))
+            copying = pool.submit(timed, "mirror", lambda: _mirror(opened, facts))
             drawing = pool.submit(
                 timed, "tear_sheet", lambda: draw_tear_sheet(inputs.market, inputs.experiment, parameters, sheet)
             )
@@ -78,14 +81,20 @@ def conclude(
             refusal = copying.result()
             failure = drawing.result()
         places["tear sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
-        dashboard = "python -m alphapulse.dashboard"
-        places["optuna dashboard"] = dashboard if refusal is None else f"not copied, {refusal}"
-    places["report"] = f"python -m alphapulse.report study={study.name}"
+    elif opened.config.optuna.mirror_limit:
+        with clock.phase("mirror"):
+            refusal = _mirror(opened, facts)
+    places["optuna dashboard"] = command_line("dashboard") if refusal is None else f"not copied, {refusal}"
+    places["report"] = command_line("report", study=study.name)
+    status: Status = "INTERRUPTED" if interrupted else "COMPLETE"
+    if refusal is None and opened.config.optuna.mirror_limit:
+        told = {name: places[name] for name in ("tear sheet", "report") if name in places}
+        describe_study(store.database, study.id, status=status, facts=facts | told)
     clock.seconds["total"] = seconds_since_start()
     account = Account(
-        status="INTERRUPTED" if interrupted else "COMPLETE",
+        status=status,
         n_wanted=opened.config.n_trials,
-        data=describe_data(inputs.market, inputs.holdout),
+        data=facts["data"],
         benchmark=benchmark_metrics(inputs.experiment, inputs.market),
         verdict=verdict,
         places=places,
@@ -95,10 +104,10 @@ def conclude(
     return summarise(store, study, best, account)
 
 
-def _mirror(opened: OpenStudy) -> str | None:
+def _mirror(opened: OpenStudy, facts: Mapping[str, str]) -> str | None:
     """Copy the study to Optuna's tables; return why not, which costs no verdict."""
     try:
-        mirror(opened.store.database, opened.study.id, limit=opened.config.optuna.mirror_limit)
+        mirror(opened.store.database, opened.study.id, limit=opened.config.optuna.mirror_limit, facts=facts)
     except StudyError as refusal:
         return str(refusal)
     return None

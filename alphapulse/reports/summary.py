@@ -9,6 +9,7 @@ import numpy as np
 from alphapulse.market.market import Market
 from alphapulse.study.records import Study, StudyBars, TrialRecord
 from alphapulse.study.store import Store
+from alphapulse.sweep.starting import StartPoints
 
 N_BEST = 5
 N_REASONS = 3
@@ -81,6 +82,27 @@ class ChosenTrial(TrialSummary):
 
 
 @dataclass(frozen=True)
+class DefaultsTrial:
+    """The strategy's own setting among the trials.
+
+    Attributes
+    ----------
+    number : int
+    values : dict of str to float
+        Objectives by name; NaN if it failed.
+    better_than : float, optional
+        Share of the other trials that are worse by the first objective, failed ones among them [1]; None if it failed.
+    error : str, optional
+        Why it failed.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    better_than: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
 class StudySummary:
     """A study at its end, or as stored.
 
@@ -117,6 +139,8 @@ class StudySummary:
         The trial that was weighed, with its metrics on the hold-out.
     benchmark_holdout : dict of str to float, optional
         Metrics of buy and hold on the hold-out; None where it was not opened.
+    defaults : DefaultsTrial, optional
+        Where the strategy's own setting ended; None where it was not tried as such.
     schema : int
         Number of this document's shape.
     """
@@ -142,6 +166,7 @@ class StudySummary:
     bars: Mapping[str, Any] | None = None
     chosen: ChosenTrial | None = None
     benchmark_holdout: Mapping[str, float] | None = None
+    defaults: DefaultsTrial | None = None
     schema: int = 1
 
 
@@ -179,7 +204,17 @@ def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: 
             None,
         ),
         benchmark_holdout=verdict.get("benchmark_holdout"),
+        defaults=_defaults(store, study),
     )
+
+
+def _defaults(store: Store, study: Study) -> DefaultsTrial | None:
+    """Return where the strategy's own setting ended: it is the first trial, if it was tried."""
+    if not StartPoints.of(study).has_defaults or not store.n_done(study):
+        return None
+    trial = store.trial(study, 0)
+    values = dict(zip(study.objectives, trial["values"], strict=True))
+    return DefaultsTrial(0, values, store.share_worse(study, 0), trial["error"])
 
 
 def _shown(study: Study, trial: TrialRecord) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from alphapulse.plain import command_line
 from alphapulse.reports.formatting import (
     format_metric,
     format_parameter,
@@ -13,7 +14,7 @@ from alphapulse.reports.formatting import (
     print_places,
     stdout_console,
 )
-from alphapulse.reports.summary import StudySummary
+from alphapulse.reports.summary import DefaultsTrial, StudySummary
 from alphapulse.validation.verdict.decision import RULES
 
 SHOWN_METRICS = ("sharpe_ratio", "sortino_ratio", "cagr", "volatility", "max_drawdown", "n_trades", "exposure")
@@ -33,6 +34,8 @@ def _print_table(console: Console, summary: StudySummary) -> None:
         console.print(_parameters_of_best(summary))
     else:
         console.print("No trial has an objective.")
+    if summary.defaults is not None:
+        console.print(defaults_line(summary.defaults), soft_wrap=True)
     console.print(f"Data: {summary.data}; search: {summary.search}, seed {summary.seed}.", soft_wrap=True)
     if summary.n_failed:
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary.failures.items())
@@ -43,7 +46,7 @@ def _print_table(console: Console, summary: StudySummary) -> None:
     elif summary.n_trials < summary.n_wanted:
         console.print(
             f"{summary.n_trials:,} of {summary.n_wanted:,} trials are stored; "
-            f"the same command with study={summary.study} continues.",
+            f"`{command_line('sweep', study=summary.study)}` continues.",
             soft_wrap=True,
         )
     if summary.seconds:
@@ -84,6 +87,15 @@ def _parameters_of_best(summary: StudySummary) -> Table:
     for trial in summary.best:
         table.add_row(f"{trial.number:,}", *(format_parameter(value) for value in trial.params.values()))
     return table
+
+
+def defaults_line(defaults: DefaultsTrial) -> str:
+    """Return where the strategy's own setting ended among the trials."""
+    if defaults.error is not None:
+        return f"Your defaults (trial {defaults.number}): failed, {defaults.error}"
+    values = ", ".join(f"{name} {value:,.3f}" for name, value in defaults.values.items())
+    rank = "" if defaults.better_than is None else f", better than {defaults.better_than:.0%} of the other trials"
+    return f"Your defaults (trial {defaults.number}): {values}{rank}."
 
 
 def _heading(name: str) -> str:

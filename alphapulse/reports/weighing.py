@@ -10,6 +10,7 @@ from alphapulse.backtesting.batch import benchmark_returns
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
 from alphapulse.config.groups import ValidationConfig
 from alphapulse.market.market import Market
+from alphapulse.plain import command_line
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.ledger import open_holdout, read_ledger
@@ -19,8 +20,8 @@ from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.experiment import Experiment, engine_with
 from alphapulse.sweep.inputs import StudyInputs
-from alphapulse.sweep.null_stage import run_holdout_test, run_null_sweeps
-from alphapulse.sweep.null_sweeps import value_of
+from alphapulse.sweep.null.search import value_of
+from alphapulse.sweep.null.stage import run_holdout_test, run_null_sweeps
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.searching import study_state
 from alphapulse.sweep.study_state import StudyState
@@ -181,7 +182,7 @@ def weigh(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> Verdict:
             n_holdout_surrogates=n_surrogates,
             adaptive=opened.sampler.needs_history,
             market=compare_with_market(inputs, parameters),
-            weigh_command=f"python -m alphapulse.weigh study={study.name} validation.null_sweeps={MORE_NULL_SWEEPS}",
+            weigh_command=command_line("weigh", study=study.name, validation__null_sweeps=MORE_NULL_SWEEPS),
             look_ahead_clean=True if inputs.gate == "clean" else None,
             blocks=StoredBlocks(columns, experiment.bootstrap.block_sizes, experiment.engine.rate_of_cash / periods),
             grid=ParameterGrid.of(experiment.space.dimensions),

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.samplers import SAMPLERS
 from alphapulse.search.samplers._base import LAG, Sampler
+from alphapulse.search.samplers._enqueued import EnqueuedSampler
 from alphapulse.search.space import SearchSpace
+from alphapulse.typing import Float64Array2D
 
 __all__ = ["LAG", "SAMPLERS", "Sampler", "choose_sampler", "find_sampler", "make_sampler", "rehearse"]
 
@@ -24,6 +26,7 @@ def make_sampler(
     directions: Sequence[str] = ("maximize",),
     n_trials: int = 2000,
     options: Mapping[str, Any] | None = None,
+    enqueued: Float64Array2D | None = None,
 ) -> Sampler:
     """Return the sampler of a study.
 
@@ -43,6 +46,8 @@ def make_sampler(
         Budget; only "auto" looks at it, so that raising it continues a study unchanged.
     options : mapping, optional
         Options of the sampler: generation_size, n_startup_trials, population_size and such; None is the sampler's own.
+    enqueued : (k, p) float64, optional
+        Parameters, each different, that are proposed before all others.
 
     Returns
     -------
@@ -77,7 +82,9 @@ def make_sampler(
             )
     sampler: Sampler = sampler_class(space, seed=seed, directions=tuple(directions), **given)
     sampler.reason = reason
-    return sampler
+    if enqueued is None or not len(enqueued) or sampler.enqueue(enqueued):
+        return sampler
+    return cast("Sampler", EnqueuedSampler(sampler, enqueued))
 
 
 def find_sampler(name: str) -> type[Sampler]:

@@ -4,6 +4,7 @@ Whatever is asked of a dimension is a member of `Dimension`: another kind is ano
 `config.grammar` that its text is read by, and its examples in the test of this module.
 """
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
@@ -99,6 +100,18 @@ class Dimension(ABC):
     @abstractmethod
     def value(self, parameter: float) -> Choice:
         """Return the configuration value that a parameter stands for."""
+
+    def parameter(self, value: Any) -> float | None:
+        """Return the parameter that stands for a configuration value; None where the value is none of them."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        (low, high), spacing = self.bounds, self.spacing
+        if not low <= value <= high or spacing == 0.0:
+            return float(value) if low <= value <= high else None
+        place = round((value - low) / spacing)
+        # As `places` and the grid have it, to the last bit.
+        parameter = min(low + place * spacing, high)
+        return parameter if abs(parameter - value) <= 1e-9 * max(abs(value), spacing) else None
 
     @abstractmethod
     def column(self, parameters: Float64Array1D) -> np.ndarray | list[Choice]:
@@ -327,6 +340,11 @@ class CategoricalDimension(Dimension):
     def value(self, parameter: float) -> Choice:
         """Return the choice at the place."""
         return self.choices[int(parameter)]
+
+    def parameter(self, value: Any) -> float | None:
+        """Return the place of a choice; 1.0 is the choice 1, but True is not."""
+        same = (c == value and isinstance(c, bool) == isinstance(value, bool) for c in self.choices)
+        return next((float(place) for place, is_same in enumerate(same) if is_same), None)
 
     def column(self, parameters: Float64Array1D) -> np.ndarray | list[Choice]:
         """Return the choices of (n_trials,) places, an array where all are numbers of one type."""

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alphapulse.backtesting.metrics import DEFINITIONS
+from alphapulse.config.building import defaults
+from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import StudyError
 from alphapulse.search.dimensions import Dimension
 from alphapulse.search.space import SearchSpace
@@ -54,9 +56,11 @@ def _differences(study: Study, plan: StudyPlan, config: Mapping[str, Any]) -> It
             yield what, ", ".join(stored), ", ".join(given)
     if study.seed != plan.seed:
         yield "seed", study.seed, plan.seed
+    # What a study of an older version has not stored was what is the default now.
+    before = _flat(defaults(SweepConfig)) | old
     for key in sorted(old.keys() | new.keys()):
-        if _is_pinned(key) and old.get(key) != new.get(key):
-            yield key, old.get(key), new.get(key)
+        if _is_pinned(key) and before.get(key) != new.get(key):
+            yield key, before.get(key), new.get(key)
     if study.fingerprint != plan.fingerprint:
         for key in sorted(old.keys() | new.keys()):
             if key.startswith("data.") and old.get(key) != new.get(key):

@@ -16,6 +16,19 @@ SELECT name, extract(epoch FROM start_at)::float8 AS start, extract(epoch FROM e
 FROM ledger WHERE symbol = $1 AND timeframe = $2 AND sweep_id IS DISTINCT FROM $3 AND n_trials > 0 ORDER BY id
 """
 
+# The studies whose best trials the search started from, and those that these started from: on whatever bars they were
+# made, their trials have led to this one.
+SOURCES = """
+WITH RECURSIVE source AS (
+    SELECT config #>> '{search,enqueue}' AS name FROM sweep WHERE id = $1
+    UNION SELECT s.config #>> '{search,enqueue}' FROM sweep s JOIN source ON s.name = source.name
+)
+SELECT l.name, extract(epoch FROM l.start_at)::float8 AS start, extract(epoch FROM l.end_at)::float8 AS end,
+    l.n_trials
+FROM ledger l JOIN source ON l.name = source.name
+WHERE l.sweep_id IS NOT NULL AND l.sweep_id <> $1 AND l.n_trials > 0 ORDER BY l.id
+"""
+
 OPENINGS = """
 SELECT extract(epoch FROM start_at)::float8 AS start, extract(epoch FROM end_at)::float8 AS end
 FROM holdout_opening WHERE symbol = $1 AND timeframe = $2
@@ -65,6 +78,8 @@ def held_out_within(database: Database, bars: StudyBars) -> list[str]:
 def read_ledger(database: Database, study: Study, bars: StudyBars, n_done: int) -> Ledger:
     """Return what counts against a study of `n_done` trials by now: other trials on its bars, openings of its hold-out.
 
+    Trials of a study that it started from count on whatever bars.
+
     Parameters
     ----------
     database : Database
@@ -74,16 +89,20 @@ def read_ledger(database: Database, study: Study, bars: StudyBars, n_done: int) 
     n_done : int
         Number of its own trials.
     """
-    lines = [
-        Tried(row["name"], Span(row["start"], row["end"]), row["n_trials"])
-        for row in database.fetch(LINES, bars.traded, bars.timeframe, study.id)
-    ]
+    rows = database.fetch(LINES, bars.traded, bars.timeframe, study.id)
+    lines = [_tried(row) for row in rows]
     held_out = bars.held_out
     n_openings = 0
     if held_out is not None:
         openings = [Span(row["start"], row["end"]) for row in database.fetch(OPENINGS, bars.traded, bars.timeframe)]
         n_openings = count_openings(held_out, openings, lines)
-    return Ledger(n_done, same_bars(bars.searched, lines), n_openings)
+    counted = same_bars(bars.searched, lines)
+    sources = [_tried(row) for row in database.fetch(SOURCES, study.id)]
+    return Ledger(n_done, (*counted, *(line for line in sources if line not in counted)), n_openings)
+
+
+def _tried(row: Any) -> Tried:
+    return Tried(row["name"], Span(row["start"], row["end"]), row["n_trials"])
 
 
 @dataclass(frozen=True)

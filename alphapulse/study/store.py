@@ -139,6 +139,23 @@ class Store:
         )
         return [_record(study, row) for row in rows]
 
+    def share_worse(self, study: Study, number: int) -> float | None:
+        """Return the share of the other trials that are worse than a complete one by the first objective.
+
+        A failed trial is worse. None if there is no other trial, or this one failed.
+        """
+        sign = 1 if study.directions[0] == "maximize" else -1
+        rows = self.database.fetch(
+            "SELECT avg((o.state = 'FAIL' OR $3 * o.value[1] < $3 * t.value[1])::int)::float8 AS share "
+            "FROM trial t, trial o WHERE t.sweep_id = $1 AND t.number = $2 AND t.state = 'COMPLETE' "
+            "AND o.sweep_id = $1 AND o.number <> $2",
+            study.id,
+            number,
+            sign,
+        )
+        share: float | None = rows[0]["share"]
+        return share
+
     def failures(self, study: Study) -> dict[str, int]:
         """Return how many trials failed for each reason, the most frequent first."""
         rows = self.database.fetch(
@@ -212,7 +229,7 @@ def _study(row: Any) -> Study:
         **{
             **columns,
             "bars": None if symbols is None else StudyBars(tuple(symbols), timeframe, start, end, holdout_start),
-            "config": json.loads(row["config"]),
+            "config": _completed(json.loads(row["config"])),
             "space": SearchSpace.from_json(json.loads(row["space"])),
             "objectives": tuple(row["objectives"]),
             "directions": tuple(row["directions"]),
@@ -221,6 +238,12 @@ def _study(row: Any) -> Study:
             "verdict": None if row["verdict"] is None else {"rules": 1} | json.loads(row["verdict"]),
         }
     )
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration; studies of older versions did not start from the strategy's own setting."""
+    search = config.get("search")
+    return config if search is None else config | {"search": {"start": "none"} | search}
 
 
 def _record(study: Study, row: Any) -> TrialRecord:

@@ -1,16 +1,28 @@
-"""A study between its name and its first trial: made, or found and continued."""
+"""A study between its name and its first trial: made, or found and continued with what a command says of it."""
 
+import os
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from alphapulse.config.assembly import disassemble
-from alphapulse.config.schema import SweepConfig
+from alphapulse.config.assembly import assemble, disassemble
+from alphapulse.config.given import Given
+from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError
 from alphapulse.search.choosing import Sampler, make_sampler
+from alphapulse.search.space import SearchSpace
+from alphapulse.study.optuna.mirror import describe_study
 from alphapulse.study.provenance import code_version, package_versions
 from alphapulse.study.records import Study, StudyPlan
 from alphapulse.study.store import Store
 from alphapulse.sweep.inputs import StudyInputs
+from alphapulse.sweep.starting import STORED, StartPoints
+from alphapulse.typing import Float64Array2D
+
+STRATEGY = f"strategy.{TARGET}"
+# What a study's configuration holds beside that of its command: see `open_study`.
+CHOSEN = ("sampler", STORED)
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,11 @@ class OpenStudy:
     inputs: StudyInputs
 
 
-def make_study_sampler(config: SweepConfig, name: str | None = None) -> Sampler:
-    """Return the sampler of a study, under another name than the configuration's where one is given."""
+def make_study_sampler(config: SweepConfig, name: str | None = None, enqueued: Float64Array2D | None = None) -> Sampler:
+    """Return the sampler of a study, under another name than the configuration's where one is given.
+
+    Points (k, p) in `enqueued` are proposed before all others.
+    """
     return make_sampler(
         name or config.search.sampler,
         config.space,
@@ -44,11 +59,22 @@ def make_study_sampler(config: SweepConfig, name: str | None = None) -> Sampler:
         directions=config.directions,
         n_trials=config.n_trials,
         options=config.search.options,
+        enqueued=enqueued,
     )
 
 
-def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenStudy:
-    """Make or continue the study that `config` names; a continued one keeps the sampler that "auto" chose for it.
+def open_study(config: SweepConfig, store: Store, inputs: StudyInputs, start: StartPoints | None = None) -> OpenStudy:
+    """Make or continue the study that `config` names.
+
+    A continued one keeps the sampler that "auto" chose for it, and the points that it started from.
+
+    Parameters
+    ----------
+    config : SweepConfig
+    store : Store
+    inputs : StudyInputs
+    start : StartPoints, optional
+        What a new study starts from; None is nothing.
 
     Raises
     ------
@@ -60,7 +86,7 @@ def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenSt
     study = store.open_study(
         StudyPlan(
             name=config.study,
-            config=disassemble(config) | {"sampler": sampler.name},
+            config=disassemble(config) | {"sampler": sampler.name} | ({STORED: start.stored()} if start else {}),
             space=config.space,
             seed=config.seed,
             objectives=config.objective,
@@ -73,9 +99,8 @@ def open_study(config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenSt
         )
     )
     chosen = study.config.get("sampler", sampler.name)
-    return OpenStudy(
-        config, store, study, sampler if chosen == sampler.name else make_study_sampler(config, chosen), inputs
-    )
+    name = None if chosen == sampler.name else chosen
+    return OpenStudy(config, store, study, make_study_sampler(config, name, StartPoints.of(study).points), inputs)
 
 
 def reopen_study(study: Study, config: SweepConfig, store: Store, inputs: StudyInputs) -> OpenStudy:
@@ -88,7 +113,7 @@ def reopen_study(study: Study, config: SweepConfig, store: Store, inputs: StudyI
     """
     plan = {f.name: getattr(study, f.name) for f in fields(StudyPlan)}
     opened = store.open_study(StudyPlan(**plan | {"fingerprint": inputs.market.fingerprint}))
-    sampler = make_study_sampler(config, study.config.get("sampler"))
+    sampler = make_study_sampler(config, study.config.get("sampler"), StartPoints.of(study).points)
     return OpenStudy(config, store, opened, sampler, inputs)
 
 
@@ -96,3 +121,65 @@ def abandon(opened: OpenStudy) -> None:
     """Let other drivers in after an error, with what is stored."""
     with suppress(AlphaPulseError, KeyError):
         opened.store.finish(opened.study, "INTERRUPTED")
+    if opened.config.optuna.mirror_limit:
+        with suppress(AlphaPulseError):
+            describe_study(opened.store.database, opened.study.id, status="INTERRUPTED")
+
+
+def stored_config(study: Study) -> SweepConfig:
+    """Return the configuration of a stored study, whose strategy is looked up from the working directory."""
+    values = {key: value for key, value in study.config.items() if key not in CHOSEN}
+    # The order of the space is part of a study; a configuration sorts its keys.
+    return replace(_assemble(values), study=study.name, space=study.space, n_trials=study.n_trials)
+
+
+def continued_config(study: Study, config: SweepConfig, given: Given) -> SweepConfig:
+    """Return the configuration that continues a stored study: its own, with the keys that the user typed.
+
+    Whether the two go together is for `check_same_study` to say.
+
+    Parameters
+    ----------
+    study : Study
+    config : SweepConfig
+        What the command line composed, every default in it.
+    given : Given
+        What of it the user typed.
+    """
+    stored = stored_config(study)
+    typed = disassemble(config)
+    if STRATEGY in given.keys and config.strategy[TARGET] != stored.strategy[TARGET]:
+        # Parameters and space of another strategy fit nothing that is stored.
+        changed = replace(stored, strategy=config.strategy, space=config.space)
+    else:
+        values = disassemble(stored)
+        for key in given.keys - set(config.space.keys):
+            _put(values, typed, key)
+        changed = replace(_assemble(values), space=_space(stored.space, config.space, given))
+    return replace(changed, output=config.output, quiet=config.quiet, cluster=config.cluster, db=config.db)
+
+
+def _assemble(values: dict[str, Any]) -> SweepConfig:
+    """Return the configuration of plain values; parameters of the strategy that they leave out stay left out."""
+    config = assemble(SweepConfig, values, os.getcwd())
+    return replace(config, strategy={name: config.strategy[name] for name in values["strategy"]})
+
+
+def _put(values: dict[str, Any], typed: Mapping[str, Any], key: str) -> None:
+    """Write the value of a dotted key of `typed` to `values`; what is no key of a study's configuration is left out."""
+    *groups, name = key.split(".")
+    for group in groups:
+        if not isinstance(typed.get(group), Mapping):
+            return
+        typed, values = typed[group], values.setdefault(group, {})
+    if name in typed and key != "space":
+        values[name] = typed[name]
+
+
+def _space(stored: SearchSpace, composed: SearchSpace, given: Given) -> SearchSpace:
+    """Return the stored space with what was typed: other dimensions, new ones, and none where a value was."""
+    typed = {d.key: d for d in composed.dimensions if given.whole_space or d.key in given.keys}
+    kept = {} if given.whole_space else {d.key: d for d in stored.dimensions if d.key not in given.keys}
+    found = kept | typed
+    order = [key for key in stored.keys if key in found] + [key for key in composed.keys if key not in stored.keys]
+    return SearchSpace(tuple(found[key] for key in order if key in found))

@@ -8,8 +8,8 @@ import urllib.request
 import pytest
 from sqlalchemy import text
 
-from alphapulse.commands.db import initialise, upgrade
-from alphapulse.config.schema import DatabaseConfig
+from alphapulse.commands.db import initialise, run_database_command, upgrade
+from alphapulse.config.schema import DatabaseCommandConfig, DatabaseConfig
 from alphapulse.data_pipeline.embedded import SUPERUSER
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import ConfigError, DatabaseError
@@ -86,10 +86,25 @@ def test_commands_print_one_line(environment, session_database):
     assert len(refused.stderr.splitlines()) == 1
 
 
+def test_url_of_optunas_tables_is_ready_to_use(environment, database, capsys):
+    import optuna
+
+    run_database_command(DatabaseCommandConfig(action="url", optuna=True))
+    url = capsys.readouterr().out.strip()
+    assert "options=-csearch_path%3Doptuna" in url
+    study = optuna.create_study(study_name="own", storage=url)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert len(optuna.load_study(study_name="own", storage=url).trials) == 2
+    with database.sync_engine.connect() as connection:
+        found = connection.scalars(text("SELECT schemaname FROM pg_tables WHERE tablename = 'version_info'")).all()
+        assert found == ["optuna"]
+        assert connection.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+
+
 def test_dashboard_serves_studies_until_interrupted(environment, database):
     import optuna
 
-    from alphapulse.study.optuna_tables import ensure_optuna_tables
+    from alphapulse.study.optuna.tables import ensure_optuna_tables
 
     ensure_optuna_tables(database)
     optuna.create_study(study_name="shown", storage=database.optuna_url)

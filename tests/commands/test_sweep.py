@@ -14,7 +14,7 @@ from alphapulse.errors import StudyError
 from alphapulse.search.dimensions import CategoricalDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
-from alphapulse.study.optuna_tables import ensure_optuna_tables
+from alphapulse.study.optuna.tables import ensure_optuna_tables
 from alphapulse.study.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.postgres]

@@ -117,7 +117,10 @@ def test_primary_configuration_of_the_users_own(run: Run, refuse: Refuse) -> Non
     assert (config.n_trials, config.data.symbols) == (77, ("own",))
     config = run("sweep", "--config-dir", "own", "--config-name", "searching", *space)
     assert config.data.symbols == ("other",)
-    assert "Cannot find primary config 'nothing'" in refuse("sweep", "--config-name", "nothing", *space)
+    assert (
+        "`--config-name` must name a file of the package; your own go with --config-dir, but got 'nothing'"
+        in refuse("sweep", "--config-name", "nothing", *space)
+    )
 
 
 def test_bad_search_path_is_refused(refuse: Refuse, own: Path) -> None:

@@ -10,7 +10,7 @@ def moment(text):
     return pd.Timestamp(text, tz="UTC")
 
 
-@pytest.mark.parametrize("day", ["2020-01-31", date(2020, 1, 31)])
+@pytest.mark.parametrize("day", ["2020-01-31", "20200131", "2020-W05-5", "2020W055", date(2020, 1, 31)])
 def test_a_date_is_its_whole_day(day):
     assert range_start("start", day) == moment("2020-01-31")
     assert range_stop("end", day) == moment("2020-02-01")
@@ -29,7 +29,10 @@ def test_none_is_open():
     assert range_stop("end", None) is None
 
 
-@pytest.mark.parametrize("bad", ["soon", "2020-13-01", "2020-01-31T09:30", datetime(2020, 1, 31)])
+@pytest.mark.parametrize(
+    "bad",
+    ["soon", "2020", "202001", "20201301", "2020-13-01", "20200131T0930", "2020-01-31T09:30", datetime(2020, 1, 31)],
+)
 def test_refuses_what_is_no_moment(bad):
     with pytest.raises(ValueError, match="`start` must"):
         range_start("start", bad)

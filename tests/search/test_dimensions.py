@@ -134,6 +134,42 @@ def test_values_are_within_the_ends(dimension: Dimension) -> None:
 
 
 @every_kind
+def test_parameter_is_read_back_from_its_value(dimension: Dimension) -> None:
+    for parameter in parameters_of(dimension):
+        found = dimension.parameter(dimension.value(parameter))
+        assert found is not None
+        if dimension.is_continuous:
+            assert found == parameter
+        else:
+            assert dimension.places(np.array([found])) == dimension.places(np.array([parameter]))
+            assert_are_parameters(dimension, np.array([found]))
+    assert dimension.parameter("no such value \0") is None
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "parameter"),
+    [
+        (IntDimension(KEY, 5, 30), 30.0, 30.0),
+        (IntDimension(KEY, 5, 30), 31, None),
+        (IntDimension(KEY, 5, 30), 5.5, None),
+        (IntDimension(KEY, 0, 1), True, None),
+        (IntDimension(KEY, 5, 30, step=5), 12, None),
+        (FloatDimension(KEY, 0.0, 1.0), float("nan"), None),
+        (FloatDimension(KEY, 0.0, 1.0), None, None),
+        (FloatDimension(KEY, 0.0, 0.9, step=0.3), 0.6, 0.6),
+        (FloatDimension(KEY, 0.0, 0.9, step=0.3), 0.65, None),
+        (FloatDimension(KEY, 0.1, 0.4, step=0.1), 0.3, 0.1 + 2 * 0.1),
+        (CategoricalDimension(KEY, (1, True, None, "a")), True, 1.0),
+        (CategoricalDimension(KEY, (1, True, None, "a")), 1.0, 0.0),
+        (CategoricalDimension(KEY, (1, True, None, "a")), None, 2.0),
+        (CategoricalDimension(KEY, ("a", "b")), "c", None),
+    ],
+)
+def test_parameter_of_a_value(dimension: Dimension, value: Any, parameter: float | None) -> None:
+    assert dimension.parameter(value) == parameter
+
+
+@every_kind
 def test_column_is_the_values(dimension: Dimension) -> None:
     parameters = parameters_of(dimension)
     column = dimension.column(parameters)

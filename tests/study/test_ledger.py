@@ -25,8 +25,11 @@ def store(database):
     store.close()
 
 
-def make_study(store: Store, name: str, bars: StudyBars = BARS, n_trials: int = 100) -> Study:
-    plan = StudyPlan(name, {}, SearchSpace(()), 0, ("sharpe_ratio",), ("maximize",), name, bars, "1", {}, 0)
+def make_study(
+    store: Store, name: str, bars: StudyBars = BARS, n_trials: int = 100, enqueue: str | None = None
+) -> Study:
+    config = {"search": {"enqueue": enqueue}}
+    plan = StudyPlan(name, config, SearchSpace(()), 0, ("sharpe_ratio",), ("maximize",), name, bars, "1", {}, 0)
     study = store.open_study(plan)
     store.database.fetch("UPDATE ledger SET n_trials = $2 WHERE sweep_id = $1", study.id, n_trials)
     return study
@@ -43,6 +46,19 @@ def test_trials_on_overlapping_bars_count_whatever_their_name_or_start(store):
     assert ledger.factor == 1.5
     # The study from 2007 on has searched bars that are held out here.
     assert ledger.n_openings == 2
+
+
+def test_study_that_a_search_started_from_counts_on_whatever_bars(store):
+    elsewhere = StudyBars(("C",), "1h", day(2015), day(2020))
+    make_study(store, "grandmother", elsewhere, 30)
+    make_study(store, "mother", elsewhere, 20, enqueue="grandmother")
+    own = make_study(store, "own", enqueue="mother")
+    make_study(store, "near", n_trials=50, enqueue="near")
+    ledger = read_ledger(store.database, own, BARS, 100)
+    assert sorted(line.name for line in ledger.tried) == ["grandmother", "mother", "near"]
+    assert ledger.factor == 2.0
+    same = make_study(store, "same", enqueue="near")
+    assert [line.name for line in read_ledger(store.database, same, BARS, 100).tried] == ["own", "near"]
 
 
 def test_lines_outlive_their_study(store, database):

@@ -9,7 +9,7 @@ from numba.core.dispatcher import Dispatcher
 
 from alphapulse.config.groups import SearchConfig
 from alphapulse.sweep.inputs import compile_for, load_inputs
-from alphapulse.sweep.null_sweeps import SearchPlan, null_search
+from alphapulse.sweep.null.search import SearchPlan, null_search
 from alphapulse.sweep.opening import make_study_sampler
 from alphapulse.sweep.worker import evaluate_batch
 

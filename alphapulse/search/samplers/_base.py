@@ -73,6 +73,13 @@ class Sampler(ABC):
             The objectives; NaN in any place is a failed trial.
         """
 
+    def enqueue(self, points: Float64Array2D) -> bool:
+        """Return whether this sampler itself proposes points (k, p) before all others, if they are given to it.
+
+        Where it does not, `EnqueuedSampler` puts them in place of its first proposals.
+        """
+        return False
+
     def uniforms(self, generation: int, *shape: int, stream: int = 0) -> np.ndarray:
         """Return uniform numbers in [0, 1) of `shape`, the same for the same seed, generation and stream."""
         key = np.array([self.seed % 2**64, stream << 48 | generation], dtype=np.uint64)

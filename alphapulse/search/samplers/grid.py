@@ -9,7 +9,7 @@ from alphapulse.compiling import jit
 from alphapulse.errors import ConfigError
 from alphapulse.search.samplers._base import Sampler, given
 from alphapulse.search.space import SearchSpace
-from alphapulse.typing import Float64Array2D
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 N_ROUNDS = 6
 LARGEST_GRID = 2**62
@@ -52,10 +52,33 @@ class GridSampler(Sampler):
         philox = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 1 << 48], dtype=np.uint64)))
         self._round_keys = philox.integers(0, 2**64, size=N_ROUNDS, dtype=np.uint64)
 
+        self._first = np.empty((0, len(space)))
+        self._moved: list[tuple[Float64Array1D, Float64Array1D]] = []
+
+    def enqueue(self, points: Float64Array2D) -> bool:
+        """Move points (k, p) of the grid, each different, to its beginning; none is proposed twice."""
+        places = self._between(0, len(points))
+        enqueued, before = {tuple(row) for row in points.tolist()}, {tuple(row) for row in places.tolist()}
+        # What stood at the beginning goes to the places that the points leave.
+        left = [row for row in points if tuple(row.tolist()) not in before]
+        displaced = [row for row in places if tuple(row.tolist()) not in enqueued]
+        self._first, self._moved = points, list(zip(left, displaced, strict=True))
+        return True
+
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (m, p) of a generation; no rows once the grid is exhausted."""
         first = generation * self.generation_size
-        last = min(first + self.generation_size, self.n_points)
+        own = self._between(first, first + self.generation_size)
+        proposed = own.copy()
+        for point, displaced in self._moved:
+            proposed[(own == point).all(axis=1)] = displaced
+        points = self._first[first : first + len(own)]
+        proposed[: len(points)] = points
+        return proposed
+
+    def _between(self, first: int, last: int) -> Float64Array2D:
+        """Return the points of the places [first, last) of the shuffled grid, as far as it goes."""
+        last = min(last, self.n_points)
         encoding = self.encoding
         points: Float64Array2D = _points(
             first, max(last, first), self.n_points, self._half_bits, self._round_keys, encoding.low, encoding.high,

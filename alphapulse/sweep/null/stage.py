@@ -10,8 +10,9 @@ from alphapulse.market.market import Market
 from alphapulse.study.null_values import NullValues
 from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.null_sweeps import SearchPlan, holdout_values, null_search
+from alphapulse.sweep.null.search import SearchPlan, holdout_values, null_search
 from alphapulse.sweep.opening import OpenStudy
+from alphapulse.sweep.starting import StartPoints
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
 
@@ -56,7 +57,8 @@ def run_null_sweeps(
     kept = NullValues(opened.store.database, opened.study, n_trials)
     values = kept.read()
     experiment = inputs.experiment
-    plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.options)
+    begin = StartPoints.of(opened.study).points
+    plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.options, begin)
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     missing = deque(s for s in range(n_wanted) if s not in values)
     tasks: dict[Any, int] = {}

@@ -15,7 +15,7 @@ from alphapulse.strategies.resolve import resolve
 from alphapulse.study.trials import Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.generations import Generations
-from alphapulse.sweep.null_sweeps import (
+from alphapulse.sweep.null.search import (
     SearchPlan,
     best_trial,
     holdout_values,

@@ -9,7 +9,7 @@ from alphapulse.reports.weighing import fix_null_sweeps
 from alphapulse.study.null_values import NullValues
 from alphapulse.study.store import Store
 from alphapulse.sweep.inputs import load_inputs
-from alphapulse.sweep.null_stage import run_null_sweeps
+from alphapulse.sweep.null.stage import run_null_sweeps
 from alphapulse.sweep.opening import OpenStudy, open_study
 
 pytestmark = pytest.mark.postgres

@@ -34,12 +34,15 @@ class SearchPlan:
         Seed of the study.
     options : mapping
         Of the sampler, as `make_sampler` takes them.
+    enqueued : (k, p) float64, optional
+        Points that the study started from.
     """
 
     sampler: str
     n_trials: int
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    enqueued: Float64Array2D | None = None
 
     def start(self, experiment: Experiment, seed: int) -> Sampler:
         """Return the sampler before its first generation, under some seed."""
@@ -51,6 +54,7 @@ class SearchPlan:
             directions=experiment.directions,
             n_trials=self.n_trials,
             options=self.options,
+            enqueued=self.enqueued,
         )
 
 

@@ -1,0 +1,132 @@
+"""Names stay as they are typed, on the command line and in YAML: 1.10, 2e3, TRUE and NAN where a text goes."""
+
+import functools
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+
+from alphapulse.config import schema
+from alphapulse.config.building import field_types
+from alphapulse.plain import in_quotes
+
+# A study may have any name; elsewhere null takes a value away.
+NEVER_NULL = frozenset({"study"})
+# What YAML and the grammar read as a text of these letters anyway.
+_WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_KEYWORDS = frozenset({"true", "false", "null", "nan", "inf", "on", "off", "yes", "no", "y", "n"})
+_QUOTED_OR_BARE = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^,\[\]\s'"]+""")
+
+
+@functools.cache
+def text_keys() -> frozenset[str]:
+    """Return the dotted keys of all commands whose value is a text or a list of texts."""
+    every = (value for value in vars(schema).values() if isinstance(value, type) and is_dataclass(value))
+    commands = [value for value in every if "db" in field_types(value)]
+    return frozenset(key for command in commands for key in _text_keys(command))
+
+
+def _text_keys(cls: type, prefix: str = "") -> Iterator[str]:
+    for name, hint in field_types(cls).items():
+        if is_dataclass(hint) and isinstance(hint, type):
+            yield from _text_keys(hint, f"{prefix}{name}.")
+        elif _holds_text(hint):
+            yield prefix + name
+
+
+def _holds_text(hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return all(_holds_text(member) for member in get_args(hint) if member is not NoneType)
+    return hint is str or (origin is tuple and get_args(hint)[0] is str)
+
+
+def quote_texts(line: str) -> str:
+    """Return `key=value` with names within quotes where the grammar would not read them as they stand."""
+    key, equals, text = line.partition("=")
+    name = key.lstrip("+")
+    if name not in text_keys() or re.search(r"[(){}$]", text):
+        return line
+    if text.startswith("[") or "," in text:
+        return key + equals + _QUOTED_OR_BARE.sub(lambda item: _quoted(item.group()), text)
+    is_name = _QUOTED_OR_BARE.fullmatch(text) and (text != "null" or name in NEVER_NULL)
+    return key + equals + _quoted(text) if is_name else line
+
+
+def _quoted(item: str) -> str:
+    is_plain = item[0] in "'\"" or (_WORD.fullmatch(item) and item.lower() not in _KEYWORDS)
+    return item if is_plain else in_quotes(item)
+
+
+class OwnFiles(ConfigSource):
+    """The YAML files of a directory of the user's own, as Hydra reads its files but for the names in them."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Return the scheme that a search path begins with."""
+        return "own"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return the configuration in a file."""
+        path = self._file(config_path)
+        if not path.is_file():
+            raise ConfigLoadError(f"Config not found : {path}")
+        text = path.read_text(encoding="utf-8")
+        header = ConfigSource._get_header_dict(text[:512])
+        group = config_path.removesuffix(".yaml").rpartition("/")[0].replace("/", ".")
+        package = header["package"] or "_group_"
+        prefix = "" if package == "_global_" else package.replace("_group_", group)
+        config = OmegaConf.load(io.StringIO(quote_yaml(text, prefix)))
+        return ConfigResult(config=config, path=self.full_path(), provider=self.provider, header=header)
+
+    def available(self) -> bool:
+        """Return whether there is the directory."""
+        return self.is_group("")
+
+    def is_group(self, config_path: str) -> bool:
+        """Return whether there is a directory of this path."""
+        return (Path(self.path) / config_path).is_dir()
+
+    def is_config(self, config_path: str) -> bool:
+        """Return whether there is a file of this path."""
+        return self._file(config_path).is_file()
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> "list[str]":
+        """Return the groups and configurations in a directory."""
+        found: list[str] = []
+        for path in (Path(self.path) / config_path).iterdir():
+            self._list_add_result(found, str(Path(config_path) / path.name), path.name, results_filter)
+        return sorted(set(found))
+
+    def _file(self, config_path: str) -> Path:
+        return Path(self.path) / self._normalize_file_name(config_path)
+
+
+def quote_yaml(text: str, prefix: str = "") -> str:
+    """Return a YAML document with names within quotes; the keys in it are those below `prefix`."""
+    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    for scalar in sorted(_names(node, prefix), key=lambda found: -found.start_mark.index):
+        start, end = scalar.start_mark.index, scalar.end_mark.index
+        text = text[:start] + "'" + str(scalar.value).replace("'", "''") + "'" + text[end:]
+    return text
+
+
+def _names(node: yaml.Node | None, key: str) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield from _names(value, f"{key}.{name.value}".lstrip("."))
+    elif key in text_keys():
+        items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        scalars = [item for item in items if isinstance(item, yaml.ScalarNode)]
+        kept = () if isinstance(node, yaml.SequenceNode) else ("", "~", "null", "???")
+        for scalar in scalars:
+            if scalar.style is None and "${" not in scalar.value and scalar.value not in kept:
+                yield scalar

@@ -1,0 +1,70 @@
+"""A stored study goes on, or is shown again, by its name alone."""
+
+import io
+import re
+from dataclasses import replace
+
+import optuna
+import pytest
+from rich.console import Console
+
+from alphapulse.commands import sweep
+from alphapulse.config.given import Given
+from alphapulse.config.groups import OptunaConfig, SearchConfig
+from alphapulse.config.schema import SweepConfig
+from alphapulse.reports.summary_table import defaults_line
+from alphapulse.study.store import Store
+
+pytestmark = pytest.mark.postgres
+
+
+def test_name_and_number_continue_a_study(run, in_process, small_study, table, tmp_path, database):
+    config = small_study(n_trials=40, optuna=OptunaConfig(mirror_limit=1_000))
+    first = run(config, in_process())
+    run(small_study(study="straight", n_trials=60), in_process())
+
+    def again(workers, **typed):
+        return sweep.run_study(
+            lambda: workers, SweepConfig(study="small", quiet=True, **typed), Console(file=io.StringIO()), tmp_path,
+            Given(frozenset({"study", "quiet", *typed})),
+        )  # fmt: skip
+
+    # Nothing is left to run, so nobody is asked to.
+    shown = again(None)
+    assert shown.verdict["lines"] == first.verdict["lines"]
+    continued = again(in_process(), n_trials=60)
+    assert (continued.n_trials, continued.n_wanted, continued.status) == (60, 60, "COMPLETE")
+    assert table("small") == table("straight")
+    loaded = optuna.load_study(study_name="small", storage=database.optuna_url)
+    assert len(loaded.trials) == 60
+    assert loaded.user_attrs["alphapulse:status"] == "COMPLETE"
+    assert loaded.user_attrs["alphapulse:verdict"] == continued.verdict["word"]
+    assert loaded.user_attrs["alphapulse:holdout"]["n_trades"] == continued.chosen.holdout["n_trades"]
+
+
+def test_study_starts_from_what_is_known(run, in_process, small_study, table, database):
+    first = run(small_study(n_trials=40), in_process())
+    assert first.defaults.number == 0
+    setting = {"strategy.ma_window": 40, "strategy.reversion_weight": 0.3, "engine.stop.multiplier": 2.0}
+    store = Store(database)
+    trial = store.trial(store.find_study("small"), 0)
+    assert trial["params"] == setting
+    assert first.defaults.values == {"sharpe_ratio": trial["values"][0]}
+    others = [store.trial(store.find_study("small"), n)["values"][0] for n in range(1, 40)]
+    worse = [value for value in others if not value >= trial["values"][0]]
+    assert first.defaults.better_than == len(worse) / 39
+    assert re.fullmatch(
+        r"Your defaults \(trial 0\): sharpe_ratio -?\d.\d{3}, better than \d+% of the other trials\.",
+        defaults_line(first.defaults),
+    )
+    config = small_study(study="next", n_trials=45, search=SearchConfig(sampler="tpe", enqueue="small"))
+    second = run(config, in_process())
+    study = store.find_study("next")
+    expected = [setting, *(t["params"] for t in store.best(store.find_study("small"), 20) if t["params"] != setting)]
+    assert [store.trial(study, n)["params"] for n in range(len(expected))] == expected
+    assert second.verdict["ledger"]["studies"] == ["small"]
+    # In steps the same, though the study that it started from is another by now.
+    run(replace(config, study="steps", n_trials=7), in_process())
+    database.fetch("UPDATE trial SET value = '{0}' WHERE sweep_id = (SELECT id FROM sweep WHERE name = 'small')")
+    run(replace(config, study="steps"), in_process())
+    assert table("steps") == table("next")
