@@ -20,6 +20,7 @@ from alphapulse.study.provenance import changes_since
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.sweep.inputs import load_inputs
+from alphapulse.sweep.opening import CHOSEN
 from alphapulse.sweep.worker import evaluate_batch
 
 
@@ -70,7 +71,7 @@ def run_replay(config: ReplayConfig) -> None:
     assert config.trial is not None
     study = store.find_study(config.study)
     stored = store.trial(study, config.trial)
-    values = {key: value for key, value in study.config.items() if key != "sampler"}
+    values = {key: value for key, value in study.config.items() if key not in CHOSEN}
     # Parameters stand in the order of the stored space, which is not the sorted one where Python made the study.
     inputs = load_inputs(replace(assemble(SweepConfig, values, os.getcwd()), space=study.space), database)
     if not config.quiet:

@@ -94,7 +94,7 @@ def test_killed_driver_continues_to_the_same_table(database, table, tmp_path, ru
     assert 100 <= kept < 700
     assert finish(command("killed", 700, "cluster.num_cpus=2"), tmp_path)["n_trials"] == 700
     stored = Store(database).find_study("killed").config
-    values = {key: value for key, value in stored.items() if key != "sampler"}
+    values = {key: value for key, value in stored.items() if key not in ("sampler", "enqueued")}
     run(replace(assemble(SweepConfig, values), study="straight"), in_process())
     assert table("killed") == table("straight")
 
