@@ -169,7 +169,7 @@ def test_robust_objectives_are_what_the_search_sees(ray_cluster, small_study, ru
     study = store.find_study("small")
     stored = StudyColumns(database, study).trials(0, study.n_done)
     sharpe = stored.metrics[:, METRICS.index("sharpe_ratio")]
-    assert (stored.values[:, 0] != sharpe).sum() > 10
+    assert (stored.values[:, 0] != sharpe).sum() >= 8
 
 
 def test_summary_is_json(ray_cluster, small_study, run, capsys):
