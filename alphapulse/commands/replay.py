@@ -1,9 +1,8 @@
 """A stored trial again, bit for bit, or what has changed since: `python -m alphapulse.replay`."""
 
 import math
-import os
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from alphapulse.backtesting.metrics import METRICS, TABLE
-from alphapulse.config.assembly import assemble
-from alphapulse.config.schema import ReplayConfig, SweepConfig
+from alphapulse.config.schema import ReplayConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
 from alphapulse.reports.formatting import format_parameter, print_json, print_warnings, stdout_console
@@ -20,7 +18,7 @@ from alphapulse.study.provenance import changes_since
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.sweep.inputs import load_inputs
-from alphapulse.sweep.opening import CHOSEN
+from alphapulse.sweep.opening import stored_config
 from alphapulse.sweep.worker import evaluate_batch
 
 
@@ -71,9 +69,7 @@ def run_replay(config: ReplayConfig) -> None:
     assert config.trial is not None
     study = store.find_study(config.study)
     stored = store.trial(study, config.trial)
-    values = {key: value for key, value in study.config.items() if key not in CHOSEN}
-    # Parameters stand in the order of the stored space, which is not the sorted one where Python made the study.
-    inputs = load_inputs(replace(assemble(SweepConfig, values, os.getcwd()), space=study.space), database)
+    inputs = load_inputs(stored_config(study), database)
     if not config.quiet:
         print_warnings(inputs.warnings)
     result = evaluate_batch(inputs.market, inputs.experiment, stored["parameters"][None, :]).trials

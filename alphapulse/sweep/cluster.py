@@ -129,11 +129,12 @@ class Cluster:
             warm.remote()
 
     def _count_cpus(self) -> None:
-        """Count the CPUs of all nodes that are there by now."""
+        """Count the CPUs of all nodes that are there by now; a head that is away would be waited for."""
         import ray
 
-        self.n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._counted_at = time.monotonic()
+        if self._head is None or self._head.answers():
+            self.n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def wait_until_started(self) -> None:
         """Wait for Ray.
@@ -193,11 +194,11 @@ class Cluster:
 
         with self._losses():
             ready, _ = ray.wait(references, num_returns=1, timeout=timeout, fetch_local=True)
-        if ready:
-            if time.monotonic() - self._counted_at > COUNT_SECONDS and self._head is not None and self._head.answers():
-                self._count_cpus()
-            more, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=True)
-            return list(more)
+            if ready:
+                if time.monotonic() - self._counted_at > COUNT_SECONDS:
+                    self._count_cpus()
+                more, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=True)
+                return list(more)
         if not self._is_alive():
             raise self._loss("its servers are gone")
         return []

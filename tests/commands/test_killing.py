@@ -14,9 +14,8 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from alphapulse.config.assembly import assemble
-from alphapulse.config.schema import SweepConfig
 from alphapulse.study.store import Store
+from alphapulse.sweep.opening import stored_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.postgres]
 
@@ -93,9 +92,8 @@ def test_killed_driver_continues_to_the_same_table(database, table, tmp_path, ru
     assert was_running, err
     assert 100 <= kept < 700
     assert finish(command("killed", 700, "cluster.num_cpus=2"), tmp_path)["n_trials"] == 700
-    stored = Store(database).find_study("killed").config
-    values = {key: value for key, value in stored.items() if key not in ("sampler", "enqueued")}
-    run(replace(assemble(SweepConfig, values), study="straight"), in_process())
+    stored = stored_config(Store(database).find_study("killed"))
+    run(replace(stored, study="straight"), in_process())
     assert table("killed") == table("straight")
 
 
