@@ -60,7 +60,7 @@ def test_load_backtest_data_brings_the_sample_itself(database):
         ((["A"], "1d", "2021-01-01", "2021-02-01"), DataError, "stored are 2020-01-01 to 2020-01-10"),
         ((["SPY"], "1d", "2010-01-04", "2010-03-31"), DataError,
          r"^No bars for 'SPY' 1d in \[2010-01-04, 2010-03-31\]; "
-         r"run `python -m alphapulse\.download data\.symbols=\[SPY\]`\.$"),
+         r"run `python -m alphapulse\.download 'data\.symbols=\[SPY\]'`\.$"),
     ],
 )  # fmt: skip
 def test_load_backtest_data_refuses_in_one_line(database, arguments, error, message):
@@ -143,7 +143,7 @@ def test_split_cuts_the_holdout_off(database):
 @pytest.mark.parametrize(
     ("data", "lookback", "error", "message"),
     [
-        (replace(DAILY, symbols=("SPY",)), 0, DataError, r"download data\.symbols=\[SPY\]`\.$"),
+        (replace(DAILY, symbols=("SPY",)), 0, DataError, r"download 'data\.symbols=\[SPY\]'`\.$"),
         (
             replace(DAILY, symbols=("^GSPC",), timeframe="1h"),
             0,
