@@ -20,7 +20,7 @@ from alphapulse.data_pipeline.database import Database
 from alphapulse.reports import closing
 from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
-from alphapulse.sweep.cluster import Cluster, evaluate_kept
+from alphapulse.sweep.workers.cluster import Cluster, evaluate_kept
 
 SPACE = SearchSpace(
     (

@@ -22,11 +22,11 @@ from alphapulse.study.optuna.follower import OptunaFollower
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
-from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
 from alphapulse.sweep.opening import OpenStudy, abandon, continued_config, make_study_sampler, open_study
 from alphapulse.sweep.searching import search
 from alphapulse.sweep.starting import start_points
+from alphapulse.sweep.workers.cluster import Cluster
 
 
 def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) -> None:

@@ -19,9 +19,9 @@ from alphapulse.reports.weighing import Weighing
 from alphapulse.study.records import Status, Study
 from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
-from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
 from alphapulse.sweep.opening import make_study_sampler, reopen_study, stored_config
+from alphapulse.sweep.workers.cluster import Cluster
 
 
 def run_weigh(config: WeighConfig, directory: Path) -> None:

@@ -17,7 +17,6 @@ from alphapulse.study.ledger import open_holdout, read_ledger
 from alphapulse.study.null_values import NullValues
 from alphapulse.study.records import TrialRecord
 from alphapulse.sweep.clock import Clock
-from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.experiment import Experiment, engine_with
 from alphapulse.sweep.inputs import StudyInputs
 from alphapulse.sweep.null.search import value_of
@@ -26,6 +25,7 @@ from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.searching import study_state
 from alphapulse.sweep.study_state import StudyState
 from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation import (
     MarketComparison,

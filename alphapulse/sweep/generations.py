@@ -41,7 +41,7 @@ class Sampler(Protocol):
 
 
 class Workers(Protocol):
-    """Where batches go, see `alphapulse.sweep.cluster`."""
+    """Where batches go, see `alphapulse.sweep.workers.cluster`."""
 
     n_cpus: int
 

@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.records import Generation
 from alphapulse.sweep.clock import Clock, seconds_since_start
-from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.generations import Generations
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.study_state import StudyState, read_state
+from alphapulse.sweep.workers.cluster import Cluster
 
 
 def search(

@@ -8,11 +8,11 @@ from typing import Any
 
 from alphapulse.market.market import Market
 from alphapulse.study.null_values import NullValues
-from alphapulse.sweep.cluster import Cluster
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.null.search import SearchPlan, holdout_values, null_search
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.starting import StartPoints
+from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
 

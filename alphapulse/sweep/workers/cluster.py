@@ -17,8 +17,8 @@ from alphapulse.config.settings import without_password
 from alphapulse.errors import AlphaPulseError
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.head import Head
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
+from alphapulse.sweep.workers.head import Head
 from alphapulse.typing import BoolArray1D, Float64Array2D
 
 RETRIES = 3

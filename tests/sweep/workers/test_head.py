@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from alphapulse.sweep.head import Head
+from alphapulse.sweep.workers.head import Head
 
 
 @pytest.mark.parametrize(
