@@ -1,4 +1,7 @@
-"""Names stay as they are typed, on the command line and in YAML: 1.10, 2e3, TRUE and NAN where a text goes."""
+"""Names stay as they are typed, on the command line and in YAML: 1.10, 2e3, TRUE and NAN where a text goes.
+
+So do expressions, whose comparisons, brackets and minus signs are no grammar of Hydra's.
+"""
 
 import functools
 import io
@@ -20,9 +23,12 @@ from alphapulse.plain import in_quotes
 
 # A study may have any name; elsewhere null takes a value away.
 NEVER_NULL = frozenset({"study"})
+# Their values are expressions, or whatever else a user writes; where one of a command is no text, it is not meant.
+RAW = frozenset({"constraints", "feasible", "objective", "choose", "where", "trial"})
 # What YAML and the grammar read as a text of these letters anyway.
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _KEYWORDS = frozenset({"true", "false", "null", "nan", "inf", "on", "off", "yes", "no", "y", "n"})
+_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
 _QUOTED_OR_BARE = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^,\[\]\s'"]+""")
 
 
@@ -53,6 +59,8 @@ def quote_texts(line: str) -> str:
     """Return `key=value` with names within quotes where the grammar would not read them as they stand."""
     key, equals, text = line.partition("=")
     name = key.lstrip("+")
+    if name in text_keys() & RAW and "${" not in text:
+        return key + equals + _quote_raw(text.strip(), name)
     if name not in text_keys() or re.search(r"[(){}$]", text):
         return line
     if text.startswith("[") or "," in text:
@@ -62,8 +70,48 @@ def quote_texts(line: str) -> str:
 
 
 def _quoted(item: str) -> str:
-    is_plain = item[0] in "'\"" or (_WORD.fullmatch(item) and item.lower() not in _KEYWORDS)
-    return item if is_plain else in_quotes(item)
+    return item if item[0] in "'\"" or _is_word(item) else in_quotes(item)
+
+
+def _is_word(text: str) -> bool:
+    """Return whether a text is one to YAML and the grammar without quotes."""
+    return _WORD.fullmatch(text) is not None and text.lower() not in _KEYWORDS
+
+
+def _quote_raw(text: str, name: str) -> str:
+    """Return a text, or a list of texts, each within quotes, as it stands; one that is there already stays."""
+    if text == "" or (text == "null" and name not in NEVER_NULL):
+        return text
+    is_list = text.startswith("[") and text.endswith("]")
+    words = (_unquoted(item) for item in split_items(text[1:-1] if is_list else text))
+    quoted = ",".join(word if _is_word(word) else in_quotes(word) for word in words)
+    # Several without brackets are a mistake that the grammar names.
+    return f"[{quoted}]" if is_list else quoted
+
+
+def split_items(text: str) -> list[str]:
+    """Return the parts between the commas that stand in no brackets and no quotes, without what surrounds them."""
+    items, depth, quote, escaped = [""], 0, "", False
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote and not escaped else quote
+            escaped = sign == "\\" and not escaped
+        elif sign in "'\"":
+            quote = sign
+        elif sign == "," and depth == 0:
+            items.append("")
+            continue
+        else:
+            depth += (sign in "([{") - (sign in ")]}")
+        items[-1] += sign
+    return [item.strip() for item in items] if text.strip() else []
+
+
+def _unquoted(item: str) -> str:
+    """Return what stands within the quotes around a whole item, else the item."""
+    if not _QUOTED.fullmatch(item):
+        return item
+    return re.sub(rf"(\\+)(?={item[0]}|\Z)", lambda marks: "\\" * (len(marks.group()) // 2), item[1:-1])
 
 
 class OwnFiles(ConfigSource):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphapulse.config.grammar import parse
-from alphapulse.config.texts import quote_yaml, text_keys
-from alphapulse.plain import command_line
+from alphapulse.config.texts import quote_texts, quote_yaml, split_items, text_keys
+from alphapulse.plain import command_line, in_quotes
 
 Run = Callable[..., Any]
 
@@ -87,6 +87,46 @@ def test_own_files_keep_names(run: Run, tmp_path: Path) -> None:
     (own / "data" / "mine.yaml").write_text("# @package _global_\ndata: {symbols: [1_0]}\nseed: 1_0\n")
     config = run("sweep", "--config-dir", "own", "data=mine", "sweeps=none", "strategy.ma_window=10,20")
     assert (config.data.symbols, config.seed) == (("1_0",), 10)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("sharpe_ratio", "sharpe_ratio"),
+        ("sharpe_ratio - 2*abs(max_drawdown)", "sharpe_ratio - 2*abs(max_drawdown)"),
+        ("-max_drawdown", "-max_drawdown"),
+        ("max(a, b) if", "max(a, b) if"),
+        ("'a >= 3'", "a >= 3"),
+        ("\"a == 'b, c'\"", "a == 'b, c'"),
+        ("a == 'b, c'", "a == 'b, c'"),
+        ("[n_trades >= 30, max_drawdown >= -0.25]", ["n_trades >= 30", "max_drawdown >= -0.25"]),
+        ('["n_trades >= 30",max(a, b) < 1]', ["n_trades >= 30", "max(a, b) < 1"]),
+        ("[min(a, max(b, c)) > 1, 'x' == y]", ["min(a, max(b, c)) > 1", "'x' == y"]),
+        ("[1e3]", ["1e3"]),
+        ("[]", []),
+        ("null", None),
+        ("${x}", "${x}"),
+    ],
+)
+def test_expressions_are_texts(written: str, expected: Any) -> None:
+    value = parse(f"objective={written}").value()
+    assert ([str(item) for item in value] if isinstance(value, list) else value and str(value)) == expected
+    # A line is parsed more than once on its way.
+    line = quote_texts(f"objective={written}")
+    assert quote_texts(line) == line
+
+
+@settings(max_examples=300)
+@given(st.text(st.characters(exclude_categories=["C"], exclude_characters="$"), min_size=1))
+def test_list_of_expressions_is_read_back(text: str) -> None:
+    line = quote_texts(f"objective=[{in_quotes(text)},a > 1]")
+    assert [str(item) for item in parse(line).value()] == [text, "a > 1"]
+    assert quote_texts(line) == line
+
+
+def test_split_items_looks_for_commas_outside_of_brackets_and_quotes() -> None:
+    assert split_items("a, max(b, [c, d]), 'e, f'") == ["a", "max(b, [c, d])", "'e, f'"]
+    assert split_items(" ") == []
 
 
 def test_quote_yaml_changes_nothing_else() -> None:
