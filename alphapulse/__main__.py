@@ -6,6 +6,7 @@ COMMANDS = {
     "sweep": "search a strategy's parameters, with a verdict: skill or luck",
     "backtest": "one backtest with its tear sheet",
     "download": "bring bars into the database",
+    "data": "what bars are stored: list",
     "replay": "a stored trial again, exactly",
     "report": "the report of a stored sweep",
     "weigh": "the verdict of what is stored, and more null sweeps",

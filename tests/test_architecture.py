@@ -175,7 +175,9 @@ def test_file_is_short_enough_to_read(module: str) -> None:
 
 
 def test_no_room_is_crowded() -> None:
-    crowd = Counter(path.parent.relative_to(ROOT) for path in MODULES.values() if path.name != "__init__.py")
+    # Doors are where people knock: a command is one more line of the page, not one more file of a room.
+    inside = (path for module, path in MODULES.items() if path.name != "__init__.py" and module not in ENTRIES)
+    crowd = Counter(path.parent.relative_to(ROOT) for path in inside)
     assert not {str(folder): n_files for folder, n_files in crowd.items() if n_files > MOST_FILES}
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "BacktestConfig",
     "ClusterConfig",
     "DashboardConfig",
+    "DataCommandConfig",
     "DataConfig",
     "DatabaseCommandConfig",
     "DatabaseConfig",
@@ -310,6 +311,20 @@ class DownloadConfig:
     output: Output = "table"
     quiet: bool = False
     db: DatabaseConfig = field(default_factory=DatabaseConfig)
+
+
+@dataclass(frozen=True)
+class DataCommandConfig:
+    """What to do with the bars that are stored, and with which of them."""
+
+    action: Literal["list"] | None = None
+    data: DownloadDataConfig = field(default_factory=DownloadDataConfig)
+    output: Output = "table"
+    db: DatabaseConfig = field(default_factory=DatabaseConfig)
+
+    def __post_init__(self) -> None:
+        if self.action is None:
+            raise ConfigError("an action must be given: `python -m alphapulse.data list`")
 
 
 def check_objectives(objectives: tuple[str, ...]) -> None:
