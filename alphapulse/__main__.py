@@ -7,6 +7,7 @@ COMMANDS = {
     "backtest": "one backtest with its tear sheet",
     "download": "bring bars into the database",
     "data": "what bars are stored: list",
+    "trials": "the trials of a stored study as a table, CSV, Parquet or JSON",
     "replay": "a stored trial again, exactly",
     "report": "the report of a stored sweep",
     "weigh": "the verdict of what is stored, and more null sweeps",

@@ -48,6 +48,7 @@ __all__ = [
     "StudiesConfig",
     "SweepConfig",
     "ThresholdsConfig",
+    "TrialsConfig",
     "ValidationConfig",
     "WalkForwardConfig",
     "WeighConfig",
@@ -217,6 +218,36 @@ class WeighConfig:
     def __post_init__(self) -> None:
         if self.study is None:
             raise ConfigError("`study` must be given; write study=NAME")
+
+
+@dataclass(frozen=True)
+class TrialsConfig:
+    """The trials of a stored study to show.
+
+    Attributes
+    ----------
+    top : int, optional
+        Number of the best ones that are shown; None is 20 in a table or JSON and all in a file.
+    where : str, optional
+        A condition on their columns that they meet.
+    file : str, optional
+        Where CSV or Parquet goes; None is stdout for CSV, and STUDY.parquet.
+    """
+
+    study: str | None = None
+    top: int | None = None
+    where: str | None = None
+    format: Literal["table", "csv", "parquet", "json"] = "table"
+    file: str | None = None
+    output: Output = "table"
+    db: DatabaseConfig = field(default_factory=DatabaseConfig)
+
+    def __post_init__(self) -> None:
+        if self.study is None:
+            raise ConfigError("`study` must be given; write study=NAME")
+        at_least("top", self.top, 1)
+        if self.file is not None and self.format not in ("csv", "parquet"):
+            raise ConfigError(f"`file` must go with format=csv or format=parquet, but got format={self.format}")
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 from alphapulse.backtesting.metrics import TABLE
 from alphapulse.plain import plain
 
+SHOWN_METRICS = ("sharpe_ratio", "sortino_ratio", "cagr", "volatility", "max_drawdown", "n_trades", "exposure")
 FORMATS = {"ratio": "{:,.3f}", "fraction": "{:.2%}", "count": "{:,.0f}", "quote": "{:,.3f}"}
 
 
@@ -49,6 +51,36 @@ def format_metric(name: str, value: float | None) -> str:
 def format_parameter(value: Any) -> str:
     """Return a parameter as text of at most five digits."""
     return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def fitted_table(title: str, columns: Mapping[str, Sequence[str]], width: int, *, left: Sequence[str] = ()) -> Table:
+    """Return columns of texts as a table no wider than `width`: what does not fit is left out, last columns first.
+
+    Parameters
+    ----------
+    title : str
+    columns : mapping of str to sequence of str
+        Cells by heading, the most important first; all of one length. A heading is broken at its spaces.
+    width : int
+        Characters that a line may have.
+    left : sequence of str
+        The headings of columns that are aligned to the left.
+    """
+    shown: list[str] = []
+    used = 1
+    for heading, cells in columns.items():
+        used += 3 + max(map(cell_len, (*heading.split(), *cells)), default=0)
+        if used > width and shown:
+            break
+        shown.append(heading)
+    n_left = len(columns) - len(shown)
+    caption = f"{n_left} more columns do not fit here" if n_left else None
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for heading in shown:
+        table.add_column(heading.replace(" ", "\n"), justify="left" if heading in left else "right", no_wrap=True)
+    for row in zip(*(columns[heading] for heading in shown), strict=True):
+        table.add_row(*row)
+    return table
 
 
 def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> Table:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from alphapulse.plain import command_line
 from alphapulse.reports.formatting import (
+    SHOWN_METRICS,
     format_metric,
     format_parameter,
     print_json,
@@ -16,8 +17,6 @@ from alphapulse.reports.formatting import (
 )
 from alphapulse.reports.summary import DefaultsTrial, StudySummary
 from alphapulse.validation.verdict.decision import RULES
-
-SHOWN_METRICS = ("sharpe_ratio", "sortino_ratio", "cagr", "volatility", "max_drawdown", "n_trades", "exposure")
 
 
 def print_summary(summary: StudySummary, output: str) -> None:

@@ -159,3 +159,17 @@ def test_printed_line_is_plain_where_it_can_be() -> None:
 def test_printed_line_is_read_back(name: str) -> None:
     *_, argument = shlex.split(command_line("report", study=name))
     assert str(parse(argument).value()).replace("\\${", "${") == name
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("where=n_trades > 30", "n_trades > 30"),
+        ("where=abs(beta) < -.1 and a == 'b, c'", "abs(beta) < -.1 and a == 'b, c'"),
+        ("trial=1,737", "1,737"),
+        ("trial=best", "best"),
+        ("where='beta > 0'", "beta > 0"),
+    ],
+)
+def test_text_of_another_language_stays_as_it_is_typed(line, value):
+    assert parse(line).value() == value

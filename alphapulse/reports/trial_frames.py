@@ -1,0 +1,143 @@
+"""The trials of a study as data frames: all in pieces, or the best of those that a condition holds for."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alphapulse.backtesting.batch import RUINED
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.search.expressions import Expression, read_condition
+from alphapulse.study.columns import TRIALS_A_PIECE, StudyColumns
+from alphapulse.study.records import Study
+from alphapulse.study.store import Store
+from alphapulse.study.trials import Trials
+
+
+@dataclass(frozen=True)
+class TrialFrames:
+    """The trials of one study as rows, number first.
+
+    The columns are number, state (COMPLETE, FAIL), value (or value_0, value_1, ... with several objectives), the swept
+    keys by their dotted names, every metric, ruined, seconds and error. What is undefined is NaN.
+
+    Attributes
+    ----------
+    store : Store
+    study : Study
+    """
+
+    store: Store
+    study: Study
+
+    @property
+    def values(self) -> list[str]:
+        """The columns of the objectives."""
+        n = len(self.study.objectives)
+        return ["value"] if n == 1 else [f"value_{place}" for place in range(n)]
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Short names of the swept keys, where one stands for one key alone and for no other column."""
+        taken = {"number", "trial", "state", "ruined", "seconds", "error", *self.values, *METRICS}
+        short = [key.rpartition(".")[2] for key in self.study.space.keys]
+        pairs = zip(short, self.study.space.keys, strict=True)
+        return {"trial": "number"} | {name: key for name, key in pairs if name not in taken and short.count(name) == 1}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns, in order."""
+        last = ("ruined", "seconds", "error")
+        return ("number", "state", *self.values, *self.study.space.keys, *METRICS, *last)
+
+    def read_where(self, text: str | None) -> Expression | None:
+        """Return a condition on the columns; swept keys may be named without what stands before their last dot.
+
+        Raises
+        ------
+        ConfigError
+            If it is none, or names no column.
+        """
+        return None if text is None else read_condition(text, "where", (*self.columns, *self.aliases))
+
+    def pieces(self, where: Expression | None = None) -> Iterator[pd.DataFrame]:
+        """Yield the trials in order of their numbers, in pieces; those alone for which `where` holds."""
+        read = StudyColumns(self.store.database, self.study)
+        n_done = self.store.n_done(self.study)
+        for start in range(0, n_done, TRIALS_A_PIECE):
+            frame = self._frame(start, read.trials(start, min(start + TRIALS_A_PIECE, n_done)))
+            yield frame if where is None else frame[_holds(where, frame, self.aliases)]
+
+    def best(self, n: int, where: Expression | None = None) -> pd.DataFrame:
+        """Return the `n` best trials by the first objective, earlier ones first among equals; failed ones come last."""
+        ascending = self.study.directions[0] == "minimize"
+        found = self._empty()
+        for piece in self.pieces(where):
+            joined = piece if found.empty else pd.concat([found, piece], ignore_index=True)
+            ordered = joined.sort_values([self.values[0], "number"], ascending=[ascending, True], na_position="last")
+            found = ordered.head(n)
+        return found.reset_index(drop=True)
+
+    def all(self, where: Expression | None = None) -> pd.DataFrame:
+        """Return all trials, or those for which `where` holds, in one frame."""
+        return pd.concat([self._empty(), *self.pieces(where)], ignore_index=True)
+
+    def _empty(self) -> pd.DataFrame:
+        nothing = Trials.blank(np.empty((0, len(self.study.space))), len(self.study.objectives))
+        return self._frame(0, nothing)
+
+    def _frame(self, start: int, trials: Trials) -> pd.DataFrame:
+        n = len(trials.seconds)
+        failed = np.isnan(trials.values).any(axis=1)
+        errors = np.full(n, None, dtype=object)
+        for place, reason in trials.errors.items():
+            errors[place] = reason
+        columns: dict[str, Any] = {
+            "number": np.arange(start, start + n),
+            "state": np.where(failed, "FAIL", "COMPLETE").astype(object),
+        }
+        columns |= {name: trials.values[:, place] for place, name in enumerate(self.values)}
+        columns |= {d.key: d.column(trials.parameters[:, p]) for p, d in enumerate(self.study.space.dimensions)}
+        columns |= {name: trials.metrics[:, place] for place, name in enumerate(METRICS)}
+        columns |= {"ruined": trials.status == RUINED, "seconds": trials.seconds, "error": errors}
+        return pd.DataFrame(columns)
+
+
+def _holds(where: Expression, frame: pd.DataFrame, aliases: Mapping[str, str]) -> np.ndarray:
+    named = {name: frame[aliases.get(name, name)].to_numpy() for name in where.names}
+    return np.broadcast_to(where.evaluate(named), len(frame)).astype(np.bool_)
+
+
+def write_csv(pieces: Iterable[pd.DataFrame], file: Any) -> int:
+    """Write trials to an open text file, every number with all its digits; return how many there were."""
+    n = 0
+    for place, piece in enumerate(pieces):
+        piece.to_csv(file, index=False, header=place == 0, lineterminator="\n")
+        n += len(piece)
+    return n
+
+
+def write_parquet(pieces: Iterable[pd.DataFrame], path: Any) -> int:
+    """Write trials to a Parquet file; return how many there were."""
+    import pyarrow
+    import pyarrow.parquet
+
+    n, writer = 0, None
+    try:
+        for piece in pieces:
+            table = pyarrow.Table.from_pandas(_typed(piece), preserve_index=False)
+            writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table.cast(writer.schema))
+            n += len(piece)
+    finally:
+        if writer is not None:
+            writer.close()
+    return n
+
+
+def _typed(piece: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose columns of texts are such even where all of a piece is missing, mixed choices as texts."""
+    objects = [name for name in piece.columns if piece[name].dtype == object]
+    return piece.astype(dict.fromkeys(objects, "str"))
