@@ -166,8 +166,6 @@ def test_printed_line_is_read_back(name: str) -> None:
     [
         ("where=n_trades > 30", "n_trades > 30"),
         ("where=abs(beta) < -.1 and a == 'b, c'", "abs(beta) < -.1 and a == 'b, c'"),
-        ("trial=1,737", "1,737"),
-        ("trial=best", "best"),
         ("where='beta > 0'", "beta > 0"),
     ],
 )
