@@ -1,4 +1,4 @@
-"""The family of errors that a user can cause; commands print them as one line and exit with 1."""
+"""The family of errors that a user can cause; commands print them as one line and exit with 1, or as they say."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,6 +7,8 @@ from difflib import get_close_matches
 class AlphaPulseError(Exception):
     """Base of the family: the invariant that failed, the values got, and what to do next."""
 
+    exit_code = 1
+
 
 class ConfigError(AlphaPulseError):
     """A key, a value or a search space in the configuration is impossible."""
@@ -14,6 +16,12 @@ class ConfigError(AlphaPulseError):
 
 class DataError(AlphaPulseError):
     """Bars are missing, out of order or not what they claim to be."""
+
+
+class IncompleteError(DataError):
+    """Some series failed; the others are stored."""
+
+    exit_code = 2
 
 
 class DatabaseError(AlphaPulseError):

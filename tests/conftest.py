@@ -16,7 +16,10 @@ from alphapulse.data_pipeline.opening import create_database, locate_database, o
 
 pytest_plugins = ["study_fixtures"]
 
-TABLES = ("ohlcv_data", "sweep", "trial", "trial_blocks", "null_sweep", "ledger", "holdout_opening")
+TABLES = (
+    *("ohlcv_data", "ingest", "corporate_action", "ohlcv_rejected"),
+    *("sweep", "trial", "trial_blocks", "null_sweep", "ledger", "holdout_opening"),
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """The way into every command: arguments, Hydra, a checked configuration, the body; and the way out.
 
-Whatever a user can cause ends in one line on stderr and exit code 1. Ctrl-C ends with 130, SIGTERM with 143. What is
-left is a fault of this program and keeps its traceback. What takes time to import is imported inside, where Ctrl-C
-ends well.
+Whatever a user can cause ends in one line on stderr and exit code 1, or 2 where some series of a download failed and
+the others are stored. Ctrl-C ends with 130, SIGTERM with 143. What is left is a fault of this program and
+keeps its traceback. What takes time to import is imported inside, where Ctrl-C ends well.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ def exit_code(run: Callable[[], None]) -> int:
         return CLOSED_PIPE
     except AlphaPulseError as error:
         _complain(f"error: {_one_line(error)}")
-        return 1
+        return error.exit_code
     return 0
 
 

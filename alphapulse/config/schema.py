@@ -335,10 +335,11 @@ class DownloadDataConfig:
 
 @dataclass(frozen=True)
 class DownloadConfig:
-    """Bars to bring into the database."""
+    """Bars to bring into the database; `replace` writes over what another source gave."""
 
     provider: ProviderConfig = field(default_factory=ProviderConfig)
     data: DownloadDataConfig = field(default_factory=DownloadDataConfig)
+    replace: bool = False
     output: Output = "table"
     quiet: bool = False
     db: DatabaseConfig = field(default_factory=DatabaseConfig)

@@ -10,6 +10,7 @@ from alphapulse.data_pipeline.providers.base import Fetched, Provider, Unreachab
 from alphapulse.data_pipeline.providers.sample_provider import FILES, SampleProvider
 from alphapulse.data_pipeline.ranges import Moment
 from alphapulse.data_pipeline.storage.db_writer import write_bars
+from alphapulse.data_pipeline.storage.ingests import Source
 from alphapulse.errors import DataError
 from alphapulse.market.timeframes import DAY, timeframe_length
 from alphapulse.plain import command_line
@@ -59,13 +60,14 @@ def ensure_bars(
         series = SampleProvider().fetch(held, ["1d"], None, None) if held else []
         incomplete = [one for one in series if _ask(database, COUNT, one.symbol, "1d")[0] < len(one.bars)]
         if incomplete:
-            write_bars(database, incomplete)
+            write_bars(database, incomplete, Source("sample"), replace=True)
     elif source == "yahoo":
         from alphapulse.data_pipeline.providers.yfinance_provider import YFinanceProvider
 
         absent = [symbol for symbol in symbols if not _ask(database, EXISTS, symbol, timeframe, start, stop)[0]]
         if absent:
-            write_bars(database, _fetch_all(YFinanceProvider(), absent, timeframe, start, stop, required=required))
+            fetched = _fetch_all(YFinanceProvider(), absent, timeframe, start, stop, required=required)
+            write_bars(database, fetched, Source("yfinance"))
 
 
 def _fetch_all(

@@ -13,12 +13,22 @@ from alphapulse.data_pipeline.providers.base import Fetched, Provider, Rejected,
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import range_start, range_stop
 from alphapulse.data_pipeline.storage.db_writer import Written, write_bars
-from alphapulse.errors import ConfigError, DataError
+from alphapulse.data_pipeline.storage.ingests import SecondSourceError, Source
+from alphapulse.errors import ConfigError, DataError, IncompleteError
 
 if TYPE_CHECKING:
     from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig
 
 COUNTS = ("n_new", "n_changed", "n_unchanged", "n_rejected")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A series that is not stored, and why, in one line."""
+
+    symbol: str
+    timeframe: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -31,15 +41,15 @@ class Download:
         Each symbol and timeframe has one.
     rejected : sequence of Rejected
         Rows that were not stored.
-    failures : sequence of str
-        One line for each symbol and timeframe that the provider does not have.
+    failures : sequence of Failure
+        Each symbol and timeframe that could not be had, or is not stored over what another source gave.
     warnings : sequence of str
         Faults of the stored bars.
     """
 
     written: Sequence[Written]
     rejected: Sequence[Rejected]
-    failures: Sequence[str]
+    failures: Sequence[Failure]
     warnings: Sequence[str]
 
 
@@ -63,10 +73,24 @@ def make_provider(config: "ProviderConfig") -> Provider:
     return cast("Provider", provider_class())
 
 
-def download(database: Database, provider: Provider, data: "DownloadDataConfig") -> Download:
-    """Fetch everything that is wanted, then store it in one transaction.
+def download(
+    database: Database,
+    provider: Provider,
+    data: "DownloadDataConfig",
+    *,
+    path: str | None = None,
+    replace: bool = False,
+) -> Download:
+    """Fetch everything that is wanted, and store each series by itself.
 
-    A series that the provider lacks does not keep the others out.
+    A series that the provider lacks, or that another source has given otherwise, does not keep the others out.
+
+    Parameters
+    ----------
+    path : str, optional
+        The file that the provider reads, to be kept with its bars.
+    replace : bool
+        Whether bars of other sources are written over.
 
     Raises
     ------
@@ -81,7 +105,7 @@ def download(database: Database, provider: Provider, data: "DownloadDataConfig")
         raise ConfigError(str(error)) from error
     timeframes = provider.timeframes if data.timeframe is None else (data.timeframe,)
     fetched: list[Fetched] = []
-    failures: list[str] = []
+    failures: list[Failure] = []
     if provider.symbols:
         for symbol in data.symbols or provider.symbols:
             for timeframe in timeframes:
@@ -90,7 +114,7 @@ def download(database: Database, provider: Provider, data: "DownloadDataConfig")
                 except UnreachableError:
                     raise
                 except DataError as error:
-                    failures.append(str(error))
+                    failures.append(Failure(symbol, timeframe, str(error)))
     else:
         # A file is read once, whatever is wanted of it.
         fetched += provider.fetch(data.symbols, timeframes, start, stop)
@@ -99,7 +123,12 @@ def download(database: Database, provider: Provider, data: "DownloadDataConfig")
             f"provider={provider.name} has bars, but none from data.start={data.start or 'null'} to "
             f"data.end={data.end or 'null'}; widen the range."
         )
-    written = write_bars(database, fetched)
+    written: list[Written] = []
+    for one in sorted(fetched, key=lambda one: (one.symbol, one.timeframe)):
+        try:
+            written += write_bars(database, [one], Source(provider.name, path), replace=replace)
+        except SecondSourceError as error:
+            failures.append(Failure(one.symbol, one.timeframe, str(error)))
     rejected = sorted((row for one in fetched for row in one.rejected), key=lambda row: row.line)
     warnings = [
         line for one in fetched if len(one.bars) for line in series_warnings(one.symbol, one.timeframe, one.bars)
@@ -119,7 +148,7 @@ def run_download(config: "DownloadConfig") -> None:
     provider = make_provider(config.provider)
     database = open_database(config.db)
     try:
-        result = download(database, provider, config.data)
+        result = download(database, provider, config.data, path=config.provider.path, replace=config.replace)
     finally:
         database.close()
     if config.output == "json":
@@ -127,8 +156,12 @@ def run_download(config: "DownloadConfig") -> None:
     elif not config.quiet and result.written:
         _print_table(provider.name, database, result)
     if result.failures:
-        more = f" ({len(result.failures)} series failed; the rest is stored)" if len(result.failures) > 1 else ""
-        raise DataError(result.failures[0] + more)
+        first_reason, n_failed = result.failures[0].reason, len(result.failures)
+        if not result.written:
+            raise DataError(first_reason + (f" ({n_failed} series failed)" if n_failed > 1 else ""))
+        raise IncompleteError(
+            f"{n_failed} of {n_failed + len(result.written)} series failed, the others are stored: {first_reason}"
+        )
     if result.rejected:
         first = result.rejected[0]
         n_stored = sum(one.n_new + one.n_changed + one.n_unchanged for one in result.written)
@@ -143,19 +176,27 @@ def _print_json(result: Download) -> None:
 
 
 def _print_table(name: str, database: Database, result: Download) -> None:
+    from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"Download from {name} into ohlcv_data")
-    for heading in ("symbol", "timeframe"):
-        table.add_column(heading)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    table = Table(title=f"Download from {name} into ohlcv_data", box=box.SIMPLE_HEAD)
+    for heading in ("series", "first bar", "last bar"):
+        table.add_column(heading, overflow="fold")
     for heading in COUNTS:
         table.add_column(heading.removeprefix("n_"), justify="right")
     for one in result.written:
         # Rows without a series that can be trusted are counted, but have no name.
-        table.add_row(one.symbol or "-", one.timeframe or "-", *(f"{getattr(one, count):,}" for count in COUNTS))
+        names = (f"{one.symbol} {one.timeframe}" if one.symbol else "-", _short(one.first), _short(one.last))
+        table.add_row(*map(escape, names), *(f"{getattr(one, count):,}" for count in COUNTS))
     console.print(table)
+    for failure in result.failures:
+        line = f"failed {failure.symbol} {failure.timeframe}: {failure.reason}"
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     for row in result.rejected[:10]:
         console.print(f"rejected {row.where}: {row.reason}", highlight=False, soft_wrap=True, markup=False)
     if len(result.rejected) > 10:
@@ -163,3 +204,7 @@ def _print_table(name: str, database: Database, result: Download) -> None:
     for line in result.warnings:
         console.print(f"warning: {line}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"Stored in {database}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _short(moment: str | None) -> str:
+    return "-" if moment is None else moment.removesuffix("T00:00:00Z").removesuffix(":00Z")

@@ -8,7 +8,7 @@ from alphapulse.config.found import PROVIDER_NAMES
 from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig
 from alphapulse.data_pipeline.manager import download, make_provider, run_download
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
-from alphapulse.errors import ConfigError, DataError
+from alphapulse.errors import ConfigError, DataError, IncompleteError
 
 pytestmark = pytest.mark.postgres
 
@@ -47,6 +47,26 @@ def test_download_of_a_file_with_bad_rows_stores_the_good_and_fails(database, tm
     assert len(read_bars(database, "A", "1d")) == 1
 
 
+def test_download_asks_before_it_writes_over_another_source(database, tmp_path, capsys):
+    path, other = tmp_path / "bars.csv", tmp_path / "other.csv"
+    path.write_text(HEADER + "2020-01-02,A,1d,1,2,0.5,1.5,10\n2020-01-03,A,1d,1,2,0.5,1.5,10\n")
+    other.write_text(HEADER + "2020-01-03,A,1d,1,2,0.5,1.7,10\n2020-01-06,A,1d,1,2,0.5,1.5,10\n")
+    run_download(config("csv", str(path)))
+    with pytest.raises(DataError, match=r"1 of 2 bars of 'A' 1d differ from those that .*bars\.csv.*replace=true"):
+        run_download(config("csv", str(other)))
+    assert read_bars(database, "A", "1d").close.tolist() == [1.5, 1.5]
+    capsys.readouterr()
+    run_download(replace(config("csv", str(other)), replace=True))
+    (written,) = json.loads(capsys.readouterr().out)["written"]
+    assert (written["n_new"], written["n_changed"]) == (1, 1)
+    assert (written["first"], written["last"]) == ("2020-01-02T00:00:00Z", "2020-01-06T00:00:00Z")
+    assert read_bars(database, "A", "1d").close.tolist() == [1.5, 1.7, 1.5]
+    (source,) = database.fetch(
+        "SELECT path, n_rows FROM ingest i JOIN ohlcv_data o ON ingest_id = i.id WHERE close=1.7"
+    )
+    assert (source["path"], source["n_rows"]) == (str(other), 2)
+
+
 @pytest.mark.parametrize("output", ["json", "table"])
 def test_download_of_a_file_of_bad_rows_only_names_the_first(database, tmp_path, output):
     path = tmp_path / "bars.csv"
@@ -64,8 +84,11 @@ def test_download_of_an_empty_range_says_so(database, tmp_path, name):
 
 
 def test_download_of_one_unknown_symbol_keeps_the_other(database, capsys):
-    with pytest.raises(DataError, match="but got 'NOPE'"):
+    with pytest.raises(IncompleteError, match=r"1 of 2 series failed, the others are stored.*but got 'NOPE'") as caught:
         run_download(config("sample", symbols=("NOPE", "SAMPLE_SP500")))
+    assert caught.value.exit_code == 2
+    (failure,) = json.loads(capsys.readouterr().out)["failures"]
+    assert (failure["symbol"], failure["timeframe"]) == ("NOPE", "1d")
     assert len(read_bars(database, "SAMPLE_SP500", "1d")) == 5031
 
 

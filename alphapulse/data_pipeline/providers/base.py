@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,24 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Action:
+    """A dividend or a split of a symbol.
+
+    Attributes
+    ----------
+    timestamp : Timestamp
+        The ex-date at the exchange, at 00:00Z: the first day that trades without the dividend, or at the new count.
+    kind : {"dividend", "split"}
+    value : float
+        The dividend [quote a share, as of the splits known today], or new shares for an old one [1].
+    """
+
+    timestamp: pd.Timestamp
+    kind: Literal["dividend", "split"]
+    value: float
+
+
+@dataclass(frozen=True)
 class Fetched:
     """The bars of one symbol and timeframe.
 
@@ -52,12 +70,19 @@ class Fetched:
         sorted by timestamp, without duplicates; volume NaN where unknown.
     rejected : sequence of Rejected
         Rows that are not in `bars`.
+    actions : sequence of Action
+        Dividends and splits of the symbol in the range that was asked for.
+    covers : (Timestamp or None, Timestamp or None), optional
+        The source has no other bars that start in [first, second), UTC; None for either end is open. By default the
+        range of `bars`.
     """
 
     symbol: str
     timeframe: str
     bars: pd.DataFrame
     rejected: Sequence[Rejected] = field(default_factory=tuple)
+    actions: Sequence[Action] = field(default_factory=tuple)
+    covers: tuple[pd.Timestamp | None, pd.Timestamp | None] | None = None
 
 
 class Provider(Protocol):

@@ -1,11 +1,13 @@
 """Bulk upsert of bars: COPY to a staging table, then INSERT ... ON CONFLICT, in one transaction.
 
 Row-by-row upserts run at some thousand rows a second; COPY and one set-based statement at some hundred
-thousand. Only rows that differ are updated, so that running a download again writes nothing.
+thousand. Only rows that differ are updated, so that running a download again writes nothing. Every bar says where it
+comes from, and what one source gave is not written over with what another one says unless it is asked for.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -13,6 +15,8 @@ import numpy as np
 
 from alphapulse.data_pipeline.binary_copy import copy_in
 from alphapulse.data_pipeline.providers.base import Fetched
+from alphapulse.data_pipeline.storage.ingests import Source, insert_ingest, refuse_second_source
+from alphapulse.market.timeframes import timeframe_length
 
 if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database
@@ -24,16 +28,32 @@ STAGING = """
     CREATE TEMP TABLE staging (
         timestamp timestamptz, open float8, high float8, low float8, close float8, volume float8
     ) ON COMMIT DROP"""
-EXISTING = """
-    SELECT count(*) FROM staging JOIN ohlcv_data AS stored
-    ON stored.symbol = $1 AND stored.timeframe = $2 AND stored.timestamp = staging.timestamp"""
-UPSERT = """
-    INSERT INTO ohlcv_data AS stored (timestamp, symbol, timeframe, open, high, low, close, volume)
-    SELECT timestamp, $1, $2, open, high, low, close, volume FROM staging ORDER BY timestamp
+DIFFERS = """(stored.open, stored.high, stored.low, stored.close, stored.volume)
+        IS DISTINCT FROM ({0}.open, {0}.high, {0}.low, {0}.close, {0}.volume)"""
+COMPARE = f"""
+    SELECT count(*) AS n_existing,
+        count(*) FILTER (WHERE differs) AS n_changed,
+        count(*) FILTER (WHERE differs AND other IS NOT NULL) AS n_foreign,
+        max(other) FILTER (WHERE differs) AS other
+    FROM (
+        SELECT {DIFFERS.format("staging")} AS differs,
+            CASE WHEN (ingest.provider, ingest.path) IS DISTINCT FROM ($3::text, $4::text) THEN ingest.id END AS other
+        FROM staging JOIN ohlcv_data AS stored
+        ON stored.symbol = $1 AND stored.timeframe = $2 AND stored.timestamp = staging.timestamp
+        LEFT JOIN ingest ON ingest.id = stored.ingest_id
+    ) AS pairs"""
+UPSERT = f"""
+    INSERT INTO ohlcv_data AS stored (timestamp, symbol, timeframe, open, high, low, close, volume, ingest_id)
+    SELECT timestamp, $1, $2, open, high, low, close, volume, $3::bigint FROM staging ORDER BY timestamp
     ON CONFLICT (symbol, timeframe, timestamp) DO UPDATE
-    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume
-    WHERE (stored.open, stored.high, stored.low, stored.close, stored.volume)
-        IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)"""
+    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+        volume = excluded.volume, ingest_id = excluded.ingest_id
+    WHERE {DIFFERS.format("excluded")} OR (stored.ingest_id IS NULL AND excluded.ingest_id IS NOT NULL)"""
+PRUNE = """
+    DELETE FROM ohlcv_data AS stored WHERE symbol = $1 AND timeframe = $2
+    AND timestamp >= (SELECT min(timestamp) FROM staging) AND timestamp <= (SELECT max(timestamp) FROM staging)
+    AND NOT EXISTS (SELECT FROM staging WHERE staging.timestamp = stored.timestamp)"""
+EXTENT = "SELECT min(timestamp), max(timestamp) FROM ohlcv_data WHERE symbol = $1 AND timeframe = $2"
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,10 @@ class Written:
     symbol, timeframe : str
     n_new, n_changed, n_unchanged, n_rejected : int
         Rows that were not there, were there with other values, were there as they are, and cannot be bars.
+    n_removed : int
+        Stored bars that a source no longer has, of a series that was read again whole.
+    first, last : str, optional
+        Start of the first and the last bar of the series as it is stored now, ISO 8601, UTC.
     """
 
     symbol: str
@@ -53,9 +77,19 @@ class Written:
     n_changed: int
     n_unchanged: int
     n_rejected: int
+    n_removed: int = 0
+    first: str | None = None
+    last: str | None = None
 
 
-def write_bars(database: "Database", series: Iterable[Fetched]) -> list[Written]:
+def write_bars(
+    database: "Database",
+    series: Iterable[Fetched],
+    source: Source | None = None,
+    *,
+    replace: bool = False,
+    prune: bool = False,
+) -> list[Written]:
     """Store every series, all in one transaction.
 
     Parameters
@@ -63,6 +97,12 @@ def write_bars(database: "Database", series: Iterable[Fetched]) -> list[Written]
     database : Database
     series : iterable of Fetched
         Bars without duplicates, as `providers.base.checked` gives them.
+    source : Source, optional
+        Where they come from; None is an unknown source.
+    replace : bool
+        Whether bars that another source gave are written over where they differ. Those of an unknown source always are.
+    prune : bool
+        Whether stored bars between the first and the last one are removed where `series` has none.
 
     Returns
     -------
@@ -71,34 +111,59 @@ def write_bars(database: "Database", series: Iterable[Fetched]) -> list[Written]
 
     Raises
     ------
+    SecondSourceError
+        If bars differ from those of another source; nothing is stored then.
     DatabaseError
         If the database refuses; nothing is stored then.
     """
-    return database.run(_write(database, sorted(series, key=lambda one: (one.symbol, one.timeframe))))
+    ordered = sorted(series, key=lambda one: (one.symbol, one.timeframe))
+    return database.run(_write(database, ordered, source, replace, prune))
 
 
-async def _write(database: "Database", series: Sequence[Fetched]) -> list[Written]:
+async def _write(
+    database: "Database", series: Sequence[Fetched], source: Source | None, replace: bool, prune: bool
+) -> list[Written]:
     connection = await database.connect()
     try:
         async with connection.transaction():
-            return [await _write_one(connection, one) for one in series]
+            return [await _write_one(connection, one, source, replace, prune) for one in series]
     finally:
         await connection.close()
 
 
-async def _write_one(connection: asyncpg.Connection, series: Fetched) -> Written:
+async def _write_one(
+    connection: asyncpg.Connection, series: Fetched, source: Source | None, replace: bool, prune: bool
+) -> Written:
+    key = (series.symbol, series.timeframe)
     n_rows = len(series.bars)
     if n_rows == 0:
-        return Written(series.symbol, series.timeframe, 0, 0, 0, len(series.rejected))
-    key = (series.symbol, series.timeframe)
+        if source is not None and series.covers is not None:
+            await insert_ingest(connection, source, series, timeframe_length(series.timeframe))
+        return Written(*key, 0, 0, 0, len(series.rejected), 0, *await _extent(connection, *key))
     await connection.execute(LOCK, f"ohlcv_data {series.symbol} {series.timeframe}")
     await connection.execute("DROP TABLE IF EXISTS pg_temp.staging")
     await connection.execute(STAGING)
     columns = {"timestamp": series.bars["timestamp"].dt.tz_localize(None).to_numpy()}
     columns |= {name: series.bars[name].to_numpy(dtype=np.float64) for name in VALUES}
     await copy_in(connection, "staging", columns, nan_is_null=("volume",))
-    n_existing = await connection.fetchval(EXISTING, *key)
-    status = await connection.execute(UPSERT, *key)
-    n_new = n_rows - n_existing
-    n_changed = int(status.rsplit(" ", 1)[1]) - n_new
-    return Written(*key, n_new, n_changed, n_existing - n_changed, len(series.rejected))
+    known = (None, None) if source is None else (source.provider, source.path)
+    found = await connection.fetchrow(COMPARE, *key, *known)
+    if source is not None and found["n_foreign"] and not replace:
+        await refuse_second_source(connection, source, series, found["other"], found["n_foreign"])
+    number = None
+    if source is not None:
+        number = await insert_ingest(connection, source, series, timeframe_length(series.timeframe))
+    await connection.execute(UPSERT, *key, number)
+    n_removed = int((await connection.execute(PRUNE, *key)).rsplit(" ", 1)[1]) if prune else 0
+    n_existing, n_changed = found["n_existing"], found["n_changed"]
+    counts = (n_rows - n_existing, n_changed, n_existing - n_changed, len(series.rejected), n_removed)
+    return Written(*key, *counts, *await _extent(connection, *key))
+
+
+async def _extent(connection: asyncpg.Connection, symbol: str, timeframe: str) -> tuple[str | None, str | None]:
+    first, last = await connection.fetchrow(EXTENT, symbol, timeframe)
+    return _stamp(first), _stamp(last)
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
