@@ -4,14 +4,14 @@ from alphapulse.config.command import exit_code
 
 COMMANDS = {
     "sweep": "search a strategy's parameters, with a verdict: skill or luck",
-    "backtest": "one backtest with its tear sheet",
+    "backtest": "one backtest with its tear sheet, of any setting or stored trial",
     "download": "bring bars into the database",
     "data": "what bars are stored: list",
     "trials": "the trials of a stored study as a table, CSV, Parquet or JSON",
     "replay": "a stored trial again, exactly",
     "report": "the report of a stored sweep",
     "weigh": "the verdict of what is stored, and more null sweeps",
-    "studies": "what is stored: list, or the ledger of what was tried on which bars",
+    "studies": "what is stored: list, compare, delete, rename; or the ledger of what was tried on which bars",
     "dashboard": "optuna-dashboard on this database",
     "db": "set the database up: init ADMIN_URL, upgrade, url",
 }

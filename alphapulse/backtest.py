@@ -7,15 +7,16 @@ from alphapulse.config.command import command
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from alphapulse.config.given import Given
     from alphapulse.config.schema import BacktestConfig
 
 
-@command("backtest", "BacktestConfig")
-def main(config: "BacktestConfig", directory: "Path") -> None:
+@command("backtest", "BacktestConfig", with_given=True)
+def main(config: "BacktestConfig", directory: "Path", given: "Given") -> None:
     """Run the command."""
     from alphapulse.commands.backtest import run_backtest
 
-    run_backtest(config, directory)
+    run_backtest(config, directory, given)
 
 
 if __name__ == "__main__":

@@ -52,3 +52,24 @@ def command_line(name: str, **values: object) -> str:
 
 def _bare_or_quoted(text: str) -> str:
     return text if _BARE.fullmatch(text) else in_quotes(text)
+
+
+def override_lines(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return nested plain values as overrides of Hydra's grammar that give them back, every digit of them."""
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            lines += override_lines(value, f"{prefix}{key}.")
+        else:
+            lines.append(f"{prefix}{key}={_in_grammar(value)}")
+    return lines
+
+
+def _in_grammar(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(_in_grammar(item) for item in value)}]"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, int | float) else in_quotes(str(value))

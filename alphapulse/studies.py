@@ -1,4 +1,4 @@
-"""What is stored, and what was tried on which bars: `python -m alphapulse.studies [list | ledger]`."""
+"""What is stored: `python -m alphapulse.studies [list | ledger | compare=[A,B] | delete NAME | rename NAME NEW]`."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from alphapulse.config.schema import StudiesConfig
 
 
-@command("studies", "StudiesConfig", words=("action",))
+@command("studies", "StudiesConfig", words=("action", "study", "to"))
 def main(config: "StudiesConfig", directory: "Path") -> None:
     """Run the command."""
     from alphapulse.commands.studies import run_studies

@@ -1,7 +1,9 @@
 """One backtest with its files: `python -m alphapulse.backtest`."""
 
 import hashlib
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +11,78 @@ import numpy as np
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.models import EngineParams
-from alphapulse.config.schema import BacktestConfig
+from alphapulse.config.assembly import assemble, disassemble
+from alphapulse.config.given import Given
+from alphapulse.config.schema import TARGET, BacktestConfig
 from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.curves import backtest_trial, write_tear_sheet
 from alphapulse.reports.formatting import metrics_table, print_json, print_places, print_warnings, stdout_console
+from alphapulse.reports.run_files import write_curves, write_setting
 from alphapulse.reports.summary import describe_data
-from alphapulse.reports.weighing import benchmark_metrics
+from alphapulse.reports.weighing import benchmark_metrics, metrics_of_trial
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.ledger import held_out_within, record_backtest
+from alphapulse.study.picking import pick_trial
+from alphapulse.study.records import Study, TrialRecord
+from alphapulse.study.store import Store
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.gate import run_gate
-from alphapulse.sweep.inputs import define_strategy, study_bars, warn
+from alphapulse.sweep.inputs import define_strategy, study_bars, swept_values, warn
+from alphapulse.sweep.opening import put_typed, stored_config
 
 TEAR_SHEET = "tear_sheet.html"
-TRADES = "trades.csv"
+SETTING = "setting.yaml"
+GROUPS = ("data", "strategy", "engine", "validation")
 
 
-def run_backtest(config: BacktestConfig, directory: Path) -> None:
+@dataclass(frozen=True)
+class _Subject:
+    """What is run: a setting, of a stored trial or not.
+
+    Attributes
+    ----------
+    config : BacktestConfig
+    study : Study, optional
+    trial : TrialRecord, optional
+        The trial that the setting is of.
+    is_changed : bool
+        Whether something of the trial was changed, so that it is a setting of its own.
+    """
+
+    config: BacktestConfig
+    study: Study | None = None
+    trial: TrialRecord | None = None
+    is_changed: bool = False
+
+    @property
+    def shows_holdout(self) -> bool:
+        """Whether it is the trial for which the hold-out was opened already."""
+        verdict = (self.study.verdict if self.study else None) or {}
+        chosen = verdict.get("chosen")
+        return self.trial is not None and not self.is_changed and self.trial["number"] == chosen
+
+    def lookback(self, own: int) -> int:
+        """Return the warm-up of the study that the trial is of, so that the same bars are scored [bars]."""
+        if self.study is None:
+            return own
+        config = stored_config(self.study)
+        definition, fixed = define_strategy(config.strategy)
+        return max(own, definition.longest_lookback(fixed, swept_values(config.space)))
+
+    @property
+    def title(self) -> str:
+        """What it is, for a heading."""
+        if self.study is None or self.trial is None:
+            return ""
+        changed = ", changed" if self.is_changed else ""
+        return f"trial {self.trial['number']:,} of study {self.study.name}{changed}"
+
+
+def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = None) -> None:
     """Run one backtest over the bars that a sweep would search; print its metrics, write its files to `directory`.
+
+    With `config.study` it is a stored trial, and of `config` only what was typed (`given`) is taken beside it.
 
     Raises
     ------
@@ -35,32 +90,44 @@ def run_backtest(config: BacktestConfig, directory: Path) -> None:
         Whatever a user can cause, in one line.
     """
     database = open_database(config.db)
+    subject = _Subject(config) if config.study is None else _stored(config, given or Given(), Store(database))
+    config = subject.config
     definition, values = define_strategy(config.strategy)
-    history = load_history(database, config.data, definition.lookback(values))
+    history = load_history(database, config.data, subject.lookback(definition.lookback(values)))
     market, holdout = history.split(config.validation.holdout)
     warnings = (*warn(market.bars, config.engine), *history.volatility_warnings())
     if not config.quiet:
         print_warnings(warnings)
     gate = run_gate(definition, market.bars, values, {}, config.validation)
     bars = study_bars(config.data.symbols, market, None)
-    opened = held_out_within(database, bars)
-    record_backtest(database, bars, _name_in_ledger(definition.name, values, config.engine))
+    opened = [] if subject.shows_holdout else held_out_within(database, bars)
+    if subject.trial is None or subject.is_changed:
+        record_backtest(database, bars, _name_in_ledger(definition.name, values, config.engine))
     experiment = Experiment(SearchSpace(()), definition, values, config.engine)
     result, benchmark = backtest_trial(market, experiment, np.empty(0))
-    places = {"trades": str(directory / TRADES), "tear sheet": str(directory / TEAR_SHEET)}
-    result.trades.to_csv(directory / TRADES, index=False)
+    places = write_curves(result, benchmark, directory)
+    places |= {"setting": str(directory / SETTING), "tear_sheet": str(directory / TEAR_SHEET)}
+    write_setting(directory / SETTING, disassemble(config), subject.title or f"a backtest of {definition.name}")
     write_tear_sheet(result, benchmark, experiment, market, directory / TEAR_SHEET)
-    bought = benchmark_metrics(experiment, market)
+    rows = {definition.name: result.metrics, "buy & hold": benchmark_metrics(experiment, market)}
+    if holdout is not None and subject.shows_holdout:
+        rows["held out"] = metrics_of_trial(experiment, holdout, np.empty(0))
+        rows["buy & hold, held out"] = benchmark_metrics(experiment, holdout)
     data = describe_data(market, holdout)
     if config.output == "json":
         document: dict[str, Any] = {
+            "schema": 1,
             "strategy": definition.target,
             "parameters": definition.convert(values),
+            "study": None if subject.study is None else subject.study.name,
+            "trial": None if subject.trial is None else subject.trial["number"],
             "data": data,
             "look_ahead_gate": gate,
             "opens_hold_out_of": opened,
             "metrics": result.metrics,
-            "benchmark": bought,
+            "benchmark": rows["buy & hold"],
+            "holdout": rows.get("held out"),
+            "benchmark_holdout": rows.get("buy & hold, held out"),
             "ruined": result.ruined,
             "places": places,
             "warnings": warnings,
@@ -68,10 +135,11 @@ def run_backtest(config: BacktestConfig, directory: Path) -> None:
         print_json(document)
         return
     out = stdout_console()
-    rows = {definition.name: result.metrics, "buy & hold": bought}
-    out.print(metrics_table(f"{definition.name} on {market.bars.symbol}", rows, METRICS))
+    title = f"{definition.name} on {market.bars.symbol}" + (f": {subject.title}" if subject.title else "")
+    out.print(title, soft_wrap=True)
+    out.print(metrics_table(rows, METRICS))
     out.print(f"Data: {data}.", soft_wrap=True)
-    if holdout is not None:
+    if holdout is not None and not subject.shows_holdout:
         out.print("The hold-out is left alone, as in a sweep; validation.holdout=0 scores it too.", soft_wrap=True)
     out.print(f"Look-ahead gate: {gate}.")
     if opened:
@@ -82,6 +150,36 @@ def run_backtest(config: BacktestConfig, directory: Path) -> None:
     if result.ruined:
         out.print("Ruined: equity fell to 0.")
     print_places(out, places)
+
+
+def _stored(config: BacktestConfig, given: Given, store: Store) -> _Subject:
+    """Return a stored trial, with what was typed in its setting."""
+    assert config.study is not None
+    study = store.find_study(config.study)
+    trial = pick_trial(store, study, config.trial or "chosen")
+    values = setting_of(study, trial)
+    typed, keys = disassemble(config), {key for key in given.keys if key.partition(".")[0] in GROUPS}
+    if f"strategy.{TARGET}" in keys and typed["strategy"][TARGET] != values["strategy"][TARGET]:
+        # Parameters of another strategy fit nothing that is stored.
+        values["strategy"] = typed["strategy"]
+    for key in keys:
+        put_typed(values, typed, key)
+    changed = assemble(BacktestConfig, values, os.getcwd())
+    kept = {name: getattr(config, name) for name in ("study", "trial", "output", "quiet", "db")}
+    return _Subject(replace(changed, **kept), study, trial, is_changed=bool(keys))
+
+
+def setting_of(study: Study, trial: TrialRecord) -> dict[str, Any]:
+    """Return data, strategy, engine and validation of a stored trial as plain values."""
+    stored = disassemble(stored_config(study))
+    values = {name: stored[name] for name in GROUPS}
+    for key, value in trial["params"].items():
+        *groups, name = key.split(".")
+        place = values
+        for group in groups:
+            place = place[group]
+        place[name] = value
+    return values
 
 
 def _name_in_ledger(strategy: str, values: Mapping[str, Any], engine: EngineParams) -> str:

@@ -14,6 +14,7 @@ from alphapulse.config.schema import ReplayConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
 from alphapulse.reports.formatting import format_parameter, print_json, print_warnings, stdout_console
+from alphapulse.study.picking import pick_trial
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
@@ -68,7 +69,7 @@ def run_replay(config: ReplayConfig) -> None:
     assert config.study is not None
     assert config.trial is not None
     study = store.find_study(config.study)
-    stored = store.trial(study, config.trial)
+    stored = pick_trial(store, study, str(config.trial))
     inputs = load_inputs(stored_config(study), database)
     if not config.quiet:
         print_warnings(inputs.warnings)
@@ -89,7 +90,7 @@ def run_replay(config: ReplayConfig) -> None:
         names = ", ".join(found.differing[:3]) + (", ..." if len(found.differing) > 3 else "")
         reason = "; ".join(found.changes) if found.changes else "nothing that is recorded with the study"
         raise StudyError(
-            f"Trial {config.trial} of study {study.name!r} is not reproduced: {len(found.differing)} of "
+            f"Trial {stored['number']:,} of study {study.name!r} is not reproduced: {len(found.differing)} of "
             f"{found.n_compared} numbers differ ({names}); changed since: {reason}."
         )
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from alphapulse.config.found import FOUND
-from alphapulse.config.resources import resource_dir
+from alphapulse.config.found import FOUND, resource_dir
 from alphapulse.errors import ConfigError, did_you_mean
 
 

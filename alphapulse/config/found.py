@@ -1,11 +1,13 @@
-"""Samplers and providers by the names of their files: options of `search` and `provider` without a file in conf/."""
+"""What is found by where it lies: conf/, sweeps/ and migrations/, and samplers and providers by their files' names."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
-from alphapulse.config.resources import PACKAGE
 from alphapulse.search.samplers import SAMPLERS
 
+PACKAGE = Path(__file__).resolve().parent.parent
 ENDING = "_provider"
 
 SAMPLER_NAMES = ("auto", *SAMPLERS)
@@ -23,3 +25,17 @@ FOUND: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
     }
 )
 """Groups, their options, and the keys that an option sets, as a file `conf/GROUP/OPTION.yaml` would."""
+
+
+def resource_dir(name: Literal["conf", "sweeps", "migrations"]) -> Path:
+    """Return the absolute directory of a resource of this package.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the installation has lost it.
+    """
+    for folder in (PACKAGE / "resources" / name, PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"`{name}` must be at {PACKAGE / 'resources'} or {PACKAGE.parent}; install it again.")

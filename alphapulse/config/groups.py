@@ -9,6 +9,7 @@ from alphapulse.config.found import SAMPLER_NAMES
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.market.timeframes import read_length
 
+Output = Literal["table", "json"]
 Source = Literal["sample", "database", "yahoo"]
 Lookahead = Literal["on", "strict", "off"]
 

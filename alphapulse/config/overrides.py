@@ -93,11 +93,30 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
                 key, text = override.key_or_group, override.get_value_string()
                 hint = f"a list is {key}=[{text}]" if key in LISTS else "`python -m alphapulse.sweep` searches"
                 raise ConfigError(f"`{key}` must have one value here, but got {text!r}; {hint}")
-        return Arguments(_lines(own, PASSWORD), password=_last(own, PASSWORD))
+        name = _last(own, "sweeps") if "sweeps" in field_types(application.config_class) else None
+        experiment = Experiment() if name in (None, "none") else conf.experiment(name)
+        theirs = _read(experiment)
+        check_groups(application, conf, theirs)
+        given = {override.key_or_group for override in own}
+        kept = [override for override in theirs if override.key_or_group not in given] + own
+        return Arguments(
+            _lines(kept, PASSWORD, "sweeps"),
+            experiment=experiment.name,
+            given=Given.of(conf, own, theirs),
+            password=_last(own, PASSWORD),
+        )
     for override in own:
         if override.is_sweep_override():
             check_swept(override)
     experiment = _choose_experiment(conf, own)
+    theirs = _read(experiment)
+    check_groups(application, conf, theirs)
+    named = None if experiment.name is None or _last(own, "sweeps") is None else theirs
+    return _merge(experiment, theirs, own, Given.of(conf, own, named))
+
+
+def _read(experiment: Experiment) -> list[Override]:
+    """Return the overrides of an experiment; none of them may sweep."""
     theirs = [parse(line) for line in experiment.overrides]
     for override in theirs:
         if override.is_sweep_override():
@@ -105,9 +124,7 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
                 f"sweeps={experiment.name}: `{override.key_or_group}` must have one value among the overrides, "
                 f"but got {override.get_value_string()!r}; put it under space"
             )
-    check_groups(application, conf, theirs)
-    named = None if experiment.name is None or _last(own, "sweeps") is None else theirs
-    return _merge(experiment, theirs, own, Given.of(conf, own, named))
+    return theirs
 
 
 def _merge(experiment: Experiment, theirs: list[Override], own: list[Override], typed: Given) -> Arguments:

@@ -15,6 +15,7 @@ from alphapulse.config.groups import (
     DatabaseConfig,
     DataConfig,
     OptunaConfig,
+    Output,
     SearchConfig,
     ThresholdsConfig,
     ValidationConfig,
@@ -25,6 +26,14 @@ from alphapulse.config.groups import (
     check_timeframe,
     one_of,
     within,
+)
+from alphapulse.config.stored import (
+    NullSweepsConfig,
+    ReplayConfig,
+    ReportConfig,
+    StudiesConfig,
+    TrialsConfig,
+    WeighConfig,
 )
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.space import SearchSpace
@@ -54,8 +63,6 @@ __all__ = [
     "WeighConfig",
     "check_objectives",
 ]
-
-Output = Literal["table", "json"]
 
 TARGET = "_target_"
 DEFAULT_STRATEGY = "alphapulse.strategies.long_short.LongShort"
@@ -143,8 +150,20 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class BacktestConfig:
-    """One backtest of one setting."""
+    """One backtest of one setting.
 
+    Attributes
+    ----------
+    study, trial : str, optional
+        A stored study and one of its trials (a number, best, chosen or robust), whose setting is run; what is typed
+        beside them is changed in it.
+    sweeps : str, optional
+        Experiment of `sweeps/`, or a file, whose overrides come first; its space is left out.
+    """
+
+    study: str | None = None
+    trial: str | None = None
+    sweeps: str | None = None
     output: Output = "table"
     quiet: bool = False
     data: DataConfig = field(default_factory=DataConfig)
@@ -153,110 +172,9 @@ class BacktestConfig:
     db: DatabaseConfig = field(default_factory=DatabaseConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
 
-
-@dataclass(frozen=True)
-class ReplayConfig:
-    """A stored trial to run again; `quiet` leaves the warnings about its bars out."""
-
-    study: str | None = None
-    trial: int | None = None
-    output: Output = "table"
-    quiet: bool = False
-    db: DatabaseConfig = field(default_factory=DatabaseConfig)
-
     def __post_init__(self) -> None:
-        if self.study is None or self.trial is None:
-            raise ConfigError("`study` and `trial` must be given; write study=NAME trial=NUMBER")
-        at_least("trial", self.trial, 0)
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """A stored sweep to report on; `quiet` leaves the warnings that were stored with it out."""
-
-    study: str | None = None
-    output: Output = "table"
-    quiet: bool = False
-    db: DatabaseConfig = field(default_factory=DatabaseConfig)
-
-    def __post_init__(self) -> None:
-        if self.study is None:
-            raise ConfigError("`study` must be given; write study=NAME")
-
-
-@dataclass(frozen=True)
-class NullSweepsConfig:
-    """The null sweeps of a stored study (`validation`).
-
-    Attributes
-    ----------
-    null_sweeps : int, optional
-        Most surrogate markets on which the whole search is run again; None is what the study has.
-    null_seconds : float, optional
-        Time that they may take [s]; None is what the study has.
-    """
-
-    null_sweeps: int | None = None
-    null_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        at_least("validation.null_sweeps", self.null_sweeps, 1)
-        at_least("validation.null_seconds", self.null_seconds, 0)
-
-
-@dataclass(frozen=True)
-class WeighConfig:
-    """A stored study to weigh."""
-
-    study: str | None = None
-    output: Output = "table"
-    quiet: bool = False
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    db: DatabaseConfig = field(default_factory=DatabaseConfig)
-    validation: NullSweepsConfig = field(default_factory=NullSweepsConfig)
-
-    def __post_init__(self) -> None:
-        if self.study is None:
-            raise ConfigError("`study` must be given; write study=NAME")
-
-
-@dataclass(frozen=True)
-class TrialsConfig:
-    """The trials of a stored study to show.
-
-    Attributes
-    ----------
-    top : int, optional
-        Number of the best ones that are shown; None is 20 in a table or JSON and all in a file.
-    where : str, optional
-        A condition on their columns that they meet.
-    file : str, optional
-        Where CSV or Parquet goes; None is stdout for CSV, and STUDY.parquet.
-    """
-
-    study: str | None = None
-    top: int | None = None
-    where: str | None = None
-    format: Literal["table", "csv", "parquet", "json"] = "table"
-    file: str | None = None
-    output: Output = "table"
-    db: DatabaseConfig = field(default_factory=DatabaseConfig)
-
-    def __post_init__(self) -> None:
-        if self.study is None:
-            raise ConfigError("`study` must be given; write study=NAME")
-        at_least("top", self.top, 1)
-        if self.file is not None and self.format not in ("csv", "parquet"):
-            raise ConfigError(f"`file` must go with format=csv or format=parquet, but got format={self.format}")
-
-
-@dataclass(frozen=True)
-class StudiesConfig:
-    """What to print of what is stored: `list` or `ledger`."""
-
-    action: Literal["list", "ledger"] = "list"
-    output: Output = "table"
-    db: DatabaseConfig = field(default_factory=DatabaseConfig)
+        if self.trial is not None and self.study is None:
+            raise ConfigError("`trial` must go with a study; write study=NAME trial=NUMBER")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from alphapulse.config.resources import resource_dir
+from alphapulse.config.found import resource_dir
 from alphapulse.data_pipeline import timescale
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import DatabaseError

@@ -32,7 +32,7 @@ def print_warnings(warnings: Iterable[str]) -> None:
 def print_places(console: Console, places: Mapping[str, str]) -> None:
     """Print where everything is, one line each."""
     for name, place in places.items():
-        console.print(f"{name}: {place}", soft_wrap=True)
+        console.print(f"{name.replace('_', ' ')}: {place}", soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -83,12 +83,12 @@ def fitted_table(title: str, columns: Mapping[str, Sequence[str]], width: int, *
     return table
 
 
-def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> Table:
+def metrics_table(rows: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> Table:
     """Return metrics as a table, one row a metric, one column an entry of `rows`."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("metric")
     for heading in rows:
-        table.add_column(heading, justify="right")
+        table.add_column(heading.replace(", ", "\n"), justify="right")
     for name in names:
         table.add_row(name, *(format_metric(name, metrics.get(name)) for metrics in rows.values()))
     return table

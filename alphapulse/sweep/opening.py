@@ -154,7 +154,7 @@ def continued_config(study: Study, config: SweepConfig, given: Given) -> SweepCo
     else:
         values = disassemble(stored)
         for key in given.keys - set(config.space.keys):
-            _put(values, typed, key)
+            put_typed(values, typed, key)
         changed = replace(_assemble(values), space=_space(stored.space, config.space, given))
     return replace(changed, output=config.output, quiet=config.quiet, cluster=config.cluster, db=config.db)
 
@@ -165,7 +165,7 @@ def _assemble(values: dict[str, Any]) -> SweepConfig:
     return replace(config, strategy={name: config.strategy[name] for name in values["strategy"]})
 
 
-def _put(values: dict[str, Any], typed: Mapping[str, Any], key: str) -> None:
+def put_typed(values: dict[str, Any], typed: Mapping[str, Any], key: str) -> None:
     """Write the value of a dotted key of `typed` to `values`; what is no key of a study's configuration is left out."""
     *groups, name = key.split(".")
     for group in groups:

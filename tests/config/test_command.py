@@ -12,7 +12,7 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.assembly import assemble, disassemble
 from alphapulse.config.command import command
 from alphapulse.config.conf import Conf
-from alphapulse.config.resources import resource_dir
+from alphapulse.config.found import resource_dir
 from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import DataError
 

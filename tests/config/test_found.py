@@ -11,8 +11,7 @@ import yaml
 
 from alphapulse.config.conf import Conf
 from alphapulse.config.flags import help_text
-from alphapulse.config.found import PROVIDER_NAMES, SAMPLER_NAMES
-from alphapulse.config.resources import PACKAGE, resource_dir
+from alphapulse.config.found import PACKAGE, PROVIDER_NAMES, SAMPLER_NAMES, resource_dir
 from alphapulse.search.choosing import find_sampler
 from alphapulse.search.samplers import SAMPLERS
 

@@ -72,7 +72,7 @@ def test_wheel_brings_the_sample_with_its_source_and_licence(installed: Path, tm
 
 
 def test_wheel_has_its_resources_and_help(installed: Path, tmp_path: Path) -> None:
-    code = "from alphapulse.config.resources import resource_dir as d; print(*map(d, ('conf', 'sweeps', 'migrations')))"
+    code = "from alphapulse.config.found import resource_dir as d; print(*map(d, ('conf', 'sweeps', 'migrations')))"
     folders = [Path(folder) for folder in _run(installed, tmp_path, "-c", code).split()]
     assert all(installed in folder.parents for folder in folders)
     assert _run(installed, tmp_path, "-m", "alphapulse.sweep", "--help").startswith("python -m alphapulse.sweep")
