@@ -1,7 +1,7 @@
 """The groups that commands share: data, search, cluster, database, validation."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -128,6 +128,10 @@ class SearchConfig:
         Whether trial 0 is the strategy's own setting, if that lies in the space.
     enqueue : str, optional
         What is tried next: a YAML file with a list of settings, or a study, whose best 20 they are.
+    optuna : str, optional
+        With search=optuna, a name of `optuna.samplers` or the dotted path of any sampler of that kind.
+    options : mapping
+        Keyword arguments of that sampler; a mapping with `_target_` stands for an object made in the same way.
     """
 
     sampler: str = "tpe"
@@ -138,18 +142,27 @@ class SearchConfig:
     multivariate: bool | None = None
     start: Literal["defaults", "none"] = "defaults"
     enqueue: str | None = None
+    optuna: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         one_of("search.sampler", self.sampler, SAMPLER_NAMES)
+        for key, value in (("optuna", self.optuna), ("options", self.options or None)):
+            if value is not None and self.sampler != "optuna":
+                raise ConfigError(f"`search.{key}` must go with search=optuna, but got search={self.sampler}")
+        for key in ("n_startup_trials", "population_size", "n_ei_candidates", "multivariate"):
+            value = getattr(self, key)
+            if value is not None and self.sampler == "optuna":
+                raise ConfigError(f"`search.{key}` must be written search.options.{key}={value} with search=optuna")
         at_least("search.generation_size", self.generation_size, 1)
         at_least("search.n_startup_trials", self.n_startup_trials, 1)
         at_least("search.population_size", self.population_size, 2)
         at_least("search.n_ei_candidates", self.n_ei_candidates, 1)
 
     @property
-    def options(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """What was set for the sampler itself."""
-        others = ("sampler", "start", "enqueue")
+        others = ("sampler", "start", "enqueue", *(() if self.options else ("options",)))
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return {name: value for name, value in named.items() if value is not None}
 

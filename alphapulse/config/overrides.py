@@ -19,6 +19,7 @@ from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.space import SearchSpace
 
 PASSWORD = "db.password"
+OPEN = "search.options."
 LISTS = frozenset({"data.symbols", "objective", "direction", "validation.priors"})
 _KEY_VALUE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@:-]*=")
 
@@ -142,7 +143,18 @@ def _merge(experiment: Experiment, theirs: list[Override], own: list[Override], 
 
 
 def _lines(overrides: list[Override], *without: str) -> tuple[str, ...]:
-    return tuple(str(override.input_line) for override in overrides if override.key_or_group not in without)
+    return tuple(_line(override) for override in overrides if override.key_or_group not in without)
+
+
+def _line(override: Override) -> str:
+    """Return an override as Hydra takes it, which knows no keys of an open group until they are added."""
+    line = str(override.input_line)
+    return f"++{line.lstrip('+')}" if _is_open(override.key_or_group) and not override.is_delete() else line
+
+
+def _is_open(key: str) -> bool:
+    """Whether a key belongs to a group that takes any: what is in it, another program says."""
+    return f"{key}.".startswith(OPEN)
 
 
 def _choose_experiment(conf: Conf, own: list[Override]) -> Experiment:
@@ -261,6 +273,8 @@ def check_keys(
             got = override.get_value_string()
             raise ConfigError(f"`{key}` must be a group of keys, but got {got!r}; write {key}.KEY=VALUE")
         if override.is_hydra_override() or key in conf.choices or key in known or override.package is not None:
+            continue
+        if _is_open(key) and OPEN.rstrip(".") in known:
             continue
         if strategy is None and key.startswith("strategy."):
             continue

@@ -11,10 +11,11 @@ from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.samplers import SAMPLERS
 from alphapulse.search.samplers._base import LAG, Sampler
 from alphapulse.search.samplers._enqueued import EnqueuedSampler
+from alphapulse.search.samplers._schedule import Schedule
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array2D
 
-__all__ = ["LAG", "SAMPLERS", "Sampler", "choose_sampler", "find_sampler", "make_sampler", "rehearse"]
+__all__ = ["LAG", "SAMPLERS", "Sampler", "Schedule", "choose_sampler", "find_sampler", "make_sampler", "rehearse"]
 
 
 def make_sampler(
@@ -123,6 +124,6 @@ def rehearse(sampler: Sampler, n_generations: int = LAG + 2) -> None:
     proposed = []
     for generation in range(n_generations):
         proposed.append(sampler.propose(generation))
-        learnt = generation + 1 - LAG
+        learnt = generation + 1 - sampler.lag
         if learnt >= 0 and len(proposed[learnt]):
             sampler.tell(learnt, proposed[learnt], rng.random((len(proposed[learnt]), sampler.n_objectives)))

@@ -3,12 +3,13 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from alphapulse.search.choosing import Schedule
 from alphapulse.study.records import Generation
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.duplicates import Answers, Duplicates
@@ -17,7 +18,6 @@ from alphapulse.sweep.study_state import StudyState, sampled
 from alphapulse.sweep.worker import BatchResult
 from alphapulse.typing import BoolArray1D, Float64Array2D, Int64Array1D
 
-IN_FLIGHT = 2
 BATCH_SECONDS = 0.1
 SHORTEST_BATCH_SECONDS = 0.005
 FIRST_GUESS = 2e-4
@@ -28,12 +28,13 @@ HISTORY_CHUNK = 20_000
 class Sampler(Protocol):
     """What the search promises, see `alphapulse.search.choosing`."""
 
-    generation_size: int
+    schedule: Schedule
+    lag: int
 
     def propose(self, generation: int) -> Float64Array2D:
-        """Return parameters (<= generation_size, n_dimensions), none when the space is exhausted.
+        """Return parameters (m, n_dimensions), fewer than `schedule` says when the space is exhausted.
 
-        They depend on the parameters of all generations before, and on the results of those two before and earlier.
+        They depend on the parameters of all generations before, and on the results of those `lag` before and earlier.
         """
 
     def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:
@@ -178,31 +179,41 @@ class Generations:
         needs_history : bool
             Whether the sampler wants to be told of past generations.
         """
-        size = self._sampler.generation_size
-        n_past = n_done // size
+        schedule = self._sampler.schedule
+        n_past = schedule.n_whole(n_done)
         self.n_done = n_done
         self._next_generation = n_past
-        self._next_trial = n_past * size
+        self._next_trial = schedule.first_trial(n_past)
         if n_done > self._next_trial:
             self._partial = history(self._next_trial, n_done)
         if not n_past or not (needs_history or self._duplicates.finite):
             return
-        chunk = max(1, HISTORY_CHUNK // size)
-        for first in range(0, n_past - 1, chunk):
-            last = min(first + chunk, n_past - 1)
-            past = history(first * size, last * size)
-            for number in range(last - first):
-                part = past[number * size : (number + 1) * size]
-                if needs_history:
-                    self._sampler.tell(first + number, part.parameters, part.values)
+        # The generations in flight when a run that was never cut proposed the next: their parameters are known to the
+        # sampler then, their outcome answers no duplicate yet.
+        in_flight = []
+        n_known = n_past - (self._sampler.lag - 1)
+        for number, part in self._stored(n_past, history):
+            if needs_history:
+                self._sampler.tell(number, part.parameters, part.values)
+            if number < n_known:
                 self._duplicates.record(part)
-        # The generation before the next one was in flight when a run that was never cut proposed the next: its
-        # parameters are known to the sampler then, its outcome answers no duplicate yet.
-        latest = history((n_past - 1) * size, n_past * size)
-        if needs_history:
-            self._sampler.tell(n_past - 1, latest.parameters, latest.values)
+            else:
+                in_flight.append(part)
         self._propose()
-        self._duplicates.record(latest)
+        for part in in_flight:
+            self._duplicates.record(part)
+
+    def _stored(self, n_generations: int, history: Callable[[int, int], Trials]) -> Iterator[tuple[int, Trials]]:
+        """Return the first generations one by one, read many at a time."""
+        schedule = self._sampler.schedule
+        first = 0
+        while first < n_generations:
+            start = schedule.first_trial(first)
+            last = min(max(schedule.n_whole(start + HISTORY_CHUNK), first + 1), n_generations)
+            past = history(start, schedule.first_trial(last))
+            for number in range(first, last):
+                yield number, past[schedule.first_trial(number) - start : schedule.first_trial(number + 1) - start]
+            first = last
 
     def run(self) -> None:
         """Run until `n_trials` are committed or the space is exhausted.
@@ -231,7 +242,7 @@ class Generations:
         return self._sign * float(self._state.best[-1]) if len(self._state.best) else math.nan
 
     def _wants_generation(self) -> bool:
-        return len(self._flight) < IN_FLIGHT and not self._exhausted and self._next_trial < self._n_trials
+        return len(self._flight) < self._sampler.lag and not self._exhausted and self._next_trial < self._n_trials
 
     def _propose(self) -> None:
         number, first = self._next_generation, self._next_trial
@@ -240,7 +251,7 @@ class Generations:
         self._state.proposing += time.perf_counter() - started
         trials = Trials.blank(np.ascontiguousarray(proposed, dtype=np.float64), self._n_objectives)
         n_rows = len(trials)
-        self._exhausted = n_rows < self._sampler.generation_size
+        self._exhausted = n_rows < self._sampler.schedule.size(number)
         if n_rows == 0:
             return
         partial, self._partial = self._partial, None

@@ -58,7 +58,7 @@ def make_study_sampler(config: SweepConfig, name: str | None = None, enqueued: F
         n_objectives=len(config.objective),
         directions=config.directions,
         n_trials=config.n_trials,
-        options=config.search.options,
+        options=config.search.arguments,
         enqueued=enqueued,
     )
 

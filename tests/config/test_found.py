@@ -1,5 +1,6 @@
 """Samplers and providers are options of their groups without a file in conf/ that says so."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import yaml
 from alphapulse.config.conf import Conf
 from alphapulse.config.flags import help_text
 from alphapulse.config.found import PACKAGE, PROVIDER_NAMES, SAMPLER_NAMES, resource_dir
+from alphapulse.errors import ConfigError
 from alphapulse.search.choosing import find_sampler
 from alphapulse.search.samplers import SAMPLERS
 
@@ -20,7 +22,8 @@ Refuse = Callable[..., str]
 
 
 def test_names_are_those_of_files() -> None:
-    samplers = {path.stem for path in (PACKAGE / "search" / "samplers").glob("[!_]*.py")}
+    folder = PACKAGE / "search" / "samplers"
+    samplers = {path.stem for path in (*folder.glob("[!_]*.py"), *(p.parent for p in folder.glob("*/__init__.py")))}
     providers = {path.stem for path in (PACKAGE / "data_pipeline" / "providers").glob("*_provider.py")}
     assert set(SAMPLER_NAMES) == samplers | {"auto"}
     assert {f"{name}_provider" for name in PROVIDER_NAMES} == providers
@@ -79,3 +82,32 @@ def test_own_file_wins_over_what_is_found(tmp_path: Path) -> None:
 def test_no_file_repeats_what_is_found() -> None:
     for group, names in (("search", SAMPLER_NAMES), ("provider", PROVIDER_NAMES)):
         assert not {path.stem for path in (resource_dir("conf") / group).glob("*.yaml")} & set(names)
+
+
+def test_options_of_an_optuna_sampler_are_open(run: Run):
+    search = run(
+        "sweep",
+        "search=optuna",
+        "search.optuna=PartialFixedSampler",
+        "search.options.base_sampler._target_=TPESampler",
+        "search.options.base_sampler.multivariate=true",
+        "search.options.fixed_params={strategy.ma_window: 40}",
+    ).search
+    assert (search.sampler, search.optuna) == ("optuna", "PartialFixedSampler")
+    assert search.options == {
+        "base_sampler": {"_target_": "TPESampler", "multivariate": True},
+        "fixed_params": {"strategy.ma_window": 40},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search.optuna=TPESampler"], "`search.optuna` must go with search=optuna, but got search=tpe"),
+        (["search=qmc", "search.options.scramble=true"], "`search.options` must go with search=optuna"),
+        (["search=optuna", "search.multivariate=true"], "must be written search.options.multivariate=True"),
+    ],
+)
+def test_options_of_an_optuna_sampler_go_with_it(run: Run, arguments: list[str], message: str):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        run("sweep", *arguments)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from alphapulse.backtesting.metrics import METRICS
+from alphapulse.search.choosing import LAG, Schedule
 from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
@@ -22,7 +23,7 @@ GRID = SearchSpace((IntDimension("strategy.a", 0, 4), IntDimension("strategy.b",
 class Learner:
     """Proposes from the order and content of all that it may know: results with a lag, parameters without."""
 
-    generation_size = SIZE
+    schedule, lag = Schedule(SIZE, SIZE), LAG
 
     def __init__(self, space, seed=0, last=10**9):
         self.space, self.seed, self.last = space, seed, last

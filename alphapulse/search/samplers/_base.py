@@ -8,11 +8,13 @@ import numpy as np
 
 from alphapulse.errors import ConfigError
 from alphapulse.search.samplers._encoding import Encoding
+from alphapulse.search.samplers._schedule import Schedule
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array2D
 
 LAG = 2
-"""Generation g is proposed from the results of generations <= g - LAG, so that two are always in flight."""
+"""Generation g is proposed from the results of generations <= g - LAG, so that two are always in flight; a sampler that
+has one in flight says so by its `lag`."""
 
 
 class Sampler(ABC):
@@ -31,6 +33,15 @@ class Sampler(ABC):
         Each objective has one.
     generation_size : int
         Trials of a generation.
+    first_size : int, optional
+        Trials of the first one, from which generations grow to `generation_size`; None is the same.
+
+    Attributes
+    ----------
+    lag : int
+        Generation g is proposed from the results of generations <= g - lag, and as many are in flight.
+    schedule : Schedule
+        Trials of each generation.
 
     Raises
     ------
@@ -40,8 +51,17 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     needs_history: ClassVar[bool] = False
+    lag: int = LAG
 
-    def __init__(self, space: SearchSpace, *, seed: int, directions: Sequence[str], generation_size: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        directions: Sequence[str],
+        generation_size: int,
+        first_size: int | None = None,
+    ) -> None:
         if generation_size < 1:
             raise ConfigError(f"`search.generation_size >= 1` must hold, but got {generation_size}.")
         self.space = space
@@ -49,6 +69,7 @@ class Sampler(ABC):
         self.seed = seed
         self.directions = tuple(directions)
         self.generation_size = generation_size
+        self.schedule = Schedule(given(first_size, generation_size), generation_size)
         self.reason = ""
 
     @property
@@ -58,7 +79,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def propose(self, generation: int) -> Float64Array2D:
-        """Return the parameters (m, p) of a generation; fewer than `generation_size` rows when exhausted."""
+        """Return the parameters (m, p) of a generation; fewer rows than `schedule` says when exhausted."""
 
     def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:  # noqa: B027
         """Give the results of (a further part of) a generation, generations in order.
@@ -95,8 +116,18 @@ class HistorySampler(Sampler):
 
     needs_history: ClassVar[bool] = True
 
-    def __init__(self, space: SearchSpace, *, seed: int, directions: Sequence[str], generation_size: int) -> None:
-        super().__init__(space, seed=seed, directions=directions, generation_size=generation_size)
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        directions: Sequence[str],
+        generation_size: int,
+        first_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            space, seed=seed, directions=directions, generation_size=generation_size, first_size=first_size
+        )
         self._signs = np.array([-1.0 if d == "maximize" else 1.0 for d in self.directions])
         self._told: dict[int, list[tuple[Float64Array2D, Float64Array2D]]] = {}
         self._n_absorbed = 0
@@ -113,17 +144,17 @@ class HistorySampler(Sampler):
         self._told.setdefault(generation, []).append((np.array(parameters, dtype=np.float64), losses))
 
     def propose(self, generation: int) -> Float64Array2D:
-        """Return the parameters (generation_size, p) of a generation."""
-        if self._n_absorbed > max(generation - LAG + 1, 0):
+        """Return the parameters (m, p) of a generation."""
+        if self._n_absorbed > max(generation - self.lag + 1, 0):
             raise ValueError(
                 f"Generations are proposed in order, but got generation={generation} "
                 f"after learning from {self._n_absorbed - 1}."
             )
-        while self._n_absorbed <= generation - LAG:
+        while self._n_absorbed <= generation - self.lag:
             parts = self._told.pop(self._n_absorbed, None)
             if parts is None:
                 raise ValueError(
-                    f"Generation {generation} needs the results of {generation - LAG}, but {self._n_absorbed} "
+                    f"Generation {generation} needs the results of {generation - self.lag}, but {self._n_absorbed} "
                     "has not been told."
                 )
             self._absorb(self._n_absorbed, np.concatenate([p for p, _ in parts]), np.concatenate([v for _, v in parts]))

@@ -31,7 +31,7 @@ class EnqueuedSampler:
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (m, p) of a generation."""
         proposed = self._sampler.propose(generation)
-        first = generation * self._sampler.generation_size
+        first = self._sampler.schedule.first_trial(generation)
         points = self._points[first : first + len(proposed)]
         if len(points):
             proposed = proposed.copy()

@@ -1,6 +1,7 @@
 """A study's whole search again on a surrogate market: in one process, without database, its best value alone kept."""
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -128,22 +129,28 @@ def value_of(market: Market, experiment: Experiment, parameters: Float64Array1D)
 def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trials: int) -> Trials:
     """Return the trials of a whole search, the same as those of a study, run in this process.
 
-    As in `Generations` a generation is proposed before the one before it is told, and only whole ones are told; what
+    As in `Generations` generations are proposed before those in flight are told, and only whole ones are told; what
     the sampler is told is what `evaluate_batch` says of a trial, which depends on nothing but the trial.
     """
     duplicates = Duplicates(experiment.space, len(experiment.objectives))
     parts = [Trials.blank(np.empty((0, len(experiment.space))), len(experiment.objectives))]
-    generation, n_done = 0, 0
-    ahead = sampler.propose(0)
-    while len(ahead) and n_done < n_trials:
-        proposed, ahead = ahead, ahead[:0]
-        if len(proposed) == sampler.generation_size and n_done + len(proposed) < n_trials:
-            ahead = sampler.propose(generation + 1)
+    flight: deque[tuple[int, Float64Array2D]] = deque()
+    generation, n_proposed, n_done, exhausted = 0, 0, 0, False
+    while True:
+        while len(flight) < sampler.lag and n_proposed < n_trials and not exhausted:
+            proposed = sampler.propose(generation)
+            exhausted = len(proposed) < sampler.schedule.size(generation)
+            if len(proposed):
+                flight.append((generation, proposed))
+            generation, n_proposed = generation + 1, n_proposed + len(proposed)
+        if not flight:
+            break
+        number, proposed = flight.popleft()
         trials = _evaluate(market, experiment, duplicates, proposed[: n_trials - n_done])
         if len(trials) == len(proposed):
-            sampler.tell(generation, trials.parameters, trials.values)
+            sampler.tell(number, trials.parameters, trials.values)
         parts.append(trials)
-        generation, n_done = generation + 1, n_done + len(trials)
+        n_done += len(trials)
     return Trials.joined(parts)
 
 

@@ -58,7 +58,7 @@ def run_null_sweeps(
     values = kept.read()
     experiment = inputs.experiment
     begin = StartPoints.of(opened.study).points
-    plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.options, begin)
+    plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.arguments, begin)
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     missing = deque(s for s in range(n_wanted) if s not in values)
     tasks: dict[Any, int] = {}

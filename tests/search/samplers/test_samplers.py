@@ -25,8 +25,8 @@ NUMERIC = (
 )
 CHOICE = CategoricalDimension("kind", ("a", "b", None))
 NUMERIC_ONLY = ("cmaes", "gp")
-NAMES = ("random", "grid", "qmc", "tpe", "cmaes", "nsga2", "nsga3", "gp")
-LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")
+NAMES = ("random", "grid", "qmc", "tpe", "cmaes", "nsga2", "nsga3", "gp", "optuna")
+LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp", "optuna")
 
 
 def space_for(name: str) -> SearchSpace:

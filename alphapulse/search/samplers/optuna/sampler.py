@@ -1,0 +1,153 @@
+"""A sampler of Optuna's asked in generations, on a study in memory that holds what ours does."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from alphapulse.errors import ConfigError, StudyError
+from alphapulse.search.samplers._base import LAG, HistorySampler, given
+from alphapulse.search.samplers.optuna.making import make_optuna_sampler, missing
+from alphapulse.search.space import SearchSpace
+from alphapulse.typing import Float64Array2D
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import Trial
+
+GENERATION_SIZE = 16
+
+
+class OptunaSampler(HistorySampler):
+    """Any sampler of Optuna's, by asks and tells in an order that depends on nothing but the study.
+
+    Generation g is asked for after generations <= g - lag are told; what is in flight stands in Optuna's study as
+    RUNNING trials, so that a constant liar works. With `generation_size=1` one trial is in flight, and the trials are
+    those of `Study.optimize`, one by one.
+
+    Optuna's samplers carry state that is not stored. A study that continues repeats every ask and tell, at the cost of
+    proposing all its trials again, and is refused where they come out otherwise.
+
+    Parameters
+    ----------
+    generation_size : int, default 16
+    optuna : str, default "TPESampler"
+        A name of `optuna.samplers`, or the dotted path of any `BaseSampler`.
+    options : mapping, optional
+        Keyword arguments of that sampler; a mapping with `_target_` stands for an object made in the same way.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such sampler or option, or the sampler refuses this space or these objectives.
+    """
+
+    name: ClassVar[str] = "optuna"
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        directions: Sequence[str],
+        generation_size: int | None = None,
+        optuna: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            space, seed=seed, directions=directions, generation_size=given(generation_size, GENERATION_SIZE)
+        )
+        self.lag = 1 if self.generation_size == 1 else LAG
+        self.optuna = optuna or "TPESampler"
+        self._distributions = space.distributions()
+        self._study = self._new_study(options or {})
+        self._proposed: dict[int, tuple[list[Trial], Float64Array2D]] = {}
+        self._n_asked = 0
+        self._is_exhausted = False
+
+    def _new_study(self, options: Mapping[str, Any]) -> "Study":
+        import optuna
+
+        sampler = make_optuna_sampler(self.optuna, options, self.seed)
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            directions: list[Any] = list(self.directions)
+            study = optuna.create_study(directions=directions, sampler=sampler, pruner=optuna.pruners.NopPruner())
+        finally:
+            optuna.logging.set_verbosity(before)
+        # Outside of `optimize` Optuna refuses to stop, as a sampler that has tried all there is wants to.
+        study.stop = self._stop  # type: ignore[method-assign]
+        return study
+
+    def _stop(self) -> None:
+        self._is_exhausted = True
+
+    def enqueue(self, points: Float64Array2D) -> bool:
+        """Enqueue points (k, p) in Optuna's study, as a user of Optuna would."""
+        for point in points:
+            self._study.enqueue_trial(self.space.values(point))
+        return True
+
+    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:
+        """Keep the results until a generation may learn from them; what was not asked for here is asked for first.
+
+        Raises
+        ------
+        StudyError
+            If the sampler proposes other parameters than these.
+        """
+        n_told = sum(len(told) for told, _ in self._told.get(generation, []))
+        super().tell(generation, parameters, values)
+        if generation >= self._n_asked:
+            self.propose(generation)
+        proposed = self._proposed[generation][1][n_told : n_told + len(parameters)]
+        if not np.array_equal(proposed, parameters, equal_nan=True):
+            raise StudyError(
+                f"Optuna's {self.optuna} does not repeat the trials of generation {generation} that are stored: it is "
+                "of another version, or draws from what is not seeded; choose another name with study=NAME."
+            )
+
+    def propose(self, generation: int) -> Float64Array2D:
+        """Return the parameters (m, p) of a generation; what was not asked for before it is asked for first."""
+        while self._n_asked < generation:
+            super().propose(self._n_asked)
+        return super().propose(generation)
+
+    def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:
+        from optuna.trial import TrialState
+
+        trials, _ = self._proposed.pop(generation)
+        with self._one_line_errors():
+            for trial, values in zip(trials, losses * self._signs, strict=True):
+                if np.isfinite(values).all():
+                    self._study.tell(trial, values.tolist())
+                else:
+                    self._study.tell(trial, state=TrialState.FAIL)
+
+    def _draw(self, generation: int) -> Float64Array2D:
+        if generation in self._proposed:
+            return self._proposed[generation][1]
+        trials: list[Trial] = []
+        rows: list[list[float]] = []
+        with self._one_line_errors():
+            while len(trials) < self.schedule.size(generation) and not self._is_exhausted:
+                trial = self._study.ask(self._distributions)
+                named = trial.params
+                trials.append(trial)
+                rows.append([d.to_internal_repr(named[key]) for key, d in self._distributions.items()])
+        proposed = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.space))
+        self._proposed[generation] = trials, proposed
+        self._n_asked = generation + 1
+        return proposed
+
+    @contextmanager
+    def _one_line_errors(self) -> Iterator[None]:
+        """Turn what Optuna says of a space, objectives or an installation that it does not take into our errors."""
+        try:
+            yield
+        except ImportError as error:
+            raise missing(self.optuna, error) from error
+        except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            raise ConfigError(f"Optuna's {self.optuna} cannot search this: {' '.join(str(error).split())}") from error
