@@ -84,6 +84,8 @@ class DataConfig:
         ISO dates, UTC; the first scored bar is not before `start`, the last not after `end`, which is a whole day.
     max_staleness : str
         Age beyond which a joined value is unknown ("7d", "36h").
+    adjust : {"total", "split"}
+        Whether prices count dividends as earned, or are adjusted for splits alone.
     """
 
     source: Source = "sample"
@@ -93,6 +95,7 @@ class DataConfig:
     start: str | None = None
     end: str | None = None
     max_staleness: str = "7d"
+    adjust: Literal["total", "split"] = "total"
 
     def __post_init__(self) -> None:
         if not self.symbols:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from alphapulse.data_pipeline.providers.base import Fetched, Provider, UnreachableError
+from alphapulse.data_pipeline.downloading.series import refresh_series
+from alphapulse.data_pipeline.providers.base import UnreachableError
 from alphapulse.data_pipeline.providers.sample_provider import FILES, SampleProvider
 from alphapulse.data_pipeline.ranges import Moment
 from alphapulse.data_pipeline.storage.db_writer import write_bars
@@ -65,33 +66,17 @@ def ensure_bars(
         from alphapulse.data_pipeline.providers.yfinance_provider import YFinanceProvider
 
         absent = [symbol for symbol in symbols if not _ask(database, EXISTS, symbol, timeframe, start, stop)[0]]
-        if absent:
-            fetched = _fetch_all(YFinanceProvider(), absent, timeframe, start, stop, required=required)
-            write_bars(database, fetched, Source("yfinance"))
-
-
-def _fetch_all(
-    provider: Provider,
-    symbols: Sequence[str],
-    timeframe: str,
-    start: pd.Timestamp | None,
-    stop: pd.Timestamp | None,
-    *,
-    required: bool,
-) -> list[Fetched]:
-    # Daily history is fetched whole: the next study may start earlier, and adjusted prices must be of one day.
-    # Intraday, Yahoo has a short window and refuses what starts before it.
-    bounds = (None, None) if timeframe_length(timeframe) >= DAY else (start, stop)
-    fetched = []
-    for symbol in symbols:
-        try:
-            fetched += list(provider.fetch([symbol], [timeframe], *bounds))
-        except UnreachableError:
-            raise
-        except DataError:
-            if required:
+        # Daily history is fetched whole: the next study may start earlier. Intraday, Yahoo has a short window and
+        # refuses what starts before it.
+        bounds = (None, None) if timeframe_length(timeframe) >= DAY else (start, stop)
+        for symbol in absent:
+            try:
+                refresh_series(database, YFinanceProvider(), symbol, timeframe, *bounds)
+            except UnreachableError:
                 raise
-    return fetched
+            except DataError:
+                if required:
+                    raise
 
 
 def _ask(database: "Database", query: str, *arguments: object) -> Any:

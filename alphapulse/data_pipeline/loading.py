@@ -13,7 +13,8 @@ from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
-from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up, read_bars
+from alphapulse.data_pipeline.storage.adjusted_reader import Adjust, read_adjusted
+from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up
 from alphapulse.errors import ConfigError, DataError
 from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import count_periods_per_year
@@ -99,6 +100,7 @@ def load_backtest_data(
     start_dt: Moment = None,
     end_dt: Moment = None,
     *,
+    adjust: Adjust = "total",
     database: Database | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return the stored bars of each symbol.
@@ -110,6 +112,8 @@ def load_backtest_data(
         The length of a bar, such as "1d" or "1h".
     start_dt, end_dt : datetime with a time zone, date, or ISO 8601 text, optional
         The range of bar starts, both ends included; a plain date is its whole day, UTC. None is open.
+    adjust : {"total", "split"}
+        Whether prices count dividends as earned, or are adjusted for splits alone.
     database : Database, optional
         It is the one that the environment names by default. The sample's symbols are put into it if need be.
 
@@ -135,7 +139,7 @@ def load_backtest_data(
     ensure_bars(database, "sample", wanted, timeframe, start, stop)
     frames = {}
     for symbol in wanted:
-        columns = read_bars(database, symbol, timeframe, start, stop)
+        columns = read_adjusted(database, symbol, timeframe, start, stop, adjust)
         if len(columns) == 0:
             raise DataError(no_bars(database, "database", symbol, timeframe, start_dt, end_dt))
         _check_columns(symbol, timeframe, columns)
@@ -178,7 +182,7 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
     if start is not None and lookback > 0:
         # With fewer bars before the start than the lookback, all of them are loaded.
         warm_up = find_warm_up(database, symbol, timeframe, start, lookback)
-    columns = read_bars(database, symbol, timeframe, warm_up, stop)
+    columns = read_adjusted(database, symbol, timeframe, warm_up, stop, data.adjust)
     _check_columns(symbol, timeframe, columns)
     n_before = 0 if start is None else int(np.searchsorted(columns.timestamp, start.as_unit("ns").value))
     if len(columns) == n_before:
@@ -251,7 +255,7 @@ def _read_other(
     labels = dict.fromkeys((data.timeframe, "1d"))
     for label in labels:
         ensure_bars(database, data.source, [symbol], label, start, stop, required=False)
-        columns = read_bars(database, symbol, label, earliest, stop)
+        columns = read_adjusted(database, symbol, label, earliest, stop, data.adjust)
         if len(columns):
             _check_columns(symbol, label, columns)
             return columns, label

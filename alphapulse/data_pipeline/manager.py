@@ -1,15 +1,19 @@
 """A download: from a provider into `ohlcv_data`, with a summary."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, cast
 
+import pandas as pd
+
 from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.downloading.series import Refreshed, refresh_series
 from alphapulse.data_pipeline.opening import open_database
-from alphapulse.data_pipeline.providers.base import Fetched, Provider, Rejected, UnreachableError
+from alphapulse.data_pipeline.providers.base import Feed, Fetched, Provider, Rejected, UnreachableError
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import range_start, range_stop
 from alphapulse.data_pipeline.storage.db_writer import Written, write_bars
@@ -104,6 +108,15 @@ def download(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     timeframes = provider.timeframes if data.timeframe is None else (data.timeframe,)
+    if isinstance(provider, Feed):
+        return _refresh(
+            database,
+            provider,
+            [(s, t) for s in data.symbols or provider.symbols for t in timeframes],
+            start,
+            stop,
+            replace,
+        )
     fetched: list[Fetched] = []
     failures: list[Failure] = []
     if provider.symbols:
@@ -130,10 +143,38 @@ def download(
         except SecondSourceError as error:
             failures.append(Failure(one.symbol, one.timeframe, str(error)))
     rejected = sorted((row for one in fetched for row in one.rejected), key=lambda row: row.line)
-    warnings = [
-        line for one in fetched if len(one.bars) for line in series_warnings(one.symbol, one.timeframe, one.bars)
-    ]
+    warnings = [line for one in fetched for line in _faults(one)]
     return Download(written, rejected, failures, warnings)
+
+
+def _refresh(
+    database: Database,
+    feed: Feed,
+    wanted: Sequence[tuple[str, str]],
+    start: pd.Timestamp | None,
+    stop: pd.Timestamp | None,
+    replace: bool,
+) -> Download:
+    done: list[Refreshed] = []
+    failures: list[Failure] = []
+    for symbol, timeframe in wanted:
+        try:
+            done.append(refresh_series(database, feed, symbol, timeframe, start, stop, replace=replace))
+        except DataError as error:
+            failures.append(Failure(symbol, timeframe, str(error)))
+    warnings = [line for one in done for line in (*one.notes, *_left_out(one), *_faults(one.fetched))]
+    return Download([one.written for one in done], [], failures, warnings)
+
+
+def _left_out(refreshed: Refreshed) -> list[str]:
+    """Say how many rows of a feed are no bars, and why: they are not the user's to correct."""
+    reasons = Counter(row.reason for row in refreshed.fetched.rejected)
+    name = f"{refreshed.written.symbol} {refreshed.written.timeframe}"
+    return [f"{name}: {n:,} bars are left out, since {reason}." for reason, n in reasons.most_common()]
+
+
+def _faults(fetched: Fetched) -> list[str]:
+    return series_warnings(fetched.symbol, fetched.timeframe, fetched.bars) if len(fetched.bars) else []
 
 
 def run_download(config: "DownloadConfig") -> None:

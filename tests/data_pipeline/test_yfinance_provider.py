@@ -1,5 +1,4 @@
 import made_bars
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -39,13 +38,14 @@ def test_fetch_gives_the_whole_daily_history_without_a_start():
 
 
 @pytest.mark.usefixtures("yahoo")
-def test_fetch_adjusts_prices_for_dividends():
-    bars, made = fetch("SPY").bars.set_index("timestamp"), made_bars.fund().set_index("timestamp")
-    previous = made["close"].shift()
-    paid = made_bars.fund_dividends().reindex(made.index, fill_value=0.0)
-    np.testing.assert_allclose(bars["close"].pct_change(), made["close"] / (previous - paid) - 1, atol=1e-7)
-    np.testing.assert_allclose(bars["open"] / bars["close"], made["open"] / made["close"], rtol=1e-9)
-    assert bars["close"].iloc[-1] == made["close"].iloc[-1]
+def test_fetch_gives_prices_without_dividends_and_what_was_paid():
+    fetched = fetch("SPY")
+    pd.testing.assert_frame_equal(fetched.bars, made_bars.fund())
+    split, ratio = made_bars.SPLIT
+    paid = [(one.timestamp, one.value) for one in fetched.actions if one.kind == "dividend"]
+    assert paid == list(made_bars.fund_dividends().items())
+    assert [(one.timestamp, one.value) for one in fetched.actions if one.kind == "split"] == [(split, ratio)]
+    assert fetched.actions_of == tuple(made_bars.fund()["timestamp"].iloc[[0, -1]])
 
 
 @pytest.mark.usefixtures("yahoo")

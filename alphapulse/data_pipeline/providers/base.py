@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -71,7 +71,9 @@ class Fetched:
     rejected : sequence of Rejected
         Rows that are not in `bars`.
     actions : sequence of Action
-        Dividends and splits of the symbol in the range that was asked for.
+        Dividends and splits of the symbol.
+    actions_of : (Timestamp, Timestamp), optional
+        The first and the last date, 00:00Z, of which these are all; None where there may be others.
     covers : (Timestamp or None, Timestamp or None), optional
         The source has no other bars that start in [first, second), UTC; None for either end is open. By default the
         range of `bars`.
@@ -82,6 +84,7 @@ class Fetched:
     bars: pd.DataFrame
     rejected: Sequence[Rejected] = field(default_factory=tuple)
     actions: Sequence[Action] = field(default_factory=tuple)
+    actions_of: tuple[pd.Timestamp, pd.Timestamp] | None = None
     covers: tuple[pd.Timestamp | None, pd.Timestamp | None] | None = None
 
 
@@ -122,6 +125,14 @@ class Provider(Protocol):
         DataError
             If the source cannot be read or has nothing, in one line.
         """
+
+
+@runtime_checkable
+class Feed(Provider, Protocol):
+    """A source whose answers are as of the day it is asked: later splits and revisions change them."""
+
+    def settling(self, timeframe: str) -> pd.Timedelta:
+        """Return how long before the last stored bar bars are asked for again, since they may have been revised."""
 
 
 def checked(symbol: str, timeframe: str, rows: pd.DataFrame, lines: Sequence[int] | None = None) -> Fetched:

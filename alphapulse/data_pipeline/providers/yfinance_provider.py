@@ -1,8 +1,7 @@
 """Bars from Yahoo Finance, through yfinance.
 
-Prices are adjusted for splits and dividends (`auto_adjust`), so that returns are what a holder earned; indices are
-the same either way. A later dividend changes all earlier adjusted prices: after downloading a
-dividend payer again, download its whole history, not its end alone.
+Prices are adjusted for splits, not for dividends, which come along as actions: a later dividend changes no price, a
+later split changes all.
 
 Yahoo stamps a daily bar with the exchange's opening; here it becomes the exchange's date at 00:00Z.
 """
@@ -10,16 +9,20 @@ Yahoo stamps a daily bar with the exchange's opening; here it becomes the exchan
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from alphapulse.data_pipeline.providers.base import Fetched, UnreachableError, checked
+from alphapulse.data_pipeline.providers.base import Action, Fetched, UnreachableError, checked
 from alphapulse.errors import DataError
 from alphapulse.market.timeframes import DAY, timeframe_length
 
 NOT_FOUND = 404
+# A bar that is not there may still come within this time of its end: feeds are late, get stuck and are mended.
+SETTLING = pd.Timedelta(days=5)
 TIMEFRAMES = ("1m", "2m", "5m", "15m", "30m", "1h", "1d")
 
 
@@ -41,6 +44,10 @@ class YFinanceProvider:
     def __init__(self, *, attempts: int = 3, now: Callable[[], pd.Timestamp] = lambda: pd.Timestamp.now("UTC")) -> None:
         self.attempts = attempts
         self.now = now
+
+    def settling(self, timeframe: str) -> pd.Timedelta:
+        """Return how long before the last stored bar bars are asked for again; see `Feed.settling`."""
+        return pd.Timedelta(days=10 if timeframe_length(timeframe) >= DAY else 4)
 
     def fetch(
         self,
@@ -67,17 +74,25 @@ class YFinanceProvider:
         if history.empty:
             raise DataError(_nothing(symbol, timeframe, wanted, "it answers with no bars"))
         stamps = pd.DatetimeIndex(history.index)
-        stamps = stamps.tz_localize(None).normalize().tz_localize("UTC") if daily else stamps.tz_convert("UTC")
+        dates = stamps.tz_localize(None).normalize().tz_localize("UTC")
         rows = pd.DataFrame({name.lower(): history[name].to_numpy() for name in ("Open", "High", "Low", "Close")})
         rows["volume"] = history["Volume"].to_numpy(dtype="float64")
-        rows.insert(0, "timestamp", stamps.as_unit("ns"))
+        rows.insert(0, "timestamp", (dates if daily else stamps.tz_convert("UTC")).as_unit("ns"))
         # The bar that is being traded is not a bar yet; Yahoo sends it along.
-        inside = rows["timestamp"] + pd.Timedelta(length) <= self.now()
+        ended = self.now() - pd.Timedelta(length)
+        inside = rows["timestamp"] <= ended
         if start is not None:
             inside &= rows["timestamp"] >= start
         if end is not None:
             inside &= rows["timestamp"] < end
-        return checked(symbol, timeframe, rows[inside])
+        fetched = checked(symbol, timeframe, rows[inside])
+        return replace(
+            fetched,
+            actions=_actions(history, dates),
+            # Intraday answers may leave actions out; those that daily ones gave stay then.
+            actions_of=(dates[0], dates[-1]) if daily else None,
+            covers=_covers(fetched.bars, length, start, end, ended),
+        )
 
     def _request(self, symbol: str, timeframe: str, wanted: str, period: dict[str, Any]) -> pd.DataFrame:
         # yfinance takes a second to import; only a download pays for it.
@@ -101,7 +116,7 @@ class YFinanceProvider:
                 warnings.simplefilter("ignore")
                 history: pd.DataFrame = retrying(
                     lambda: yfinance.Ticker(symbol).history(
-                        interval=timeframe, auto_adjust=True, actions=False, **period
+                        interval=timeframe, auto_adjust=False, actions=True, **period
                     )
                 )
         except missing as error:
@@ -125,6 +140,39 @@ class YFinanceProvider:
                 "run the same command again later, or with a newer yfinance."
             ) from error
         return history
+
+
+def _actions(history: pd.DataFrame, dates: pd.DatetimeIndex) -> list[Action]:
+    """Return the dividends and splits of an answer by the exchange's dates; none where it has no such columns."""
+    actions = []
+    columns: tuple[tuple[str, Literal["dividend", "split"]], ...] = (
+        ("Dividends", "dividend"),
+        ("Stock Splits", "split"),
+    )
+    for column, kind in columns:
+        if column in history:
+            values = history[column].to_numpy(dtype="float64")
+            actions += [
+                Action(dates[place], kind, float(values[place])) for place in np.flatnonzero(values > 0.0).tolist()
+            ]
+    return actions
+
+
+def _covers(
+    bars: pd.DataFrame, length: int, start: pd.Timestamp | None, end: pd.Timestamp | None, ended: pd.Timestamp
+) -> tuple[pd.Timestamp | None, pd.Timestamp]:
+    """Return the range of starts of which Yahoo has no more bars; of the last days it may yet have some.
+
+    Parameters
+    ----------
+    ended : Timestamp
+        The latest start of a bar that has ended by now.
+    """
+    stop = ended if end is None else min(end, ended)
+    stop = min(stop, ended - SETTLING)
+    if len(bars):
+        stop = max(stop, bars["timestamp"].iloc[-1] + pd.Timedelta(length))
+    return start, stop if start is None else max(start, stop)
 
 
 def _period(start: pd.Timestamp | None, end: pd.Timestamp | None, daily: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from alphapulse.data_pipeline.binary_copy import copy_in
 from alphapulse.data_pipeline.providers.base import Fetched
+from alphapulse.data_pipeline.storage.actions import write_actions
 from alphapulse.data_pipeline.storage.ingests import Source, insert_ingest, refuse_second_source
 from alphapulse.market.timeframes import timeframe_length
 
@@ -49,11 +50,31 @@ UPSERT = f"""
     SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
         volume = excluded.volume, ingest_id = excluded.ingest_id
     WHERE {DIFFERS.format("excluded")} OR (stored.ingest_id IS NULL AND excluded.ingest_id IS NOT NULL)"""
-PRUNE = """
-    DELETE FROM ohlcv_data AS stored WHERE symbol = $1 AND timeframe = $2
+OWN = """(ingest_id IS NULL OR ingest_id IN (
+        SELECT id FROM ingest
+        WHERE symbol = $1 AND timeframe = $2 AND (provider, path) IS NOT DISTINCT FROM ($3::text, $4::text)))"""
+PRUNE = f"""
+    DELETE FROM ohlcv_data AS stored WHERE symbol = $1 AND timeframe = $2 AND {OWN}
     AND timestamp >= (SELECT min(timestamp) FROM staging) AND timestamp <= (SELECT max(timestamp) FROM staging)
     AND NOT EXISTS (SELECT FROM staging WHERE staging.timestamp = stored.timestamp)"""
+RESCALE = f"""
+    UPDATE ohlcv_data SET open = open / $5, high = high / $5, low = low / $5, close = close / $5, volume = volume * $5
+    WHERE symbol = $1 AND timeframe = $2 AND ingest_id IS NOT NULL AND {OWN}
+    AND (timestamp < (SELECT min(timestamp) FROM staging) OR timestamp > (SELECT max(timestamp) FROM staging))"""
 EXTENT = "SELECT min(timestamp), max(timestamp) FROM ohlcv_data WHERE symbol = $1 AND timeframe = $2"
+
+
+@dataclass(frozen=True)
+class Reread:
+    """A series is read again whole, since its source counts shares otherwise now.
+
+    Attributes
+    ----------
+    factor : float, optional
+        By which prices that the source no longer gives are divided [1]; None leaves them.
+    """
+
+    factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +86,9 @@ class Written:
     symbol, timeframe : str
     n_new, n_changed, n_unchanged, n_rejected : int
         Rows that were not there, were there with other values, were there as they are, and cannot be bars.
-    n_removed : int
-        Stored bars that a source no longer has, of a series that was read again whole.
+    n_removed, n_rescaled : int
+        Stored bars that a source no longer has, of a series that was read again whole: between those that it has, and
+        before or after them.
     first, last : str, optional
         Start of the first and the last bar of the series as it is stored now, ISO 8601, UTC.
     """
@@ -78,6 +100,7 @@ class Written:
     n_unchanged: int
     n_rejected: int
     n_removed: int = 0
+    n_rescaled: int = 0
     first: str | None = None
     last: str | None = None
 
@@ -88,7 +111,7 @@ def write_bars(
     source: Source | None = None,
     *,
     replace: bool = False,
-    prune: bool = False,
+    reread: Reread | None = None,
 ) -> list[Written]:
     """Store every series, all in one transaction.
 
@@ -101,8 +124,9 @@ def write_bars(
         Where they come from; None is an unknown source.
     replace : bool
         Whether bars that another source gave are written over where they differ. Those of an unknown source always are.
-    prune : bool
-        Whether stored bars between the first and the last one are removed where `series` has none.
+    reread : Reread, optional
+        Says that the series is all that its source has now. Stored bars of the same or an unknown source are removed
+        where they lie between its bars.
 
     Returns
     -------
@@ -117,29 +141,29 @@ def write_bars(
         If the database refuses; nothing is stored then.
     """
     ordered = sorted(series, key=lambda one: (one.symbol, one.timeframe))
-    return database.run(_write(database, ordered, source, replace, prune))
+    return database.run(_write(database, ordered, source, replace, reread))
 
 
 async def _write(
-    database: "Database", series: Sequence[Fetched], source: Source | None, replace: bool, prune: bool
+    database: "Database", series: Sequence[Fetched], source: Source | None, replace: bool, reread: Reread | None
 ) -> list[Written]:
     connection = await database.connect()
     try:
         async with connection.transaction():
-            return [await _write_one(connection, one, source, replace, prune) for one in series]
+            return [await _write_one(connection, one, source, replace, reread) for one in series]
     finally:
         await connection.close()
 
 
 async def _write_one(
-    connection: asyncpg.Connection, series: Fetched, source: Source | None, replace: bool, prune: bool
+    connection: asyncpg.Connection, series: Fetched, source: Source | None, replace: bool, reread: Reread | None
 ) -> Written:
     key = (series.symbol, series.timeframe)
     n_rows = len(series.bars)
     if n_rows == 0:
         if source is not None and series.covers is not None:
             await insert_ingest(connection, source, series, timeframe_length(series.timeframe))
-        return Written(*key, 0, 0, 0, len(series.rejected), 0, *await _extent(connection, *key))
+        return Written(*key, 0, 0, 0, len(series.rejected), 0, 0, *await _extent(connection, *key))
     await connection.execute(LOCK, f"ohlcv_data {series.symbol} {series.timeframe}")
     await connection.execute("DROP TABLE IF EXISTS pg_temp.staging")
     await connection.execute(STAGING)
@@ -154,15 +178,24 @@ async def _write_one(
     if source is not None:
         number = await insert_ingest(connection, source, series, timeframe_length(series.timeframe))
     await connection.execute(UPSERT, *key, number)
-    n_removed = int((await connection.execute(PRUNE, *key)).rsplit(" ", 1)[1]) if prune else 0
+    await write_actions(connection, series.symbol, series.actions, series.actions_of)
+    n_removed = n_rescaled = 0
+    if reread is not None:
+        n_removed = _n_rows(await connection.execute(PRUNE, *key, *known))
+        if reread.factor is not None:
+            n_rescaled = _n_rows(await connection.execute(RESCALE, *key, *known, reread.factor))
     n_existing, n_changed = found["n_existing"], found["n_changed"]
-    counts = (n_rows - n_existing, n_changed, n_existing - n_changed, len(series.rejected), n_removed)
+    counts = (n_rows - n_existing, n_changed, n_existing - n_changed, len(series.rejected), n_removed, n_rescaled)
     return Written(*key, *counts, *await _extent(connection, *key))
 
 
 async def _extent(connection: asyncpg.Connection, symbol: str, timeframe: str) -> tuple[str | None, str | None]:
     first, last = await connection.fetchrow(EXTENT, symbol, timeframe)
     return _stamp(first), _stamp(last)
+
+
+def _n_rows(status: str) -> int:
+    return int(status.rsplit(" ", 1)[1])
 
 
 def _stamp(moment: datetime | None) -> str | None:
