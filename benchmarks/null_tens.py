@@ -18,7 +18,6 @@ import numpy as np
 
 from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
-from alphapulse.market.timeframes import timeframe_length
 from alphapulse.search.dimensions import Dimension, FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.experiment import Experiment
@@ -72,7 +71,7 @@ def words(ten: Ten) -> list[str]:
 
 def _span(market: Market) -> Span:
     scored = market.bars.timestamp[market.first :]
-    end = bar_end(scored[-1:], timeframe_length(market.bars.timeframe))[0]
+    end = bar_end(scored[-1:], market.bars.timeframe)[0]
     return Span(float(scored[0]) / 1e9, float(end) / 1e9)
 
 

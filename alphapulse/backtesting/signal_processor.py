@@ -11,7 +11,7 @@ from alphapulse.errors import did_you_mean
 from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import count_periods_per_year
 from alphapulse.market.joining import bar_end, join_by_end
-from alphapulse.market.timeframes import DAY, duration_length, timeframe_length, timeframe_of
+from alphapulse.market.timeframes import DAY, duration_length, labelled_end, timeframe_of
 from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.columns import checked_target
 from alphapulse.strategies.resolve import adapt, resolve
@@ -98,7 +98,7 @@ def _read_bars(
     timestamp = index.as_unit("ns").asi8.copy()
     timeframe = settings.get("timeframe") or _infer_timeframe(timestamp)
     # A decision is taken at the labelled end, also on a date whose other bars are missing.
-    end = timestamp + timeframe_length(timeframe)
+    end = labelled_end(timestamp, timeframe)
     max_staleness = duration_length(settings.get("max_staleness", "7d"))
     joined = {other: _join(other, table, end, max_staleness) for other, table in tables.items() if other != symbol}
     unknown = np.full(len(index), np.nan)
@@ -129,7 +129,7 @@ def _read_bars(
 
 def _join(symbol: str, table: pd.DataFrame, end: Int64Array1D, max_staleness: int) -> Float64Array1D:
     timestamp = _checked_index(symbol, table).as_unit("ns").asi8.copy()
-    own_end = bar_end(timestamp, timeframe_length(_infer_timeframe(timestamp)))
+    own_end = bar_end(timestamp, _infer_timeframe(timestamp))
     return join_by_end(end, own_end, _column(symbol, table, "close"), max_staleness=max_staleness)
 
 

@@ -1,19 +1,18 @@
 """The groups that commands share: data, search, cluster, database, validation."""
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from alphapulse.config.found import SAMPLER_NAMES
 from alphapulse.errors import ConfigError, did_you_mean
-from alphapulse.market.timeframes import read_length
+from alphapulse.market.timeframes import read_length, read_timeframe
 
 Output = Literal["table", "json"]
 Source = Literal["sample", "database", "yahoo"]
 Lookahead = Literal["on", "strict", "off"]
-
-TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d")
 
 
 def at_least(key: str, value: float | None, low: float) -> None:
@@ -34,11 +33,14 @@ def one_of(key: str, name: str, known: Sequence[str]) -> None:
         raise ConfigError(f"`{key}` must be one of {', '.join(known)}, but got {name!r}{did_you_mean(name, known)}")
 
 
-def check_timeframe(key: str, timeframe: str) -> None:
-    """Raise ConfigError unless a timeframe is one of ours."""
-    if timeframe not in TIMEFRAMES:
-        hint = did_you_mean(timeframe.lower(), TIMEFRAMES)
-        raise ConfigError(f"`{key}` must be one of {', '.join(TIMEFRAMES)}, but got {timeframe!r}{hint}")
+def check_timeframe(key: str, text: str) -> str:
+    """Return the label of a timeframe, one for all the ways to write it; raise ConfigError if it is none."""
+    timeframe = read_timeframe(text)
+    if timeframe is None:
+        raise ConfigError(
+            f"`{key}` must be a whole number of m, h, d, wk or mo such as 5m, 1h, 1d, 1wk or 1mo, but got {text!r}"
+        )
+    return str(timeframe)
 
 
 def check_dates(prefix: str, start: str | None, end: str | None) -> None:
@@ -86,6 +88,8 @@ class DataConfig:
         Age beyond which a joined value is unknown ("7d", "36h").
     adjust : {"total", "split"}
         Whether prices count dividends as earned, or are adjusted for splits alone.
+    periods_per_year : float, optional
+        Bars in a year [1]; None counts them.
     """
 
     source: Source = "sample"
@@ -96,17 +100,20 @@ class DataConfig:
     end: str | None = None
     max_staleness: str = "7d"
     adjust: Literal["total", "split"] = "total"
+    periods_per_year: float | None = None
 
     def __post_init__(self) -> None:
         if not self.symbols:
             raise ConfigError("`data.symbols` must name at least one symbol, but got []; write data.symbols=[SYMBOL]")
         check_symbols("data.symbols", self.symbols)
-        check_timeframe("data.timeframe", self.timeframe)
+        object.__setattr__(self, "timeframe", check_timeframe("data.timeframe", self.timeframe))
         check_dates("data", self.start, self.end)
         if read_length(self.max_staleness) is None:
             raise ConfigError(
                 f"`data.max_staleness` must be a duration such as 7d or 36h, but got {self.max_staleness!r}"
             )
+        if self.periods_per_year is not None and not 0 < self.periods_per_year < math.inf:
+            raise ConfigError(f"`data.periods_per_year` must be > 0 and finite, but got {self.periods_per_year!r}")
 
 
 @dataclass(frozen=True)

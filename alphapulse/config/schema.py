@@ -247,7 +247,7 @@ class DownloadDataConfig:
     def __post_init__(self) -> None:
         check_symbols("data.symbols", self.symbols)
         if self.timeframe is not None:
-            check_timeframe("data.timeframe", self.timeframe)
+            object.__setattr__(self, "timeframe", check_timeframe("data.timeframe", self.timeframe))
         check_dates("data", self.start, self.end)
 
 

@@ -13,6 +13,7 @@ from alphapulse.data_pipeline.ranges import Moment
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.data_pipeline.storage.ingests import Source
 from alphapulse.errors import DataError
+from alphapulse.market.resampling import best_source
 from alphapulse.market.timeframes import DAY, timeframe_length
 from alphapulse.plain import command_line
 
@@ -77,6 +78,18 @@ def ensure_bars(
             except DataError:
                 if required:
                     raise
+
+
+def offered_timeframe(source: str, timeframe: str) -> str:
+    """Return the timeframe that a source has for bars of `timeframe` to be put together from; itself where it can."""
+    if source == "database":
+        return timeframe
+    offered: Sequence[str] = ("1d",)
+    if source == "yahoo":
+        from alphapulse.data_pipeline.providers.yfinance_provider import TIMEFRAMES
+
+        offered = TIMEFRAMES
+    return timeframe if timeframe in offered else best_source(offered, timeframe) or timeframe
 
 
 def _ask(database: "Database", query: str, *arguments: object) -> Any:

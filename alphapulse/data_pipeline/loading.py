@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from alphapulse.data_pipeline.availability import ensure_bars, no_bars
+from alphapulse.data_pipeline.availability import ensure_bars, no_bars, offered_timeframe
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
-from alphapulse.data_pipeline.storage.adjusted_reader import Adjust, read_adjusted
-from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up
+from alphapulse.data_pipeline.storage.adjusted_reader import Adjust
+from alphapulse.data_pipeline.storage.bar_reader import BarColumns
+from alphapulse.data_pipeline.storage.resampled_reader import read_any
 from alphapulse.errors import ConfigError, DataError
 from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import count_periods_per_year
 from alphapulse.market.joining import bar_end, join_by_end
 from alphapulse.market.market import Market
-from alphapulse.market.timeframes import duration_length, timeframe_length
+from alphapulse.market.timeframes import duration_length, labelled_end, parse_timeframe
 from alphapulse.typing import Float64Array1D
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def load_backtest_data(
     ----------
     symbols : str or sequence of str
     timeframe : str
-        The length of a bar, such as "1d" or "1h".
+        The length of a bar, such as "1d" or "1h"; put together from shorter bars where there are none of it.
     start_dt, end_dt : datetime with a time zone, date, or ISO 8601 text, optional
         The range of bar starts, both ends included; a plain date is its whole day, UTC. None is open.
     adjust : {"total", "split"}
@@ -133,13 +134,13 @@ def load_backtest_data(
     wanted = [symbols] if isinstance(symbols, str) else list(symbols)
     if not wanted:
         raise ValueError("`symbols` must name at least one symbol, but got [].")
-    timeframe_length(timeframe)
+    timeframe = str(parse_timeframe(timeframe))
     start, stop = _check_range("start_dt", start_dt, "end_dt", end_dt)
     database = database if database is not None else open_database()
-    ensure_bars(database, "sample", wanted, timeframe, start, stop)
+    ensure_bars(database, "sample", wanted, offered_timeframe("sample", timeframe), start, stop)
     frames = {}
     for symbol in wanted:
-        columns = read_adjusted(database, symbol, timeframe, start, stop, adjust)
+        columns = read_any(database, symbol, timeframe, start, stop, adjust=adjust)
         if len(columns) == 0:
             raise DataError(no_bars(database, "database", symbol, timeframe, start_dt, end_dt))
         _check_columns(symbol, timeframe, columns)
@@ -153,9 +154,9 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
     """Return the bars of a study, joined, with `lookback` bars of warm-up before `data.start`.
 
     Where `data.start` is None, or has fewer bars before it, the first `lookback` bars are the warm-up and scoring
-    starts after them. Other symbols and the volatility index are read in the traded timeframe or, where they
-    have no such bars, daily. The sample's bars are stored first if need be, Yahoo's are fetched if absent
-    (`data.source`).
+    starts after them. A timeframe that is not stored is put together from a shorter one that is. Other symbols and the
+    volatility index are read in the traded timeframe or, where they have no such bars, daily. The sample's bars are
+    stored first if need be, Yahoo's are fetched if absent (`data.source`).
 
     Parameters
     ----------
@@ -174,15 +175,9 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
     except ValueError as error:
         raise ConfigError(str(error)) from error
     symbol, timeframe = data.symbols[0], data.timeframe
-    length = timeframe_length(timeframe)
     max_staleness = duration_length(data.max_staleness)
-    ensure_bars(database, data.source, [symbol], timeframe, start, stop)
-
-    warm_up = start
-    if start is not None and lookback > 0:
-        # With fewer bars before the start than the lookback, all of them are loaded.
-        warm_up = find_warm_up(database, symbol, timeframe, start, lookback)
-    columns = read_adjusted(database, symbol, timeframe, warm_up, stop, data.adjust)
+    ensure_bars(database, data.source, [symbol], offered_timeframe(data.source, timeframe), start, stop)
+    columns = read_any(database, symbol, timeframe, start, stop, lookback, adjust=data.adjust)
     _check_columns(symbol, timeframe, columns)
     n_before = 0 if start is None else int(np.searchsorted(columns.timestamp, start.as_unit("ns").value))
     if len(columns) == n_before:
@@ -195,12 +190,12 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
             "shorter windows."
         )
 
-    end = columns.timestamp + length
+    end = labelled_end(columns.timestamp, timeframe) if columns.end is None else columns.end
 
     def join(other: str) -> tuple[Float64Array1D, BarColumns, str]:
         earliest = pd.Timestamp(int(columns.timestamp[0]) - max_staleness, tz="UTC").floor("D") - pd.Timedelta(days=1)
         stored, label = _read_other(database, data, other, earliest, start, stop)
-        ends = bar_end(stored.timestamp, timeframe_length(label))
+        ends = bar_end(stored.timestamp, label) if stored.end is None else stored.end
         return join_by_end(end, ends, stored.close, max_staleness=max_staleness), stored, label
 
     volatility, stored, name = np.full(len(columns), np.nan), None, None
@@ -214,7 +209,7 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
         **{name: getattr(columns, name) for name in (*PRICES, "volume")},
         volatility=volatility,
         others={other: join(other)[0] for other in data.symbols[1:]},
-        periods_per_year=count_periods_per_year(columns.timestamp, timeframe),
+        periods_per_year=data.periods_per_year or count_periods_per_year(columns.timestamp, timeframe),
     )
     _freeze(bars)
     fingerprint = _fingerprint(data, bars[n_before if start is not None else 0 :])
@@ -254,8 +249,9 @@ def _read_other(
     """Return the bars that are joined, in the traded timeframe or daily, and their label."""
     labels = dict.fromkeys((data.timeframe, "1d"))
     for label in labels:
-        ensure_bars(database, data.source, [symbol], label, start, stop, required=False)
-        columns = read_adjusted(database, symbol, label, earliest, stop, data.adjust)
+        offered = offered_timeframe(data.source, label)
+        ensure_bars(database, data.source, [symbol], offered, start, stop, required=False)
+        columns = read_any(database, symbol, label, earliest, stop, adjust=data.adjust)
         if len(columns):
             _check_columns(symbol, label, columns)
             return columns, label

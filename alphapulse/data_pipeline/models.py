@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from alphapulse.market.bars import PRICES, impossible_prices, impossible_volumes
-from alphapulse.market.timeframes import timeframe_length
+from alphapulse.market.timeframes import parse_timeframe
 
 COLUMNS = ("timestamp", "symbol", "timeframe", *PRICES, "volume")
 
@@ -51,7 +51,7 @@ class OHLCVRecord:
         object.__setattr__(self, "timestamp", self.timestamp.astimezone(UTC))
         if not isinstance(self.symbol, str) or not self.symbol:
             raise ValueError(f"`symbol` must be a non-empty text, but got {self.symbol!r}.")
-        timeframe_length(self.timeframe)
+        object.__setattr__(self, "timeframe", str(parse_timeframe(self.timeframe)))
         for name in PRICES:
             price = float(getattr(self, name))
             object.__setattr__(self, name, price)

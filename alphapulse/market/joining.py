@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alphapulse.market.timeframes import DAY
+from alphapulse.market.timeframes import DAY, labelled_end, timeframe_length
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 
@@ -28,13 +28,16 @@ def bar_spacing(timestamp: Int64Array1D, length: int) -> Int64Array1D:
     return real
 
 
-def bar_end(timestamp: Int64Array1D, length: int) -> Int64Array1D:
-    """Return the moment at which each bar is known (n_bars,) [ns]: its start plus its length.
+def bar_end(timestamp: Int64Array1D, timeframe: str) -> Int64Array1D:
+    """Return the moment at which each bar is known (n_bars,) [ns]: its start plus the length of its timeframe.
 
     A daily bar, stamped with its date at 00:00Z, ends with that date. A bar that is longer than its label
     (`bar_spacing`) ends with its length, or where the next one starts. Ends do not decrease.
     """
-    labelled = timestamp + length
+    labelled = labelled_end(timestamp, timeframe)
+    length = timeframe_length(timeframe)
+    if length >= DAY:
+        return labelled
     ends: Int64Array1D = timestamp + bar_spacing(timestamp, length)
     ends[:-1] = np.minimum(ends[:-1], np.maximum(timestamp[1:], labelled[:-1]))
     return ends

@@ -15,14 +15,10 @@ import numpy as np
 
 from alphapulse.compiling import jit
 from alphapulse.market.bars import PRICES, Bars
-from alphapulse.market.joining import bar_end
+from alphapulse.market.calendar import opens_session
 from alphapulse.market.market import Market
-from alphapulse.market.timeframes import DAY, NANOSECONDS, timeframe_length
 from alphapulse.numerics import exp_array, log, log_array
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
-
-LONGEST_PAUSE = 2 * NANOSECONDS["h"]
-"""A market that is closed for longer has ended its session: a lunch break or a missing bar is shorter [ns]."""
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 
 def surrogate_market(market: Market, s: int, block: int = 1, *, first: int = 1) -> Market:
@@ -126,21 +122,6 @@ def reorder_bars(bars: Bars, order: Int64Array1D, first: int = 1) -> Bars:
         others={name: _read_only(other) for name, other in others.items()},
         cache=None,
     )
-
-
-def opens_session(timestamp: Int64Array1D, timeframe: str) -> BoolArray1D:
-    """Return whether each bar opens a session (n_bars,).
-
-    A session opens after the market was closed for more than two hours and more than the length of a bar, so neither
-    a lunch break nor a single missing bar ends one. Bars of a day or more open none, nor do those of a market that
-    never closes; the first bar has nothing before it and opens none either.
-    """
-    opens = np.zeros(len(timestamp), dtype=np.bool_)
-    length = timeframe_length(timeframe)
-    if length < DAY:
-        closed = timestamp[1:] - bar_end(timestamp, length)[:-1]
-        opens[1:] = closed > max(LONGEST_PAUSE, length)
-    return opens
 
 
 def _lay(rng: np.random.Generator, n: int, block: int) -> Int64Array1D:

@@ -246,6 +246,7 @@ def describe_data(market: Market, holdout: Market | None) -> str:
     bars = market.bars
     first, last = (_date(bars.timestamp[place]) for place in (market.first, -1))
     text = f"{bars.symbol} {bars.timeframe}, {market.n_scored:,} bars from {first} to {last}"
+    text += f" ({bars.periods_per_year:,.6g} a year)"
     if holdout is None:
         return f"{text}, no hold-out"
     return f"{text}, {holdout.n_scored:,} held out from {_date(holdout.bars.timestamp[holdout.first])} on"

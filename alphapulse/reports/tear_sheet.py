@@ -22,8 +22,9 @@ from alphapulse.backtesting.metrics import TABLE, metrics_of_returns
 from alphapulse.backtesting.models import BacktestResult
 from alphapulse.backtesting.sums import NO_VARIANCE
 from alphapulse.errors import DataError
+from alphapulse.market.calendar import count_periods_per_year
+from alphapulse.market.timeframes import DAY, timeframe_of
 
-TRADING_DAYS, DAYS = 252, 365
 LARGEST_GROWTH = 1e12
 FAVICON = '<link rel="shortcut icon" href="https://qtpylib.io/favicon.ico" type="image/x-icon">'
 
@@ -85,7 +86,7 @@ def analyze_results(
         if benchmark.isna().all():
             raise ValueError("`benchmark_returns` must share bars with the returns, but no timestamp is in both.")
         benchmark = benchmark.fillna(0.0)
-        periods = periods_per_year if periods_per_year is not None else _count_periods(_utc(returns))
+        periods = periods_per_year if periods_per_year is not None else _count_periods(returns)
         own = metrics_of_returns(
             returns.to_numpy(), benchmark.to_numpy(), risk_free_rate=risk_free_rate, periods_per_year=periods
         )
@@ -95,12 +96,19 @@ def analyze_results(
 
     path = Path(output)
     daily = _daily(returns)
+    # The sheet has the year of the metrics, in days.
+    days = _count_periods(daily) if periods_per_year is None else periods_per_year * len(daily) / len(returns)
     reason = _undrawable(daily)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if reason is None:
             _draw(
-                daily, None if benchmark is None else _daily(benchmark), path, (title, benchmark_title), risk_free_rate
+                daily,
+                None if benchmark is None else _daily(benchmark),
+                path,
+                (title, benchmark_title),
+                days=max(round(days), 1),
+                risk_free_rate=risk_free_rate,
             )
         else:
             path.write_text(_page(title, reason, metrics), encoding="utf-8")
@@ -121,13 +129,9 @@ def _dates(series: pd.Series) -> pd.DatetimeIndex:
 
 
 def _count_periods(returns: pd.Series) -> float:
-    """Return bars a year: days in the week of the data, times the usual number of bars on a day."""
-    n_bars = returns.groupby(_dates(returns)).size()
-    return float(n_bars.median()) * _days_per_year(pd.DatetimeIndex(n_bars.index))
-
-
-def _days_per_year(dates: pd.DatetimeIndex) -> int:
-    return DAYS if np.mean(dates.day_of_week >= 5) > 0.2 else TRADING_DAYS
+    """Return bars a year, by the moments of the returns."""
+    stamps = pd.DatetimeIndex(_utc(returns).index).as_unit("ns").asi8
+    return count_periods_per_year(stamps, timeframe_of(int(np.median(np.diff(stamps))) if len(stamps) > 1 else DAY))
 
 
 def _daily(returns: pd.Series) -> pd.Series:
@@ -157,9 +161,14 @@ def _undrawable(daily: pd.Series) -> str | None:
 
 
 def _draw(
-    daily: pd.Series, benchmark: pd.Series | None, path: Path, titles: tuple[str, str], risk_free_rate: float
+    daily: pd.Series,
+    benchmark: pd.Series | None,
+    path: Path,
+    titles: tuple[str, str],
+    *,
+    days: int,
+    risk_free_rate: float,
 ) -> None:
-    days = _days_per_year(pd.DatetimeIndex(daily.index))
     with _quiet(), _without_display():
         import quantstats
 

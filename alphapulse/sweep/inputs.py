@@ -17,7 +17,6 @@ from alphapulse.market.bars import Bars
 from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
-from alphapulse.market.timeframes import timeframe_length
 from alphapulse.search.choosing import Sampler, rehearse
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
@@ -86,7 +85,7 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
 def study_bars(symbols: tuple[str, ...], market: Market, holdout: Market | None) -> StudyBars:
     """Return the stretch of the scored bars of a market, and of the hold-out after it."""
     last = (holdout or market).bars
-    ends = bar_end(last.timestamp, timeframe_length(last.timeframe))
+    ends = bar_end(last.timestamp, last.timeframe)
     return StudyBars(
         symbols=symbols,
         timeframe=market.bars.timeframe,

@@ -86,7 +86,7 @@ def test_benchmark_prices_replace_buy_and_hold(prices, signals, free):
     ("index", "expected"),
     [
         (pd.bdate_range("2024-01-01", periods=N, tz="UTC"), 252.0),
-        (pd.date_range("2024-01-01", periods=N, freq="7D", tz="UTC"), 365 / 7),
+        (pd.date_range("2024-01-01", periods=N, freq="7D", tz="UTC"), 365.25 / 7),
         (pd.date_range("2024-01-01", periods=N, freq="h", tz="UTC"), None),
     ],
 )

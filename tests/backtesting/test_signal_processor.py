@@ -114,8 +114,8 @@ def test_volatility_column_is_taken_as_joined():
 
 def test_realized_volatility_is_annualised_by_the_timeframe():
     bars = seen(make_frame(24 * 30, "h"))
-    assert bars.timeframe == "60m"
-    assert bars.periods_per_year == 8760
+    assert bars.timeframe == "1h"
+    assert bars.periods_per_year == 8766
     assert seen(make_frame(10)).periods_per_year == 252
 
 

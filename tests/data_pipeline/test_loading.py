@@ -105,7 +105,8 @@ def test_history_is_dense_and_read_only(database):
         assert array.flags.c_contiguous
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
-    assert bars.periods_per_year == 252.0
+    assert bars.periods_per_year == 365.25
+    assert load_history(database, replace(DAILY, periods_per_year=300), 0).bars.periods_per_year == 300
 
 
 def test_fingerprint_is_of_the_data_alone(database):
@@ -218,3 +219,35 @@ def test_volatility_bars_are_judged_before_the_join(database):
         connection.execute(text("UPDATE ohlcv_data SET open = 500 WHERE symbol = '^VIX' AND timestamp = '2020-01-04Z'"))
     lines = load_history(database, replace(DAILY, volatility_symbol="^VIX"), 0).volatility_warnings()
     assert any("^VIX 1d: 1 bars have open or close outside [low, high]" in line for line in lines)
+
+
+def test_a_timeframe_that_is_not_stored_is_put_together(database):
+    index = pd.DatetimeIndex(
+        [
+            day + pd.Timedelta(hours=hour)
+            for day in pd.bdate_range("2020-01-06", periods=40, tz="UTC")
+            for hour in (9, 10, 11)
+        ]
+    )
+    store(database, "A", index, "1h")
+    daily = load_history(database, DAILY, 0).bars
+    assert daily.close.tolist() == [3.0 * n for n in range(1, 41)]
+    assert daily.open[:2].tolist() == [1.0, 4.0]
+    assert daily.volume[0] == 15.0
+    weekly = replace(DAILY, timeframe="1w", start="2020-02-03")
+    history = load_history(database, weekly, 3)
+    assert (history.first, history.bars.timeframe) == (3, "1wk")
+    assert history.bars.timestamp[history.first] == pd.Timestamp("2020-02-03").value
+    assert history.bars.periods_per_year == 365.25 / 7
+    assert load_backtest_data("A", "1mo")["A"]["close"].tolist() == [60.0, 120.0]
+    with pytest.raises(DataError, match="No bars for 'A' 30m"):
+        load_history(database, replace(DAILY, timeframe="30m"), 0)
+
+
+def test_a_joined_bar_that_was_put_together_is_known_with_its_last_part(database):
+    store(database, "A", pd.date_range("2020-01-06", periods=48, freq="h", tz="UTC"), "1h")
+    minutes = pd.date_range("2020-01-06 00:00", periods=90, freq="min", tz="UTC")
+    store(database, "B", minutes, "1m")
+    data = DataConfig(source="database", symbols=("A", "B"), timeframe="1h")
+    # The second bucket of B ends with its last minute, 01:30, and is known at 02:00.
+    assert load_history(database, data, 0).bars.others["B"][:3].tolist() == [60.0, 90.0, 90.0]

@@ -62,7 +62,7 @@ def test_migrations_make_what_the_models_say(database):
     assert differences(database) == []
     columns = [column["name"] for column in inspect(database.sync_engine).get_columns("trial")]
     assert [name for name in columns if name in METRICS] == list(METRICS)
-    assert revisions() == ["0001", "0002", "0003", "0004", "0005"]
+    assert revisions() == ["0001", "0002", "0003", "0004", "0005", "0006"]
 
 
 def test_studies_from_before_the_column_have_the_first_definitions(database):
@@ -80,6 +80,18 @@ def test_studies_from_before_the_column_have_the_first_definitions(database):
         assert connection.scalar(text("SELECT definitions FROM sweep WHERE name = 'old'")) == 1
         # Its bars are not known, so that its trials count wherever its symbol is searched again.
         assert connection.scalar(text("SELECT isfinite(start_at) FROM ledger WHERE name = 'old'")) is False
+
+
+def test_labels_of_one_length_become_one(database):
+    migrate(database, "0005")
+    with database.sync_engine.begin() as connection:
+        for stamp, label, close in (("01", "60m", 1), ("01", "1h", 2), ("02", "60m", 1), ("06", "1w", 1)):
+            row = f"('2020-01-{stamp}Z', 'A', '{label}', 1, 3, 1, {close}, 10)"
+            connection.execute(text(f"INSERT INTO ohlcv_data VALUES {row}"))
+    migrate(database)
+    with database.sync_engine.connect() as connection:
+        rows = connection.execute(text("SELECT timeframe, close FROM ohlcv_data ORDER BY timestamp")).all()
+    assert [tuple(row) for row in rows] == [("1h", 2), ("1h", 1), ("1wk", 1)]
 
 
 @pytest.mark.skipif(not (CHECKOUT / "alembic.ini").exists(), reason="needs the checkout")

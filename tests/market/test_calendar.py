@@ -58,9 +58,24 @@ def hours(start, n_days, times, freq="B"):
     [
         (stamps(weekdays("2000-01-03", 100)), "1d", 252.0),
         (hours("2020-01-01", 200, np.arange(14.5, 21.0)), "1h", 1764.0),
-        (hours("2020-01-01", 60, range(24), "D"), "1h", 8760.0),
-        (hours("2020-01-01", 60, np.arange(0, 24, 0.25), "D"), "15m", 35040.0),
-        (stamps(pd.date_range("2000-01-03", periods=20, freq="7D")), "1w", 365 / 7),
+        (hours("2020-01-01", 60, range(24), "D"), "1h", 8766.0),
+        (hours("2020-01-01", 60, np.arange(0, 24, 0.25), "D"), "15m", 35064.0),
+        (stamps(pd.date_range("2000-01-03", periods=20, freq="7D")), "1w", 365.25 / 7),
+        (stamps(pd.date_range("2000-01-03", periods=20, freq="14D")), "2wk", 365.25 / 14),
+        (stamps(pd.date_range("2000-01-01", periods=20, freq="MS")), "1mo", 12.0),
+        (stamps(pd.date_range("2000-01-01", periods=9, freq="3MS")), "3mo", 4.0),
+        (stamps(pd.date_range("2000-01-01", periods=100)), "1d", 365.25),
+        (stamps(pd.date_range("2000-01-01", periods=60, freq="2D")), "2d", 365.25 / 2),
+        # A broker's days begin at 22:00Z from Sunday to Thursday, those of currencies from Sunday to Friday.
+        (stamps(weekdays("2000-01-03", 100) - pd.Timedelta(hours=2)), "1d", 252.0),
+        (stamps(day for day in pd.date_range("2000-01-02", periods=100) if day.day_of_week != 5), "1d", 6 * 365.25 / 7),
+        # Weeks without a bar say nothing, and neither do holidays.
+        (np.r_[stamps(weekdays("2000-01-03", 30)), stamps(weekdays("2010-01-04", 30))], "1d", 252.0),
+        (np.delete(stamps(weekdays("2000-01-03", 100)), [0, 7, 50]), "1d", 252.0),
+        # Four bars are too few to tell a weekday from a holiday.
+        (stamps(pd.date_range("2000-01-03", periods=4)), "1d", 252.0),
+        (hours("2020-01-01", 4, range(24), "D"), "1h", 24 * 365.25),
+        (stamps(pd.date_range("2000-01-03", periods=1)), "1h", 252.0),
     ],
 )
 def test_count_periods_per_year(timestamp, timeframe, expected):

@@ -15,7 +15,7 @@ def moments(*texts):
 
 def join(bars, timeframe, other, other_timeframe, values, max_staleness=WEEK):
     end = bars + timeframe_length(timeframe)
-    other_end = bar_end(other, timeframe_length(other_timeframe))
+    other_end = bar_end(other, other_timeframe)
     return join_by_end(end, other_end, np.asarray(values, dtype=float), max_staleness=max_staleness)
 
 
@@ -89,8 +89,8 @@ def test_two_hourly_bar_labelled_hourly_is_not_known_early():
 
 def test_bar_end_of_a_long_bar_is_capped_by_the_next_start():
     vix = moments("2018-12-28T02:00", "2018-12-28T22:00", "2018-12-29T01:00", "2018-12-29T02:00")
-    assert (np.diff(bar_end(vix, HOUR)) >= 0).all()
-    assert bar_end(vix, HOUR)[1] == vix[2]
+    assert (np.diff(bar_end(vix, "1h")) >= 0).all()
+    assert bar_end(vix, "1h")[1] == vix[2]
 
 
 @given(
@@ -101,7 +101,7 @@ def test_bar_end_of_a_long_bar_is_capped_by_the_next_start():
 )
 def test_join_matches_its_definition(starts, other_starts, length, staleness):
     bars, other = (np.array(sorted(one), dtype=np.int64) * HOUR // 2 for one in (starts, other_starts))
-    end, other_end = bars + length, bar_end(other, HOUR)
+    end, other_end = bars + length, bar_end(other, "1h")
     value = np.arange(len(other), dtype=float)
     joined = join_by_end(end, other_end, value, max_staleness=staleness * HOUR)
     for at, got in zip(end, joined, strict=True):

@@ -22,7 +22,7 @@ from alphapulse.data_pipeline.models import COLUMNS
 from alphapulse.data_pipeline.providers.base import Fetched, Rejected, checked
 from alphapulse.errors import DataError, did_you_mean
 from alphapulse.market.bars import PRICES
-from alphapulse.market.timeframes import DAY, timeframe_length
+from alphapulse.market.timeframes import DAY, Timeframe, parse_timeframe
 
 NUMBERS = (*PRICES, "volume")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,7 +81,7 @@ class CsvProvider:
         """Return rows (line, timestamp [ns], prices, volume) by symbol and timeframe, and the refused rows."""
         series: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
         rejected: list[Rejected] = []
-        lengths: dict[str, int] = {}
+        lengths: dict[str, Timeframe] = {}
         try:
             with self._open() as file:
                 reader = csv.reader(file)
@@ -98,13 +98,13 @@ class CsvProvider:
                         if not symbol:
                             raise ValueError("symbol is empty")
                         if timeframe not in lengths:
-                            lengths[timeframe] = timeframe_length(timeframe)
-                        moment = _moment(stamp, lengths[timeframe])
+                            lengths[timeframe] = parse_timeframe(timeframe)
+                        moment = _moment(stamp, lengths[timeframe].length)
                         values = [_number(name, text) for name, text in zip(NUMBERS, numbers, strict=True)]
                     except ValueError as error:
                         rejected.append(Rejected.at_line(line, str(error).rstrip(".")))
                         continue
-                    series[symbol, timeframe].append((line, moment, *values))
+                    series[symbol, str(lengths[timeframe])].append((line, moment, *values))
         except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise DataError(f"{self.path} cannot be read as CSV ({reason}); check provider.path.") from error

@@ -7,8 +7,8 @@ connections that share one snapshot.
 import asyncio
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import numpy as np
@@ -53,6 +53,9 @@ class BarColumns:
         Prices [quote].
     volume : (n_bars,) float64
         Traded volume; NaN where unknown.
+    end : (n_bars,) int64, optional
+        When each bar is known [ns since the epoch, UTC], of bars that were put together from shorter ones; None is what
+        `bar_end` says.
     """
 
     timestamp: Int64Array1D
@@ -61,9 +64,16 @@ class BarColumns:
     low: Float64Array1D
     close: Float64Array1D
     volume: Float64Array1D
+    end: Int64Array1D | None = None
 
     def __len__(self) -> int:
         return len(self.timestamp)
+
+    def __getitem__(self, part: slice) -> "BarColumns":
+        """Return the bars of `part` as views of the same memory."""
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts: dict[str, Any] = {name: None if array is None else array[part] for name, array in arrays.items()}
+        return BarColumns(**parts)
 
     def frame(self) -> pd.DataFrame:
         """Return the bars as a DataFrame over the same memory, timestamp (UTC) first."""
