@@ -121,7 +121,7 @@ def in_process() -> type[InProcess]:
 def stored_table(database: Database, name: str) -> dict[str, list[Any]]:
     """Return everything of a study that must not depend on how it was run, floats as their bits."""
     query = (
-        "SELECT number, generation, trial.state, params, value, ruined, error, "
+        "SELECT number, generation, trial.state, params, value, violation, ruined, error, "
         f"{', '.join(METRICS)} FROM trial JOIN sweep ON id = sweep_id WHERE name = :name ORDER BY number"
     )
     blocks = (

@@ -20,7 +20,7 @@ from alphapulse.search.space import SearchSpace
 
 PASSWORD = "db.password"
 OPEN = "search.options."
-LISTS = frozenset({"data.symbols", "objective", "direction", "validation.priors"})
+LISTS = frozenset({"data.symbols", "objective", "direction", "feasible", "validation.priors"})
 _KEY_VALUE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@:-]*=")
 
 

@@ -36,6 +36,7 @@ from alphapulse.config.stored import (
     WeighConfig,
 )
 from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.search.expressions import Expression, read_condition
 from alphapulse.search.space import SearchSpace
 
 __all__ = [
@@ -92,6 +93,8 @@ class SweepConfig:
         Metrics to optimise.
     direction : tuple of {"maximize", "minimize"}, optional
         Each objective has one; None is the metrics' natural ones.
+    feasible : tuple of str
+        Conditions over metrics; a trial that breaks one is kept, but is never the best and never chosen.
     strategy : mapping
         It has `_target_`, the dotted path, and the parameters that are set.
     space : SearchSpace
@@ -106,6 +109,7 @@ class SweepConfig:
     quiet: bool = False
     objective: tuple[str, ...] = ("sharpe_ratio",)
     direction: tuple[Literal["maximize", "minimize"], ...] | None = None
+    feasible: tuple[str, ...] = ()
     data: DataConfig = field(default_factory=DataConfig)
     strategy: Mapping[str, Any] = field(default_factory=_default_strategy)
     engine: EngineParams = field(default_factory=EngineParams)
@@ -123,6 +127,7 @@ class SweepConfig:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"`seed` must be in [0, 2**63), but got {self.seed!r}")
         check_objectives(self.objective)
+        self.conditions  # noqa: B018
         if self.direction is not None and len(self.direction) != len(self.objective):
             raise ConfigError(
                 f"`direction` must have one entry an objective, "
@@ -137,6 +142,21 @@ class SweepConfig:
             raise ConfigError(
                 f"`search=cmaes` must have one objective, but got {list(self.objective)}; use search=nsga2 or tpe"
             )
+
+    @property
+    def conditions(self) -> tuple[Expression, ...]:
+        """What `feasible` says, read.
+
+        Raises
+        ------
+        ConfigError
+            If one is no comparison of metrics.
+        """
+        if not self.feasible:
+            return ()
+        from alphapulse.backtesting.metrics import METRICS
+
+        return tuple(read_condition(text, "feasible", METRICS) for text in self.feasible)
 
     @property
     def directions(self) -> tuple[str, ...]:

@@ -60,12 +60,15 @@ class TrialSummary:
         Swept keys by dotted name.
     metrics : dict of str to float
         NaN where undefined.
+    feasible : bool
+        Whether it breaks no condition on results.
     """
 
     number: int
     values: Mapping[str, float]
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
+    feasible: bool
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,19 @@ class DefaultsTrial:
     values : dict of str to float
         Objectives by name; NaN if it failed.
     better_than : float, optional
-        Share of the other trials that are worse by the first objective, failed ones among them [1]; None if it failed.
+        Share of the other trials that are worse by the first objective, failed and infeasible ones among them [1]; None
+        if it is such a one.
     error : str, optional
         Why it failed.
+    feasible : bool
+        Whether it breaks no condition on results.
     """
 
     number: int
     values: Mapping[str, float]
     better_than: float | None
     error: str | None
+    feasible: bool = True
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,8 @@ class StudySummary:
         Number of the definitions of engine and metrics that its trials were computed by.
     n_trials, n_failed : int
         Stored trials, and those of them without an objective.
+    n_infeasible : int
+        Those that have their objectives and break a condition on results.
     n_wanted : int
         Trials that the study is to have.
     seed : int
@@ -122,6 +131,7 @@ class StudySummary:
     data : str
         One line: symbol, timeframe, scored bars.
     best : tuple of TrialSummary
+        Where none is feasible, the one that breaks the conditions least.
     benchmark : dict of str to float
         Metrics of buy and hold on the searched bars; empty where they are not known.
     failures : dict of str to int
@@ -150,6 +160,7 @@ class StudySummary:
     definitions: int
     n_trials: int
     n_failed: int
+    n_infeasible: int
     n_wanted: int
     seed: int
     search: str
@@ -174,6 +185,10 @@ def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: 
     """Return the summary of a study from its stored trials, the `best` of them, and what is told beside them."""
     failures = store.failures(study)
     verdict = account.verdict or {}
+    warnings = account.warnings
+    nearest = None if best or not study.feasible else store.nearest(study)
+    if nearest is not None:
+        best, warnings = [nearest], (*warnings, nothing_feasible(study, nearest))
     shown = [_shown(study, trial) for trial in best]
     return StudySummary(
         study=study.name,
@@ -181,6 +196,7 @@ def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: 
         definitions=study.definitions,
         n_trials=store.n_done(study),
         n_failed=sum(failures.values()),
+        n_infeasible=store.n_infeasible(study),
         n_wanted=account.n_wanted,
         seed=study.seed,
         search=str(study.config.get("sampler", "")),
@@ -192,7 +208,7 @@ def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: 
         failures=dict(list(failures.items())[:N_REASONS]),
         verdict=account.verdict,
         places=account.places,
-        warnings=account.warnings,
+        warnings=warnings,
         seconds=dict(account.seconds),
         bars=verdict.get("bars"),
         chosen=next(
@@ -214,7 +230,24 @@ def _defaults(store: Store, study: Study) -> DefaultsTrial | None:
         return None
     trial = store.trial(study, 0)
     values = dict(zip(study.objectives, trial["values"], strict=True))
-    return DefaultsTrial(0, values, store.share_worse(study, 0), trial["error"])
+    return DefaultsTrial(0, values, store.share_worse(study, 0), trial["error"], _is_feasible(trial))
+
+
+def nothing_feasible(study: Study, nearest: TrialRecord) -> str:
+    """Return a sentence on a study all of whose trials break a condition, and on the one that breaks them least."""
+    broken = [
+        f"{condition} by {excess:.4g}"
+        for condition, excess in zip(study.feasible, nearest["violation"], strict=True)
+        if not excess <= 0
+    ]
+    return (
+        f"No trial is feasible ({', '.join(study.feasible)}), so that none is chosen; the nearest is trial "
+        f"{nearest['number']}, which breaks {', '.join(broken)}."
+    )
+
+
+def _is_feasible(trial: TrialRecord) -> bool:
+    return all(excess <= 0 for excess in trial["violation"])
 
 
 def _shown(study: Study, trial: TrialRecord) -> dict[str, Any]:
@@ -223,6 +256,7 @@ def _shown(study: Study, trial: TrialRecord) -> dict[str, Any]:
         "values": dict(zip(study.objectives, trial["values"], strict=True)),
         "params": trial["params"],
         "metrics": trial["metrics"],
+        "feasible": _is_feasible(trial),
     }
 
 

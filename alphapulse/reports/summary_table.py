@@ -33,12 +33,16 @@ def _print_table(console: Console, summary: StudySummary) -> None:
         console.print(_parameters_of_best(summary))
     else:
         console.print("No trial has an objective.")
+    if summary.best and not summary.best[0].feasible:
+        console.print(summary.warnings[-1], soft_wrap=True)
     if summary.defaults is not None:
         console.print(defaults_line(summary.defaults), soft_wrap=True)
     console.print(f"Data: {summary.data}; search: {summary.search}, seed {summary.seed}.", soft_wrap=True)
     if summary.n_failed:
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary.failures.items())
         console.print(f"{summary.n_failed:,} of {summary.n_trials:,} trials failed: {reasons}", soft_wrap=True)
+    if summary.n_infeasible:
+        console.print(f"{summary.n_infeasible:,} of {summary.n_trials:,} trials are infeasible.")
     if summary.verdict is not None:
         for line in verdict_lines(summary.verdict):
             console.print(line, soft_wrap=True)
@@ -93,6 +97,8 @@ def defaults_line(defaults: DefaultsTrial) -> str:
     if defaults.error is not None:
         return f"Your defaults (trial {defaults.number}): failed, {defaults.error}"
     values = ", ".join(f"{name} {value:,.3f}" for name, value in defaults.values.items())
+    if not defaults.feasible:
+        return f"Your defaults (trial {defaults.number}): {values}, infeasible."
     rank = "" if defaults.better_than is None else f", better than {defaults.better_than:.0%} of the other trials"
     return f"Your defaults (trial {defaults.number}): {values}{rank}."
 

@@ -20,6 +20,9 @@ from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 # What is read at once: enough to cost no queries, little beside what a driver holds anyway.
 TRIALS_A_PIECE = 50_000
 BLOCK_BYTES_A_PIECE = 1 << 23
+CANDIDATE = "(state = 'COMPLETE' AND coalesce(0 >= ALL (violation), true))"
+"""Whether a row of `trial` has its objectives and breaks no condition on results: no other is ever called good."""
+
 SHARPE = "coalesce(CASE WHEN state = 'COMPLETE' THEN sharpe_ratio END, 'NaN')"
 
 
@@ -42,14 +45,16 @@ class StudyColumns:
         kinds: dict[str, Kind] = {
             "params": (np.float64, len(study.space)),
             "value": (np.float64, len(study.objectives)),
+            **({"violation": (np.float64, len(study.feasible))} if study.feasible else {}),
             "is_failed": np.bool_,
             "ruined": np.bool_,
             "seconds": np.float64,
             **dict.fromkeys(METRICS, np.float64),
         }
-        no_value = f"array_fill('NaN'::float8, ARRAY[{len(study.objectives)}])"
+        violation = f"coalesce(violation, {_nans(len(study.feasible))}), " if study.feasible else ""
         query = (
-            f"SELECT params, coalesce(value, {no_value}), state = 'FAIL', ruined, seconds, "
+            f"SELECT params, coalesce(value, {_nans(len(study.objectives))}), {violation}"
+            "state = 'FAIL', ruined, seconds, "
             f"{', '.join(_not_null(name) for name in METRICS)} FROM trial "
             "WHERE sweep_id = $1 AND number >= $2 AND number < $3 ORDER BY number"
         )
@@ -70,6 +75,7 @@ class StudyColumns:
             status=np.where(columns["ruined"], RUINED, np.where(is_unfinished, FAILED, OK)).astype(np.int8),
             seconds=columns["seconds"],
             errors={row["number"] - start: row["error"] for row in failed},
+            violations=columns.get("violation", np.empty((0, 0))),
         )
 
     def sharpes(self, n_trials: int) -> Iterator[Float64Array1D]:
@@ -153,6 +159,10 @@ class StudyColumns:
         # The planner would rather sort them all on disk.
         await connection.execute("SET enable_sort = off; SET enable_seqscan = off")
         return connection
+
+
+def _nans(n: int) -> str:
+    return f"array_fill('NaN'::float8, ARRAY[{n}])"
 
 
 def _not_null(name: str) -> str:

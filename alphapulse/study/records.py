@@ -88,6 +88,11 @@ class StudyPlan:
     packages: dict[str, str]
     n_trials: int
 
+    @property
+    def feasible(self) -> tuple[str, ...]:
+        """Conditions that the results of its trials must keep, as they were written."""
+        return tuple(self.config.get("feasible", ()))
+
 
 @dataclass(frozen=True)
 class Study(StudyPlan):
@@ -145,7 +150,10 @@ class Generation:
 
 
 class TrialRecord(TypedDict):
-    """One stored trial; `parameters` in the order of the space, `params` as configuration values by name."""
+    """One stored trial; `parameters` in the order of the space, `params` as configuration values by name.
+
+    `violation` says by how much it breaks each condition of `Study.feasible`; it is empty where the trial failed.
+    """
 
     number: int
     generation: int
@@ -153,6 +161,7 @@ class TrialRecord(TypedDict):
     parameters: Float64Array1D
     params: dict[str, Any]
     values: list[float]
+    violation: list[float]
     metrics: dict[str, float]
     ruined: bool
     error: str | None

@@ -14,6 +14,7 @@ from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import StudyError, did_you_mean
 from alphapulse.plain import plain
 from alphapulse.search.space import SearchSpace
+from alphapulse.study.columns import CANDIDATE
 from alphapulse.study.identity import check_same_study
 from alphapulse.study.records import (
     Generation,
@@ -129,26 +130,40 @@ class Store:
         return _record(study, rows[0])
 
     def best(self, study: Study, n: int) -> list[TrialRecord]:
-        """Return the `n` best complete trials by the first objective, earlier ones first among equals."""
+        """Return the `n` best trials by the first objective that break no condition, earlier first among equals."""
         order = "DESC" if study.directions[0] == "maximize" else "ASC"
         rows = self.database.fetch(
-            "SELECT * FROM trial WHERE sweep_id = $1 AND state = 'COMPLETE' "
-            f"ORDER BY value[1] {order}, number LIMIT $2",
+            f"SELECT * FROM trial WHERE sweep_id = $1 AND {CANDIDATE} ORDER BY value[1] {order}, number LIMIT $2",
             study.id,
             n,
         )
         return [_record(study, row) for row in rows]
 
-    def share_worse(self, study: Study, number: int) -> float | None:
-        """Return the share of the other trials that are worse than a complete one by the first objective.
+    def nearest(self, study: Study) -> TrialRecord | None:
+        """Return the trial that breaks the conditions on results least, the earliest of equals; None if all failed."""
+        rows = self.database.fetch(
+            "SELECT * FROM trial t WHERE sweep_id = $1 AND state = 'COMPLETE' "
+            "ORDER BY (SELECT sum(greatest(v, 0)) FROM unnest(t.violation) AS v), number LIMIT 1",
+            study.id,
+        )
+        return _record(study, rows[0]) if rows else None
 
-        A failed trial is worse. None if there is no other trial, or this one failed.
+    def n_infeasible(self, study: Study) -> int:
+        """Return how many trials have their objectives and break a condition on results."""
+        query = f"SELECT count(*) AS n FROM trial WHERE sweep_id = $1 AND state = 'COMPLETE' AND NOT {CANDIDATE}"
+        return int(self.database.fetch(query, study.id)[0]["n"]) if study.feasible else 0
+
+    def share_worse(self, study: Study, number: int) -> float | None:
+        """Return the share of the other trials that are worse than a good one by the first objective.
+
+        A trial that failed or breaks a condition is worse. None if there is no other trial, or this one is such.
         """
         sign = 1 if study.directions[0] == "maximize" else -1
         rows = self.database.fetch(
-            "SELECT avg((o.state = 'FAIL' OR $3 * o.value[1] < $3 * t.value[1])::int)::float8 AS share "
-            "FROM trial t, trial o WHERE t.sweep_id = $1 AND t.number = $2 AND t.state = 'COMPLETE' "
-            "AND o.sweep_id = $1 AND o.number <> $2",
+            f"SELECT avg((NOT o.is_candidate OR $3 * o.value < $3 * t.value)::int)::float8 AS share FROM "
+            f"(SELECT value[1] AS value FROM trial WHERE sweep_id = $1 AND number = $2 AND {CANDIDATE}) AS t, "
+            f"(SELECT value[1] AS value, {CANDIDATE} AS is_candidate FROM trial "
+            "WHERE sweep_id = $1 AND number <> $2) AS o",
             study.id,
             number,
             sign,
@@ -255,6 +270,7 @@ def _record(study: Study, row: Any) -> TrialRecord:
         parameters=parameters,
         params=study.space.values(parameters),
         values=[math.nan] * len(study.objectives) if row["value"] is None else list(row["value"]),
+        violation=list(row["violation"] or ()),
         metrics={name: math.nan if row[name] is None else row[name] for name in METRICS},
         ruined=row["ruined"],
         error=row["error"],

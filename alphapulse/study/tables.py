@@ -64,6 +64,7 @@ trial_table = Table(
     Column("state", Text, nullable=False),
     Column("params", ARRAY(Double), nullable=False),
     Column("value", ARRAY(Double)),
+    Column("violation", ARRAY(Double)),
     *(Column(name, Double) for name in METRICS),
     Column("ruined", Boolean, nullable=False),
     Column("error", Text),

@@ -7,6 +7,7 @@ import numpy as np
 
 from alphapulse.backtesting.batch import FAILED
 from alphapulse.backtesting.metrics import N_METRICS
+from alphapulse.search.feasibility import keeps_conditions
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
 
 
@@ -44,6 +45,9 @@ class Trials:
         Time of evaluation [s]; 0 where the answer was known already.
     errors : dict of int to str
         Reasons of failed trials by row.
+    violations : (n, n_conditions) float64
+        By how much each condition on results is broken: above 0 where it is, NaN where nothing can be said of it, and
+        where the trial failed. By default there is no condition.
     """
 
     parameters: Float64Array2D
@@ -52,9 +56,14 @@ class Trials:
     status: Int8Array1D
     seconds: Float64Array1D
     errors: dict[int, str] = field(default_factory=dict)
+    violations: Float64Array2D = field(default_factory=lambda: np.empty((0, 0)))
+
+    def __post_init__(self) -> None:
+        if self.violations.shape[1] == 0:
+            self.violations = np.empty((len(self.values), 0))
 
     @classmethod
-    def blank(cls, parameters: Float64Array2D, n_objectives: int) -> "Trials":
+    def blank(cls, parameters: Float64Array2D, n_objectives: int, n_conditions: int = 0) -> "Trials":
         """Return trials with these parameters (n, n_dimensions) whose outcome is not known yet: NaN throughout."""
         n = len(parameters)
         return cls(
@@ -63,6 +72,7 @@ class Trials:
             np.full((n, N_METRICS), np.nan),
             np.zeros(n, dtype=np.int8),
             np.zeros(n),
+            violations=np.full((n, n_conditions), np.nan),
         )
 
     @classmethod
@@ -81,6 +91,7 @@ class Trials:
             np.concatenate([part.status for part in parts]),
             np.concatenate([part.seconds for part in parts]),
             dict(errors),
+            np.concatenate([part.violations for part in parts]),
         )
 
     def __len__(self) -> int:
@@ -99,6 +110,7 @@ class Trials:
             self.status[rows],
             self.seconds[rows],
             errors,
+            self.violations[rows],
         )
 
     @property
@@ -107,12 +119,18 @@ class Trials:
         failed: BoolArray1D = np.isnan(self.values).any(axis=1) | (self.status == FAILED)
         return failed
 
+    @property
+    def is_candidate(self) -> BoolArray1D:
+        """Whether each trial may be called good: it has its objectives and breaks no condition (n,)."""
+        return ~self.is_failed & keeps_conditions(self.violations)
+
     def put(self, rows: Int64Array1D, outcome: "Trials") -> None:
         """Write the outcome of as many trials to `rows`; the parameters stay."""
         self.values[rows] = outcome.values
         self.metrics[rows] = outcome.metrics
         self.status[rows] = outcome.status
         self.seconds[rows] = outcome.seconds
+        self.violations[rows] = outcome.violations
         if self.errors:
             for row in rows.tolist():
                 self.errors.pop(row, None)

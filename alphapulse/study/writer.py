@@ -174,6 +174,7 @@ class Writer:
                 "state": state,
                 "params": trials.parameters,
                 "value": trials.values if has_value else None,
+                "violation": trials.violations if state == "COMPLETE" and self._study.feasible else None,
                 **{name: trials.metrics[:, place] for place, name in enumerate(METRICS)},
                 "ruined": trials.status == RUINED,
                 "seconds": trials.seconds,

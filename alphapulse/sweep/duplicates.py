@@ -58,15 +58,17 @@ class Duplicates:
     space : SearchSpace
     n_objectives : int
         Number of values that a trial tells the search.
+    n_conditions : int
+        Number of conditions on its results.
     """
 
-    def __init__(self, space: SearchSpace, n_objectives: int) -> None:
+    def __init__(self, space: SearchSpace, n_objectives: int, n_conditions: int = 0) -> None:
         self._space = space
         self.finite = space.size is not None and 0 < space.size < 2**62
         n_slots = min(space.size or 0, CAPACITY) if self.finite else 0
         self._direct = self.finite and n_slots == space.size
         self._code = np.full(n_slots, EMPTY, dtype=np.int64)
-        self._outcomes = Trials.blank(np.empty((n_slots, 0)), n_objectives)
+        self._outcomes = Trials.blank(np.empty((n_slots, 0)), n_objectives, n_conditions)
 
     def find(self, parameters: Float64Array2D) -> Answers:
         """Return which of the trials (n_trials, n_dimensions) have to run; call `fill` before the next `record`."""

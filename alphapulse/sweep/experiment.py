@@ -7,8 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from alphapulse.backtesting.models import EngineParams
+from alphapulse.search.expressions import Expression
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
+from alphapulse.study.trials import Trials
 from alphapulse.typing import Float64Array2D
 from alphapulse.validation.spa import Bootstrap
 
@@ -36,6 +38,8 @@ class Experiment:
         Metrics that the search works on.
     directions : tuple of {"minimize", "maximize"}
         Each objective has one.
+    feasible : tuple of Expression
+        Conditions over metrics that a trial has to keep to be called good.
     robustness : {"plateau", "worst_fold"}, optional
         It says whether a trial is scored by its neighbourhood or by its worst fold; None is by its own value.
     n_folds : int
@@ -50,9 +54,14 @@ class Experiment:
     engine: EngineParams = field(default_factory=EngineParams)
     objectives: tuple[str, ...] = ("sharpe_ratio",)
     directions: tuple[str, ...] = ("maximize",)
+    feasible: tuple[Expression, ...] = ()
     robustness: Robustness | None = None
     n_folds: int = 5
     bootstrap: Bootstrap | None = None
+
+    def untried(self, parameters: Float64Array2D) -> Trials:
+        """Return trials with these parameters (n_trials, n_dimensions) whose outcome is not known yet."""
+        return Trials.blank(parameters, len(self.objectives), len(self.feasible))
 
     def columns(self, parameters: Float64Array2D) -> tuple[dict[str, Any], dict[str, Any]]:
         """Split parameters (n_trials, n_dimensions) into what the strategy and what the engine is told.

@@ -37,7 +37,13 @@ class Sampler(Protocol):
         They depend on the parameters of all generations before, and on the results of those `lag` before and earlier.
         """
 
-    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:
+    def tell(
+        self,
+        generation: int,
+        parameters: Float64Array2D,
+        values: Float64Array2D,
+        violations: Float64Array2D | None = None,
+    ) -> None:
         """Take in a whole generation, in order."""
 
 
@@ -151,8 +157,8 @@ class Generations:
         self._workers = workers
         self._commit = commit
         self._state = state
-        self._n_objectives = len(experiment.objectives)
-        self._duplicates = Duplicates(experiment.space, self._n_objectives)
+        self._experiment = experiment
+        self._duplicates = Duplicates(experiment.space, len(experiment.objectives), len(experiment.feasible))
         self._n_trials = n_trials
         self._keep_blocks = keep_blocks
         self._sign = 1.0 if experiment.directions[0] == "maximize" else -1.0
@@ -194,7 +200,7 @@ class Generations:
         n_known = n_past - (self._sampler.lag - 1)
         for number, part in self._stored(n_past, history):
             if needs_history:
-                self._sampler.tell(number, part.parameters, part.values)
+                self._sampler.tell(number, part.parameters, part.values, part.violations)
             if number < n_known:
                 self._duplicates.record(part)
             else:
@@ -238,7 +244,7 @@ class Generations:
 
     @property
     def best(self) -> float:
-        """Best value of the first objective among the committed trials; NaN without one."""
+        """Best value of the first objective among the committed trials that break no condition; NaN without one."""
         return self._sign * float(self._state.best[-1]) if len(self._state.best) else math.nan
 
     def _wants_generation(self) -> bool:
@@ -249,7 +255,7 @@ class Generations:
         started = time.perf_counter()
         proposed = self._sampler.propose(number)
         self._state.proposing += time.perf_counter() - started
-        trials = Trials.blank(np.ascontiguousarray(proposed, dtype=np.float64), self._n_objectives)
+        trials = self._experiment.untried(np.ascontiguousarray(proposed, dtype=np.float64))
         n_rows = len(trials)
         self._exhausted = n_rows < self._sampler.schedule.size(number)
         if n_rows == 0:
@@ -295,7 +301,8 @@ class Generations:
         if work.stop > work.offset:
             self._store(work)
         if work.is_whole:
-            self._sampler.tell(work.number, work.trials.parameters, work.trials.values)
+            trials = work.trials
+            self._sampler.tell(work.number, trials.parameters, trials.values, trials.violations)
             self._duplicates.record(work.trials)
 
     def _finish_early(self, work: _Work) -> None:
@@ -314,7 +321,8 @@ class Generations:
             self._state.merge(result.observed, result.maxima, np.empty(0))
             self._state.seconds += result.seconds
         trials = work.trials[work.offset : work.stop]
-        self._state.merge(-np.inf, self._state.maxima, self._sign * trials.values[:, 0])
+        scores = np.where(trials.is_candidate, self._sign * trials.values[:, 0], np.nan)
+        self._state.merge(-np.inf, self._state.maxima, scores)
         if work.is_whole:
             self._state.complete(work.number)
         self._commit(

@@ -74,6 +74,7 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
         engine=config.engine,
         objectives=config.objective,
         directions=config.directions,
+        feasible=config.conditions,
         robustness=config.validation.objective,
         bootstrap=make_bootstrap(sizes, n_bootstrap=config.validation.n_bootstrap, seed=config.seed),
     )

@@ -27,7 +27,7 @@ class StudyState:
     maxima : (n_bootstrap,) float64
         The same of each bootstrap sample.
     best : (<= N_BEST,) float64
-        Best values of the first objective, larger is better, ascending.
+        Best values of the first objective of trials that break no condition, larger is better, ascending.
     thresholds : dict of int to float
         By generation, the worst of `best` when it was complete; -inf while there are fewer than N_BEST.
     seconds : float
@@ -53,7 +53,7 @@ class StudyState:
         return self.thresholds.get(generation - 2, -np.inf)
 
     def merge(self, observed: float, maxima: Float64Array1D, scores: Float64Array1D) -> None:
-        """Take in trials: the maxima of their batch and their scores (n_trials,), NaN for failed ones."""
+        """Take in trials: the maxima of their batch and their scores (n_trials,), NaN for those that are not good."""
         self.observed = max(self.observed, observed)
         self.maxima = np.maximum(self.maxima, maxima)
         scores = scores[~np.isnan(scores)]

@@ -95,7 +95,8 @@ def evaluate_batch(
     keep : (n_trials,) bool, optional
         Trials whose block moments are wanted; by default all.
     threshold : float
-        Block moments are returned too where the first objective, negated if it is minimised, is not below this.
+        Block moments are returned too where a trial breaks no condition and its first objective, negated if it is
+        minimised, is not below this.
 
     Returns
     -------
@@ -113,8 +114,10 @@ def evaluate_batch(
     trials.errors = _explain(experiment, trials)
     failed = trials.is_failed
     trials.values[failed] = np.nan
+    trials.violations[:] = _violations(experiment, trials)
+    trials.violations[failed] = np.nan
     observed, maxima = _reality_check(market, experiment, ran, failed)
-    kept = np.flatnonzero(_keeps(experiment, trials.values, keep, threshold) & ~failed)
+    kept = np.flatnonzero(_keeps(experiment, trials, keep, threshold) & ~failed)
     trials.seconds[:] = (time.perf_counter() - started) / max(len(trials), 1)
     return BatchResult(trials, BlockMoments(kept, ran.block_sums[kept], ran.block_squares[kept]), observed, maxima)
 
@@ -134,7 +137,7 @@ def _simulate_guarded(context: _Context, parameters: Float64Array2D) -> _Simulat
     except Exception as error:
         if len(parameters) > 1:
             return _joined([_simulate_guarded(context, row[None, :]) for row in parameters])
-        trials = Trials.blank(parameters, len(context.experiment.objectives))
+        trials = context.experiment.untried(parameters)
         trials.status[:] = FAILED
         trials.errors = {0: f"{type(error).__name__}: {error}"}
         blocks = np.full((1, context.market.n_blocks), np.nan)
@@ -153,7 +156,7 @@ def _joined(parts: list[_Simulated]) -> _Simulated:
 
 def _simulate_together(context: _Context, parameters: Float64Array2D) -> _Simulated:
     market, experiment = context.market, context.experiment
-    trials = Trials.blank(parameters, len(experiment.objectives))
+    trials = experiment.untried(parameters)
     strategy, swept = experiment.columns(parameters)
     targets = experiment.definition.block(market.bars, strategy, len(trials), context.cache)
     outcome = simulate_batch(market, targets, EngineColumns.build(experiment.engine, swept, len(trials)))
@@ -205,12 +208,21 @@ def _why_undefined(trials: Trials, row: int) -> str:
     return "the returns have no variance" if trials.status[row] == OK else "the trial is ruined"
 
 
-def _keeps(experiment: Experiment, values: Float64Array2D, keep: BoolArray1D | None, threshold: float) -> BoolArray1D:
+def _violations(experiment: Experiment, trials: Trials) -> Float64Array2D:
+    """Return by how much each condition on results is broken (n_trials, n_conditions)."""
+    metrics = dict(zip(METRICS, trials.metrics.T, strict=True))
+    broken = np.empty_like(trials.violations)
+    for place, condition in enumerate(experiment.feasible):
+        broken[:, place] = condition.violation(metrics)
+    return broken
+
+
+def _keeps(experiment: Experiment, trials: Trials, keep: BoolArray1D | None, threshold: float) -> BoolArray1D:
     """Return whether the block moments of each trial are wanted (n_trials,)."""
     if keep is None:
-        return np.ones(len(values), dtype=np.bool_)
-    score = values[:, 0] if experiment.directions[0] == "maximize" else -values[:, 0]
-    kept: BoolArray1D = keep | (score >= threshold)
+        return np.ones(len(trials), dtype=np.bool_)
+    score = trials.values[:, 0] if experiment.directions[0] == "maximize" else -trials.values[:, 0]
+    kept: BoolArray1D = keep | ((score >= threshold) & trials.is_candidate)
     return kept
 
 
@@ -220,7 +232,12 @@ def _reality_check(
     if experiment.bootstrap is None:
         return -np.inf, np.empty(0)
     sums, _ = _over_cash(market, experiment, ran)
-    return experiment.bootstrap.batch_maximum(sums[~failed])
+    observed, maxima = experiment.bootstrap.batch_maximum(sums[~failed])
+    if experiment.feasible:
+        # What no condition lets through cannot be the best, but chance has had it to choose from.
+        statistics = experiment.bootstrap.statistics(sums[ran.trials.is_candidate])
+        observed = float(np.max(statistics[~np.isnan(statistics)], initial=-np.inf))
+    return observed, maxima
 
 
 def _over_cash(market: Market, experiment: Experiment, ran: _Simulated) -> tuple[Float64Array2D, Float64Array2D]:

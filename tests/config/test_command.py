@@ -176,6 +176,11 @@ BAD = [
     ("sweep", "objective=[]", "at least one metric"),
     ("sweep", "objective=[cagr,cagr]", "twice"),
     ("sweep", "objective=cagr,max_drawdown", "a list is objective=[cagr,max_drawdown]"),
+    ("sweep", "feasible=[n_trade >= 30]", "`feasible` must be made of known names, but got 'n_trade'"),
+    ("sweep", "feasible=[n_trade >= 30]", "did you mean 'n_trades'?"),
+    ("sweep", "feasible=n_trades", "`feasible` must compare something, as in 'a < b', but got 'n_trades'"),
+    ("sweep", "feasible=n_trades >", "`feasible` must be an expression, but got 'n_trades >'"),
+    ("sweep", "feasible=open('x') > 3", "open() is no function here"),
     ("sweep", "direction=up", "one of maximize, minimize"),
     ("sweep", "direction=[maximize,minimize]", "one entry an objective"),
     ("sweep", "search=tpee", "did you mean 'tpe'?"),
@@ -424,6 +429,19 @@ def test_assemble_reads_what_disassemble_writes(run: Run) -> None:
     config = run("sweep", "engine.stop.kind=atr,percent", "objective=[sharpe_ratio,max_drawdown]", "search=nsga2")
     assert assemble(SweepConfig, disassemble(config)) == config
     assert "db" not in disassemble(config)
+
+
+def test_conditions_are_typed_as_they_read(run: Run) -> None:
+    config = run("sweep", 'feasible=["n_trades >= 30", max_drawdown >= -0.25,min(cagr, exposure) > 1e-3]')
+    assert config.feasible == ("n_trades >= 30", "max_drawdown >= -0.25", "min(cagr, exposure) > 1e-3")
+    assert [condition.names for condition in config.conditions] == [
+        ("n_trades",),
+        ("max_drawdown",),
+        ("cagr", "exposure"),
+    ]
+    assert assemble(SweepConfig, disassemble(config)) == config
+    assert run("sweep", "feasible=n_trades>=30").feasible == ("n_trades>=30",)
+    assert run("sweep", "feasible=[]").feasible == ()
 
 
 def test_natural_directions() -> None:

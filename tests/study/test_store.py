@@ -107,6 +107,38 @@ def test_store_best_trial_and_failures(store):
         store.trial(study, 50)
 
 
+def test_trials_that_break_a_condition_are_never_the_best(store, database):
+    study = open_study(store, config={"feasible": ["n_trades >= 30", "max_drawdown >= -0.25"]})
+    rng = np.random.default_rng(4)
+    generations = [make_generation(g) for g in range(2)]
+    for generation in generations:
+        trials = generation.trials
+        trials.violations = rng.normal(size=(50, 2))
+        trials.violations[7] = [np.nan, -1.0]
+        trials.violations[trials.is_failed] = np.nan
+        store.append(study, generation)
+    store.finish(study, "COMPLETE")
+    violations = np.concatenate([g.trials.violations for g in generations])
+    history = StudyColumns(database, study).trials(0, 100)
+    np.testing.assert_array_equal(history.violations, violations)
+    np.testing.assert_array_equal(history.is_candidate, (violations <= 0).all(axis=1))
+    values = np.where(history.is_candidate, history.values[:, 0], -np.inf)
+    best = [trial["number"] for trial in store.best(study, 100)]
+    assert best == np.argsort(-values, kind="stable")[: len(best)].tolist()
+    assert len(best) == history.is_candidate.sum()
+    assert store.n_infeasible(study) == 100 - 4 - len(best)
+    assert store.trial(study, 2)["violation"] == []
+    others = np.delete(values, best[3])
+    assert store.share_worse(study, best[3]) == pytest.approx((others < values[best[3]]).mean())
+    broken = np.flatnonzero(~history.is_candidate & ~history.is_failed)
+    assert store.share_worse(study, int(broken[0])) is None
+    with database.sync_engine.begin() as connection:
+        connection.execute(text("DELETE FROM trial WHERE number = ANY(:numbers)"), {"numbers": best})
+    totals = np.where(violations > 0, violations, 0).sum(axis=1)
+    totals[~np.isin(np.arange(100), broken) | (np.arange(100) % 50 == 7)] = np.inf
+    assert store.nearest(study)["number"] == totals.argmin()
+
+
 def test_open_study_continues_and_counts(store):
     study = open_study(store, n_trials=100)
     store.append(study, make_generation(0))

@@ -30,7 +30,7 @@ class Learner:
         self.told, self.proposed = {}, {}
         self.memory, self.n_absorbed = 0.0, 0
 
-    def tell(self, generation, parameters, values):
+    def tell(self, generation, parameters, values, violations=None):
         assert generation == self.n_absorbed + len(self.told)
         assert len(parameters) == len(values)
         self.told[generation] = parameters, values

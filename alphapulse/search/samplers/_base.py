@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from alphapulse.errors import ConfigError
+from alphapulse.search.feasibility import penalised
 from alphapulse.search.samplers._encoding import Encoding
 from alphapulse.search.samplers._schedule import Schedule
 from alphapulse.search.space import SearchSpace
@@ -81,7 +82,13 @@ class Sampler(ABC):
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (m, p) of a generation; fewer rows than `schedule` says when exhausted."""
 
-    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:  # noqa: B027
+    def tell(  # noqa: B027
+        self,
+        generation: int,
+        parameters: Float64Array2D,
+        values: Float64Array2D,
+        violations: Float64Array2D | None = None,
+    ) -> None:
         """Give the results of (a further part of) a generation, generations in order.
 
         Parameters
@@ -92,6 +99,9 @@ class Sampler(ABC):
             They stand in the order in which they were proposed.
         values : (k, n_objectives)
             The objectives; NaN in any place is a failed trial.
+        violations : (k, n_conditions), optional
+            By how much each condition on results is broken: above 0 where it is, NaN where nothing can be said of it;
+            None where there is no condition.
         """
 
     def enqueue(self, points: Float64Array2D) -> bool:
@@ -105,6 +115,28 @@ class Sampler(ABC):
         """Return uniform numbers in [0, 1) of `shape`, the same for the same seed, generation and stream."""
         key = np.array([self.seed % 2**64, stream << 48 | generation], dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key)).random(shape)
+
+
+class Told(NamedTuple):
+    """Results of trials as a sampler learns them.
+
+    Attributes
+    ----------
+    parameters : (k, p) float64
+    losses : (k, n_objectives) float64
+        To be minimised; inf where the trial failed.
+    violations : (k, n_conditions) float64
+        See `Sampler.tell`.
+    """
+
+    parameters: Float64Array2D
+    losses: Float64Array2D
+    violations: Float64Array2D
+
+    @classmethod
+    def joined(cls, parts: Sequence["Told"]) -> "Told":
+        """Return the results of several parts of a generation, in order."""
+        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 class HistorySampler(Sampler):
@@ -129,10 +161,16 @@ class HistorySampler(Sampler):
             space, seed=seed, directions=directions, generation_size=generation_size, first_size=first_size
         )
         self._signs = np.array([-1.0 if d == "maximize" else 1.0 for d in self.directions])
-        self._told: dict[int, list[tuple[Float64Array2D, Float64Array2D]]] = {}
+        self._told: dict[int, list[Told]] = {}
         self._n_absorbed = 0
 
-    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:
+    def tell(
+        self,
+        generation: int,
+        parameters: Float64Array2D,
+        values: Float64Array2D,
+        violations: Float64Array2D | None = None,
+    ) -> None:
         """Keep the results until a generation may learn from them."""
         if generation < self._n_absorbed:
             raise ValueError(
@@ -141,7 +179,9 @@ class HistorySampler(Sampler):
             )
         losses = np.asarray(values, dtype=np.float64).reshape(len(parameters), self.n_objectives) * self._signs
         losses[np.isnan(losses).any(axis=1)] = np.inf
-        self._told.setdefault(generation, []).append((np.array(parameters, dtype=np.float64), losses))
+        broken = np.empty((len(losses), 0)) if violations is None else np.array(violations, dtype=np.float64)
+        told = Told(np.array(parameters, dtype=np.float64), losses, broken)
+        self._told.setdefault(generation, []).append(told)
 
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (m, p) of a generation."""
@@ -157,13 +197,20 @@ class HistorySampler(Sampler):
                     f"Generation {generation} needs the results of {generation - self.lag}, but {self._n_absorbed} "
                     "has not been told."
                 )
-            self._absorb(self._n_absorbed, np.concatenate([p for p, _ in parts]), np.concatenate([v for _, v in parts]))
+            self._learn(self._n_absorbed, Told.joined(parts))
             self._n_absorbed += 1
         return self._draw(generation)
 
+    def _learn(self, generation: int, told: Told) -> None:
+        """Learn from a generation, its conditions as losses."""
+        self._absorb(generation, told.parameters, penalised(told.losses, told.violations))
+
     @abstractmethod
     def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:
-        """Learn from a generation: parameters (k, p), losses (k, n_objectives) to minimise, inf where failed."""
+        """Learn from a generation: parameters (k, p), losses (k, n_objectives) to minimise.
+
+        They are inf where a trial failed, and from `INFEASIBLE` on where it breaks a condition, see `penalised`.
+        """
 
     @abstractmethod
     def _draw(self, generation: int) -> Float64Array2D:

@@ -7,6 +7,7 @@ import numpy as np
 
 from alphapulse.compiling import jit
 from alphapulse.numerics import exp, log, log1p, normal_cdf, normal_pdf, normal_quantile
+from alphapulse.search.feasibility import INFEASIBLE
 from alphapulse.search.samplers._base import HistorySampler, given, require_numeric, require_single_objective
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array1D, Float64Array2D
@@ -97,7 +98,20 @@ class GPSampler(HistorySampler):
 
 
 def _scores(losses: Float64Array1D) -> Float64Array1D:
-    """Return losses (n,), the median at 0, the best at -1; above the median in the logarithm, failed as the worst."""
+    """Return losses (n,), the median at 0, the best at -1; above the median in the logarithm, failed as the worst.
+
+    Where a condition is broken, a loss is above the worst that breaks none.
+    """
+    is_feasible = losses < INFEASIBLE
+    if not is_feasible.any():
+        return _scaled(losses / INFEASIBLE)
+    scores = _scaled(np.where(is_feasible, losses, np.inf))
+    broken = np.isfinite(losses) & ~is_feasible
+    scores[broken] += losses[broken] / INFEASIBLE
+    return scores
+
+
+def _scaled(losses: Float64Array1D) -> Float64Array1D:
     finite = np.sort(losses[np.isfinite(losses)])
     if finite.size == 0 or finite[0] == finite[-1]:
         constant: Float64Array1D = np.where(np.isfinite(losses), 0.0, 1.0)

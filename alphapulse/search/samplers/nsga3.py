@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from alphapulse.compiling import jit
+from alphapulse.search.feasibility import INFEASIBLE
 from alphapulse.search.samplers._pareto import non_domination_rank
 from alphapulse.search.samplers.nsga2 import NSGAIISampler
 from alphapulse.search.space import SearchSpace
@@ -47,7 +48,7 @@ class NSGAIIISampler(NSGAIISampler):
         sure = np.flatnonzero(rank < last)
         candidates = np.flatnonzero(rank == last)
         n_wanted = self.population_size - len(sure)
-        if n_wanted == len(candidates) or not np.isfinite(losses[candidates]).all():
+        if n_wanted == len(candidates) or not (losses[candidates] < INFEASIBLE).all():
             return np.sort(np.concatenate([sure, candidates[:n_wanted]]))
         considered = np.concatenate([sure, candidates])
         normal = _normalise(losses[considered])

@@ -105,7 +105,7 @@ class TPESampler(HistorySampler):
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (generation_size, p) of a generation."""
         before = generation - 1
-        n_told = sum(len(parameters) for parameters, _ in self._told.get(before, []))
+        n_told = sum(len(told.parameters) for told in self._told.get(before, []))
         if before >= 0 and before not in self._proposed and n_told < self.generation_size:
             # A resumed study was told less than it had proposed: what is in flight is drawn again.
             super().propose(before)
@@ -179,7 +179,7 @@ class TPESampler(HistorySampler):
         before = generation - 1
         if before in self._proposed:
             return self._proposed[before]
-        return np.concatenate([parameters for parameters, _ in self._told[before]])
+        return np.concatenate([told.parameters for told in self._told[before]])
 
 
 def _rungs(n: int) -> Float64Array1D:

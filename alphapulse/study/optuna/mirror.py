@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from alphapulse.data_pipeline.database import OPTUNA_SCHEMA, Database
+from alphapulse.study.columns import CANDIDATE
 from alphapulse.study.optuna.study import describe, ensure_study, read_sweep, set_fact
 from alphapulse.study.optuna.tables import ensure_optuna_tables
 from alphapulse.study.optuna.trials import add_chosen, create_chosen, remove_surplus
@@ -172,7 +173,7 @@ def follow(connection: Connection, study_id: int, limit: int, followed: Followed
     sign = 1 if sweep.directions[0] == "maximize" else -1
     best = connection.execute(
         text(
-            "SELECT number, :sign * value[1] AS value FROM trial WHERE sweep_id = :id AND state = 'COMPLETE' "
+            f"SELECT number, :sign * value[1] AS value FROM trial WHERE sweep_id = :id AND {CANDIDATE} "
             "AND number >= :first AND number < :stop ORDER BY :sign * value[1] DESC, number LIMIT 1"
         ),
         {"id": sweep.id, "first": followed.n_seen, "stop": sweep.n_done, "sign": sign},
@@ -213,7 +214,7 @@ def _choose(connection: Connection, sweep: Row[Any], limit: int) -> None:
     order = "DESC" if sweep.directions[0] == "maximize" else "ASC"
     connection.execute(
         text(
-            "INSERT INTO chosen SELECT number FROM trial WHERE sweep_id = :id AND state = 'COMPLETE' "
+            f"INSERT INTO chosen SELECT number FROM trial WHERE sweep_id = :id AND {CANDIDATE} "
             f"ORDER BY value[1] {order}, number LIMIT :best"
         ),
         values,

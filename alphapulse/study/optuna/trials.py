@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Row, text
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import OPTUNA_SCHEMA
 from alphapulse.search.space import SearchSpace
-from alphapulse.study.tables import trial_table
 
 # All that hangs on a trial; the last three are written by what others do to a study in the dashboard or with Optuna.
 CHILD_TABLES = (
@@ -76,10 +75,14 @@ FROM added a CROSS JOIN LATERAL (VALUES
 WHERE v.value IS NOT NULL
 """
 
-# What optuna-dashboard shades a trial by; above 0 is infeasible.
+# What optuna-dashboard shades a trial by, and Optuna takes for its constraints; above 0 is infeasible. JSON has neither
+# NaN nor infinity.
 INSERT_CONSTRAINTS = f"""
 INSERT INTO {OPTUNA_SCHEMA}.trial_system_attributes (trial_id, key, value_json)
-SELECT trial_id, 'constraints', to_json(violation)::text FROM added WHERE violation IS NOT NULL
+SELECT trial_id, 'constraints',
+    (SELECT json_agg(least(greatest(v.value, -1e300), 1e300) ORDER BY v.place)::text
+        FROM unnest(violation) WITH ORDINALITY AS v(value, place))
+FROM added WHERE violation IS NOT NULL
 """
 
 
@@ -116,8 +119,13 @@ def add_chosen(connection: Connection, sweep: Row[Any], optuna_id: int) -> None:
         "keys": list(distributions),
         "distributions": [distribution_to_json(d) for d in distributions.values()],
     }
-    statements = [CREATE_ADDED, INSERT_TRIALS, SKIP_CHECKS, INSERT_PARAMS, INSERT_VALUES, INSERT_ATTRIBUTES]
-    if "violation" in trial_table.columns:
-        statements.append(INSERT_CONSTRAINTS)
-    for statement in statements:
+    for statement in (
+        CREATE_ADDED,
+        INSERT_TRIALS,
+        SKIP_CHECKS,
+        INSERT_PARAMS,
+        INSERT_VALUES,
+        INSERT_ATTRIBUTES,
+        INSERT_CONSTRAINTS,
+    ):
         connection.execute(text(statement), values)

@@ -90,12 +90,15 @@ def null_seed(seed: int, s: int) -> int:
 
 
 def best_trial(trials: Trials, direction: str) -> int | None:
-    """Return the row of the best trial by the first objective, the earliest of equals; None if all failed."""
-    alive = np.flatnonzero(~trials.is_failed)
-    if len(alive) == 0:
+    """Return the row of the best trial by the first objective that breaks no condition, the earliest of equals.
+
+    None where there is no such trial.
+    """
+    good = np.flatnonzero(trials.is_candidate)
+    if len(good) == 0:
         return None
     sign = 1.0 if direction == "maximize" else -1.0
-    return int(alive[np.argmax(sign * trials.values[alive, 0])])
+    return int(good[np.argmax(sign * trials.values[good, 0])])
 
 
 def holdout_values(
@@ -132,8 +135,8 @@ def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trial
     As in `Generations` generations are proposed before those in flight are told, and only whole ones are told; what
     the sampler is told is what `evaluate_batch` says of a trial, which depends on nothing but the trial.
     """
-    duplicates = Duplicates(experiment.space, len(experiment.objectives))
-    parts = [Trials.blank(np.empty((0, len(experiment.space))), len(experiment.objectives))]
+    duplicates = Duplicates(experiment.space, len(experiment.objectives), len(experiment.feasible))
+    parts = [experiment.untried(np.empty((0, len(experiment.space))))]
     flight: deque[tuple[int, Float64Array2D]] = deque()
     generation, n_proposed, n_done, exhausted = 0, 0, 0, False
     while True:
@@ -148,7 +151,7 @@ def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trial
         number, proposed = flight.popleft()
         trials = _evaluate(market, experiment, duplicates, proposed[: n_trials - n_done])
         if len(trials) == len(proposed):
-            sampler.tell(number, trials.parameters, trials.values)
+            sampler.tell(number, trials.parameters, trials.values, trials.violations)
         parts.append(trials)
         n_done += len(trials)
     return Trials.joined(parts)
@@ -156,7 +159,7 @@ def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trial
 
 def _evaluate(market: Market, experiment: Experiment, duplicates: Duplicates, parameters: Float64Array2D) -> Trials:
     """Return the outcome of a generation; what has run before is answered, not run again."""
-    trials = Trials.blank(parameters, len(experiment.objectives))
+    trials = experiment.untried(parameters)
     answers = duplicates.find(parameters)
     duplicates.fill(answers, trials)
     if len(answers.run):

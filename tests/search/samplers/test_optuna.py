@@ -277,3 +277,35 @@ def test_optunas_log_stays_as_loud_as_it_was(capfd):
     make("RandomSampler", {})
     assert "study created" not in capfd.readouterr().err
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "options", "directions"),
+    [("TPESampler", {"n_startup_trials": 5}, ("maximize",)), ("NSGAIISampler", {"population_size": 8}, TWO)],
+)
+def test_conditions_on_results_are_told_as_optuna_has_them(name, options, directions):
+    def violations(parameters):
+        return np.stack([parameters[:, 0] - 20.0, 0.3 - parameters[:, 1]], axis=1)
+
+    sampler = make(name, options, NUMERIC, directions)
+    rows = []
+    for generation in range(50):
+        rows.append(sampler.propose(generation))
+        values = evaluate(rows[-1], len(directions))
+        broken = np.where(np.isnan(values).any(axis=1)[:, None], np.nan, violations(rows[-1]))
+        sampler.tell(generation, rows[-1], values, broken)
+
+    def objective(trial):
+        row = np.array([[trial._suggest(key, d) for key, d in NUMERIC.distributions().items()]], dtype=float)
+        values = evaluate(row, len(directions))[0]
+        if not np.isnan(values).any():
+            for place, excess in enumerate(violations(row)[0].tolist()):
+                trial.set_constraint(str(place), excess)
+        return tuple(values)
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=directions, sampler=getattr(optuna.samplers, name)(seed=5, **options))
+    study.optimize(objective, n_trials=50)
+    expected = [[t.params[key] for key in NUMERIC.keys] for t in study.trials]
+    np.testing.assert_array_equal(np.concatenate(rows), np.array(expected, dtype=float))

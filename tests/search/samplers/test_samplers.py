@@ -295,6 +295,60 @@ def test_two_objectives_reach_the_front(name):
     assert np.ptp(proposals[-1][:, 0]) > 0.5
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+def test_conditions_on_results_are_learnt(name):
+    """The best value lies where a condition is broken: proposals gather at its border, not beyond."""
+    space = SearchSpace(tuple(FloatDimension(f"x{i}", 0, 1) for i in range(3)))
+    n = 2 if name.startswith("nsga") else 1
+    held = {}
+    for with_condition in (True, False):
+        sampler = make_sampler(
+            name, space, seed=1, n_objectives=n, directions=["maximize"] * n, options={"generation_size": 12}
+        )
+        proposals = []
+        for g in range(20):
+            if g >= LAG:
+                x = proposals[g - LAG]
+                values = np.repeat(x.sum(axis=1, keepdims=True), n, axis=1)
+                told = (x[:, :1] - 0.4,) if with_condition else ()
+                sampler.tell(g - LAG, x, values, *told)
+            proposals.append(sampler.propose(g))
+        last = np.concatenate(proposals[-5:])
+        held[with_condition] = (last[:, 0] <= 0.4).mean()
+    assert held[True] > max(0.4, held[False] + 0.25)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_conditions_that_hold_change_no_bit(name):
+    proposals = run(make(name), 8)
+    sampler, again = make(name), []
+    for g in range(8):
+        if g >= LAG:
+            parameters = again[g - LAG]
+            values = evaluate(parameters, sampler.n_objectives)
+            violations = np.where(np.isnan(values).any(axis=1), np.nan, -1.0)[:, None]
+            sampler.tell(g - LAG, parameters, values, violations)
+        again.append(sampler.propose(g))
+    assert digest(again) == digest(proposals)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_nothing_but_broken_conditions_is_learnt_from(name):
+    """Where no trial is feasible yet, the nearest ones lead the way."""
+    space = SearchSpace(tuple(FloatDimension(f"x{i}", 0, 1) for i in range(2)))
+    n = 2 if name.startswith("nsga") else 1
+    sampler = make_sampler(
+        name, space, seed=2, n_objectives=n, directions=["maximize"] * n, options={"generation_size": 12}
+    )
+    proposals = []
+    for g in range(16):
+        if g >= LAG:
+            x = proposals[g - LAG]
+            sampler.tell(g - LAG, x, np.ones((len(x), n)), 3.0 - x[:, :1])
+        proposals.append(sampler.propose(g))
+    assert np.concatenate(proposals[-4:])[:, 0].mean() > 0.7
+
+
 def test_tpe_memory_stays_flat():
     def n_bytes(n_generations):
         sampler = make("tpe", generation_size=100)

@@ -107,6 +107,29 @@ def test_mirror_takes_several_objectives(store, database):
     assert loaded.best_trials
 
 
+def test_mirror_says_what_breaks_a_condition(store, database):
+    study = store.open_study(replace(plan("conditions"), config={"feasible": ["n_trades > 3", "alpha > 0"]}))
+    metrics = np.linspace(0, 1, 5)[:, None] * np.ones(len(METRICS))
+    trials = Trials(
+        np.tile([20.0, 2.0, 1e-3, 0.0], (5, 1)), metrics[:, :1], metrics, np.zeros(5, np.int8), np.ones(5),
+        violations=np.array([[-1.0, -0.5], [-2.0, 0.0], [0.25, -1.0], [np.nan, -np.inf], [3.0, 4.0]]),
+    )  # fmt: skip
+    nothing = BlockMoments(np.empty(0, dtype=np.int64), np.empty((0, 120)), np.empty((0, 120)))
+    store.append(study, Generation(0, 0, trials, nothing, b""))
+    store.finish(study, "COMPLETE")
+    for limit in (100, 2):
+        mirror(database, study.id, limit=limit)
+        loaded = optuna.load_study(study_name="conditions", storage=database.optuna_url)
+        constraints = {trial.number: trial.system_attrs["constraints"] for trial in loaded.trials}
+        assert loaded.best_trial.number == 1
+        if limit == 100:
+            assert constraints == {
+                0: [-1.0, -0.5], 1: [-2.0, 0.0], 2: [0.25, -1.0], 3: [1e300, -1e300], 4: [3.0, 4.0],
+            }  # fmt: skip
+        # The best half of the limit is of those that break nothing.
+        assert 1 in constraints
+
+
 def test_mirror_adds_what_is_new_and_nothing_twice(store, database):
     study = fill(store, 1)
     mirror(database, study.id)

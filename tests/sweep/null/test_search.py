@@ -10,6 +10,7 @@ from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.expressions import read_condition
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import resolve
 from alphapulse.study.trials import Trials
@@ -116,6 +117,16 @@ CASES = {
     "nsga2": (MIXED, {"population_size": 20}, {"objectives": ("sharpe_ratio", "max_drawdown")}),
     "tpe, plateau": (MIXED, {}, {"robustness": "plateau"}),
     "tpe, worst fold": (MIXED, {}, {"robustness": "worst_fold"}),
+    "tpe, with a condition": (MIXED, {}, {"feasible": (read_condition("n_trades >= 75"),)}),
+    "nsga2, with conditions": (
+        MIXED,
+        {"population_size": 20},
+        {
+            "objectives": ("sharpe_ratio", "max_drawdown"),
+            "feasible": (read_condition("n_trades < 80"), read_condition("max_drawdown > -0.2 or exposure < 0.5")),
+        },
+    ),
+    "tpe of a finite space, with a condition": (FINITE, {}, {"feasible": (read_condition("n_trades >= 75"),)}),
     "tpe, minimised": (MIXED, {}, {"objectives": ("volatility",), "directions": ("minimize",)}),
 }
 
@@ -130,12 +141,13 @@ def test_run_search_has_the_trials_of_a_study(market, name):
     expected = study(market, tried, plan)
     got = run_search(market, tried, plan.start(tried, plan.seed), plan.n_trials)
     assert len(got) == (60 if name == "grid" else 100)
-    for column in ("parameters", "values", "metrics", "status"):
+    for column in ("parameters", "values", "metrics", "status", "violations"):
         np.testing.assert_array_equal(getattr(got, column), getattr(expected, column))
     assert got.errors == expected.errors
     sign = 1.0 if tried.directions[0] == "maximize" else -1.0
     best = best_trial(got, tried.directions[0])
-    assert got.values[best, 0] == sign * np.nanmax(sign * expected.values[:, 0])
+    assert 0 < expected.is_candidate.sum() < 100 or not tried.feasible
+    assert got.values[best, 0] == sign * np.nanmax(sign * expected.values[expected.is_candidate, 0])
 
 
 def test_run_search_of_failures_has_the_trials_of_a_study(market, tmp_path):
@@ -210,6 +222,12 @@ def test_best_trial_is_the_earliest_of_equals(direction, row):
     trials.values[:, 1] = [0.0, 0.0, 0.0, 0.0, 0.0, np.nan]
     assert best_trial(trials, direction) == row
     assert best_trial(trials[:1], direction) is None
+    trials.violations = np.zeros((6, 1))
+    assert best_trial(trials, direction) == row
+    trials.violations[[row, 0]] = [[0.1], [np.nan]]
+    assert best_trial(trials, direction) == {2: 4, 1: 3}[row]
+    trials.violations[:] = np.nan
+    assert best_trial(trials, direction) is None
     assert best_trial(trials[:0], direction) is None
 
 

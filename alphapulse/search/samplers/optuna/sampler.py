@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from alphapulse.errors import ConfigError, StudyError
-from alphapulse.search.samplers._base import LAG, HistorySampler, given
+from alphapulse.search.feasibility import INFEASIBLE
+from alphapulse.search.samplers._base import LAG, HistorySampler, Told, given
 from alphapulse.search.samplers.optuna.making import make_optuna_sampler, missing
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array2D
@@ -90,7 +91,13 @@ class OptunaSampler(HistorySampler):
             self._study.enqueue_trial(self.space.values(point))
         return True
 
-    def tell(self, generation: int, parameters: Float64Array2D, values: Float64Array2D) -> None:
+    def tell(
+        self,
+        generation: int,
+        parameters: Float64Array2D,
+        values: Float64Array2D,
+        violations: Float64Array2D | None = None,
+    ) -> None:
         """Keep the results until a generation may learn from them; what was not asked for here is asked for first.
 
         Raises
@@ -98,8 +105,8 @@ class OptunaSampler(HistorySampler):
         StudyError
             If the sampler proposes other parameters than these.
         """
-        n_told = sum(len(told) for told, _ in self._told.get(generation, []))
-        super().tell(generation, parameters, values)
+        n_told = sum(len(told.parameters) for told in self._told.get(generation, []))
+        super().tell(generation, parameters, values, violations)
         if generation >= self._n_asked:
             self.propose(generation)
         proposed = self._proposed[generation][1][n_told : n_told + len(parameters)]
@@ -114,6 +121,14 @@ class OptunaSampler(HistorySampler):
         while self._n_asked < generation:
             super().propose(self._n_asked)
         return super().propose(generation)
+
+    def _learn(self, generation: int, told: Told) -> None:
+        """Tell Optuna what came out, and by how much each condition is broken; where nothing can be said, by most."""
+        trials, _ = self._proposed[generation]
+        for trial, broken in zip(trials, np.nan_to_num(told.violations, nan=INFEASIBLE), strict=True):
+            for place, excess in enumerate(broken.tolist()):
+                trial.set_constraint(str(place), excess)
+        self._absorb(generation, told.parameters, told.losses)
 
     def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:
         from optuna.trial import TrialState
