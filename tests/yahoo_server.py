@@ -9,7 +9,7 @@ It answers GET /v8/finance/chart/SYMBOL?interval=1d&period1=SECONDS&period2=SECO
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -171,7 +171,11 @@ class Handler(BaseHTTPRequestHandler):
         symbol = unquote(url.path.removeprefix(CHART))
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         self.server.requests.append((symbol, query))
-        return self.reply(REFUSALS.get(symbol) or chart(symbol, self.server.listings.get(symbol), query))
+        return self.reply(
+            self.server.interfere(symbol)
+            or REFUSALS.get(symbol)
+            or chart(symbol, self.server.listings.get(symbol), query)
+        )
 
     def reply(self, answer: Answer) -> None:
         payload = answer.body.encode()
@@ -186,12 +190,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class YahooServer(ThreadingHTTPServer):
-    """Serves on a free port of this machine; `requests` are the symbols and queries it was asked for."""
+    """Serves on a free port of this machine; `requests` are the symbols and queries it was asked for.
+
+    What `interfere(symbol)` returns is answered instead, unless it is None.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.listings = listings()
         self.requests: list[tuple[str, dict[str, str]]] = []
+        self.interfere: Callable[[str], Answer | None] = lambda symbol: None
 
     @property
     def address(self) -> str:

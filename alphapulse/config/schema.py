@@ -236,13 +236,25 @@ class ProviderConfig:
         One of `PROVIDER_NAMES`.
     path : str, optional
         The file of a provider that reads one; which do says `data_pipeline.manager.make_provider`.
+    wait : float
+        How long a request that Yahoo refuses is made again [s]; a network that is down is tried for some 15 s of it.
+    requests_per_minute : float
+        Requests to Yahoo.
+    workers : int
+        Symbols that Yahoo is asked for at once.
     """
 
     name: str = "yfinance"
     path: str | None = None
+    wait: float = 300.0
+    requests_per_minute: float = 120.0
+    workers: int = 4
 
     def __post_init__(self) -> None:
         one_of("provider.name", self.name, PROVIDER_NAMES)
+        at_least("provider.wait", self.wait, 0)
+        at_least("provider.requests_per_minute", self.requests_per_minute, 1)
+        at_least("provider.workers", self.workers, 1)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,18 @@
 """A download: from a provider into `ohlcv_data`, with a summary."""
 
-import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import fields
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, cast
 
-import pandas as pd
-
 from alphapulse.data_pipeline.database import Database
-from alphapulse.data_pipeline.downloading.series import Refreshed, refresh_series
+from alphapulse.data_pipeline.downloading.night import Failure, Wanted, refresh_all
+from alphapulse.data_pipeline.downloading.progress import DownloadProgress
+from alphapulse.data_pipeline.downloading.series import Refreshed
+from alphapulse.data_pipeline.downloading.summary import Download, print_json, print_table
 from alphapulse.data_pipeline.opening import open_database
-from alphapulse.data_pipeline.providers.base import Feed, Fetched, Provider, Rejected, UnreachableError
+from alphapulse.data_pipeline.providers.base import Feed, Fetched, Provider, UnreachableError
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import range_start, range_stop
 from alphapulse.data_pipeline.storage.db_writer import Written, write_bars
@@ -23,42 +22,9 @@ from alphapulse.errors import ConfigError, DataError, IncompleteError
 if TYPE_CHECKING:
     from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig
 
-COUNTS = ("n_new", "n_changed", "n_unchanged", "n_rejected")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A series that is not stored, and why, in one line."""
-
-    symbol: str
-    timeframe: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Download:
-    """What a download did.
-
-    Attributes
-    ----------
-    written : sequence of Written
-        Each symbol and timeframe has one.
-    rejected : sequence of Rejected
-        Rows that were not stored.
-    failures : sequence of Failure
-        Each symbol and timeframe that could not be had, or is not stored over what another source gave.
-    warnings : sequence of str
-        Faults of the stored bars.
-    """
-
-    written: Sequence[Written]
-    rejected: Sequence[Rejected]
-    failures: Sequence[Failure]
-    warnings: Sequence[str]
-
 
 def make_provider(config: "ProviderConfig") -> Provider:
-    """Return the provider that `config` names, from the file NAME_provider.py.
+    """Return the provider that `config` names, from the file NAME_provider.py, made with the keys that it has.
 
     Raises
     ------
@@ -70,11 +36,11 @@ def make_provider(config: "ProviderConfig") -> Provider:
     module = import_module(f"alphapulse.data_pipeline.providers.{config.name}_provider")
     classes = (one for one in vars(module).values() if isinstance(one, type))
     provider_class = next(one for one in classes if vars(one).get("name") == config.name)
-    if "path" in signature(provider_class).parameters:
-        return cast("Provider", provider_class(path=config.path))
-    if config.path is not None:
+    parameters = signature(provider_class).parameters
+    if "path" not in parameters and config.path is not None:
         raise ConfigError(f"`provider.path` must be null with provider={config.name}, but got {config.path!r}")
-    return cast("Provider", provider_class())
+    keys = {f.name: getattr(config, f.name) for f in fields(config) if f.name in parameters}
+    return cast("Provider", provider_class(**keys))
 
 
 def download(
@@ -84,6 +50,7 @@ def download(
     *,
     path: str | None = None,
     replace: bool = False,
+    quiet: bool = True,
 ) -> Download:
     """Fetch everything that is wanted, and store each series by itself.
 
@@ -95,13 +62,15 @@ def download(
         The file that the provider reads, to be kept with its bars.
     replace : bool
         Whether bars of other sources are written over.
+    quiet : bool
+        Whether progress is silent.
 
     Raises
     ------
     ConfigError
         If a date of the range is none.
     DataError
-        If the source cannot be reached or read, or has no bar in the range; nothing is stored then.
+        If the source cannot be read, or has no bar in the range; nothing is stored then.
     """
     try:
         start, stop = range_start("data.start", data.start), range_stop("data.end", data.end)
@@ -109,16 +78,13 @@ def download(
         raise ConfigError(str(error)) from error
     timeframes = provider.timeframes if data.timeframe is None else (data.timeframe,)
     if isinstance(provider, Feed):
-        return _refresh(
-            database,
-            provider,
-            [(s, t) for s in data.symbols or provider.symbols for t in timeframes],
-            start,
-            stop,
-            replace,
-        )
+        wanted = Wanted(data.symbols or provider.symbols, timeframes, start, stop, replace)
+        with DownloadProgress(len(wanted.symbols) * len(timeframes), quiet=quiet) as progress:
+            done, failures = refresh_all(database, provider, wanted, progress.count)
+        warnings = [line for one in done for line in (*one.notes, *_left_out(one), *_faults(one.fetched))]
+        return Download([one.written for one in done], [], failures, warnings)
     fetched: list[Fetched] = []
-    failures: list[Failure] = []
+    failures = []
     if provider.symbols:
         for symbol in data.symbols or provider.symbols:
             for timeframe in timeframes:
@@ -143,27 +109,8 @@ def download(
         except SecondSourceError as error:
             failures.append(Failure(one.symbol, one.timeframe, str(error)))
     rejected = sorted((row for one in fetched for row in one.rejected), key=lambda row: row.line)
-    warnings = [line for one in fetched for line in _faults(one)]
+    warnings = [line for one in fetched for line in (*one.notes, *_faults(one))]
     return Download(written, rejected, failures, warnings)
-
-
-def _refresh(
-    database: Database,
-    feed: Feed,
-    wanted: Sequence[tuple[str, str]],
-    start: pd.Timestamp | None,
-    stop: pd.Timestamp | None,
-    replace: bool,
-) -> Download:
-    done: list[Refreshed] = []
-    failures: list[Failure] = []
-    for symbol, timeframe in wanted:
-        try:
-            done.append(refresh_series(database, feed, symbol, timeframe, start, stop, replace=replace))
-        except DataError as error:
-            failures.append(Failure(symbol, timeframe, str(error)))
-    warnings = [line for one in done for line in (*one.notes, *_left_out(one), *_faults(one.fetched))]
-    return Download([one.written for one in done], [], failures, warnings)
 
 
 def _left_out(refreshed: Refreshed) -> list[str]:
@@ -189,13 +136,20 @@ def run_download(config: "DownloadConfig") -> None:
     provider = make_provider(config.provider)
     database = open_database(config.db)
     try:
-        result = download(database, provider, config.data, path=config.provider.path, replace=config.replace)
+        result = download(
+            database,
+            provider,
+            config.data,
+            path=config.provider.path,
+            replace=config.replace,
+            quiet=config.quiet,
+        )
     finally:
         database.close()
     if config.output == "json":
-        _print_json(result)
+        print_json(result)
     elif not config.quiet and result.written:
-        _print_table(provider.name, database, result)
+        print_table(provider.name, str(database), result)
     if result.failures:
         first_reason, n_failed = result.failures[0].reason, len(result.failures)
         if not result.written:
@@ -210,42 +164,3 @@ def run_download(config: "DownloadConfig") -> None:
             f"{len(result.rejected)} rows were rejected, the first at {first.where}: {first.reason}; "
             f"the other {n_stored} are stored. Correct the rows and run the same command again."
         )
-
-
-def _print_json(result: Download) -> None:
-    print(json.dumps(asdict(result)))
-
-
-def _print_table(name: str, database: Database, result: Download) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 120)
-    table = Table(title=f"Download from {name} into ohlcv_data", box=box.SIMPLE_HEAD)
-    for heading in ("series", "first bar", "last bar"):
-        table.add_column(heading, overflow="fold")
-    for heading in COUNTS:
-        table.add_column(heading.removeprefix("n_"), justify="right")
-    for one in result.written:
-        # Rows without a series that can be trusted are counted, but have no name.
-        names = (f"{one.symbol} {one.timeframe}" if one.symbol else "-", _short(one.first), _short(one.last))
-        table.add_row(*map(escape, names), *(f"{getattr(one, count):,}" for count in COUNTS))
-    console.print(table)
-    for failure in result.failures:
-        line = f"failed {failure.symbol} {failure.timeframe}: {failure.reason}"
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-    for row in result.rejected[:10]:
-        console.print(f"rejected {row.where}: {row.reason}", highlight=False, soft_wrap=True, markup=False)
-    if len(result.rejected) > 10:
-        console.print(f"... and {len(result.rejected) - 10} more rejected rows")
-    for line in result.warnings:
-        console.print(f"warning: {line}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"Stored in {database}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _short(moment: str | None) -> str:
-    return "-" if moment is None else moment.removesuffix("T00:00:00Z").removesuffix(":00Z")

@@ -100,3 +100,36 @@ def test_fetch_says_what_to_do_without_a_network(monkeypatch):
 def test_fetch_refuses_an_unknown_timeframe():
     with pytest.raises(DataError, match="but got '3h'"):
         fetch("SPY", "3h")
+
+
+def test_pieces_are_what_yahoo_gives_at_once():
+    provider = YFinanceProvider(now=lambda: moment("2022-12-31"))
+    assert list(provider._pieces("1d", moment("1990-01-01"), None)) == [(moment("1990-01-01"), None)]
+    minutes = list(provider._pieces("1m", None, None))
+    assert minutes[0] == (moment("2022-12-24"), None)
+    assert minutes[-1][0] == moment("2022-12-02")
+    assert [one[0] for one in minutes[:-1]] == [one[1] for one in minutes[1:]]
+    assert list(provider._pieces("1h", moment("2020-01-01"), moment("2022-01-01"))) == [
+        (moment("2020-01-03"), moment("2022-01-01")),
+        (moment("2020-01-01"), moment("2020-01-03")),
+    ]
+
+
+@pytest.mark.usefixtures("yahoo")
+def test_fetch_gives_what_is_in_reach_and_says_where_it_ends():
+    fetched = fetch("^GSPC", "1h", "2018-01-02", "2022-12-31", now=lambda: moment("2022-12-31"))
+    made = made_bars.hourly_index()
+    first = fetched.bars["timestamp"].iloc[0]
+    assert moment("2021-01-01") <= first <= moment("2021-01-05")
+    assert len(fetched.bars) == (made["timestamp"] >= first).sum()
+    (note,) = fetched.notes
+    assert "^GSPC 1h: Yahoo keeps no bars before 2021-01-04" in note
+    assert fetched.covers[0] == moment("2018-01-02")
+
+
+@pytest.mark.usefixtures("yahoo")
+@pytest.mark.parametrize(("start", "end"), [("2022-03-05", "2022-03-07"), ("2022-03-08", None)])
+def test_fetch_of_a_weekend_or_of_today_is_no_error(start, end):
+    fetched = fetch("^GSPC", start=start, end=end, now=lambda: moment("2022-03-08T20:00"))
+    assert len(fetched.bars) == 0
+    assert end is None or "Yahoo has no bar in [2022-03-05, 2022-03-07)" in fetched.notes[0]

@@ -5,8 +5,9 @@ before: bars that differ by one factor mean a split in between, and the series i
 unknown source, from before sources were kept: they are adjusted for dividends too.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database
 
 STATE = """
-    SELECT coalesce(bool_or(ingest_id IS NULL), false) AS unknown, max(timestamp) FILTER (WHERE provider = $3) AS last
+    SELECT coalesce(bool_or(ingest_id IS NULL), false) AS unknown,
+        min(timestamp) FILTER (WHERE provider = $3 OR ingest_id IS NULL) AS first,
+        max(timestamp) FILTER (WHERE provider = $3) AS last
     FROM ohlcv_data AS bars LEFT JOIN ingest ON ingest.id = ingest_id
     WHERE bars.symbol = $1 AND bars.timeframe = $2"""
 IS_WHOLE = """
@@ -57,11 +60,14 @@ class Refreshed:
     written : Written
     notes : sequence of str
         What a reader of the summary should know.
+    was_split : bool
+        Whether the series was read again whole because of a split.
     """
 
     fetched: Fetched
     written: Written
     notes: Sequence[str] = ()
+    was_split: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,15 +121,27 @@ def refresh_series(
     if state["last"] is not None:
         factor, reason = _new_split(series, fetched)
         if reason is not None:
-            return _read_whole(series, factor, replace, reason)
-    return _store(series, fetched, replace)
+            done = _read_whole(series, factor, replace, reason)
+            return dataclasses.replace(done, was_split=True)
+    done = _store(series, fetched, replace)
+    return dataclasses.replace(done, notes=[*done.notes, *_stuck(series, fetched)]) if end is None else done
 
 
 def _store(series: _Series, fetched: Fetched, overwrite: bool, reread: Reread | None = None) -> Refreshed:
     fetched, notes = _without_unadjusted(series, fetched)
     source = Source(series.feed.name)
     (written,) = write_bars(series.database, [fetched], source, replace=overwrite, reread=reread)
-    return Refreshed(fetched, written, notes)
+    return Refreshed(fetched, written, [*fetched.notes, *notes])
+
+
+def _stuck(series: _Series, fetched: Fetched) -> list[str]:
+    """Say that a feed that was asked for all up to now has given nothing of late."""
+    if fetched.covers is None or fetched.covers[1] is None or not len(fetched.bars):
+        return []
+    last, known = fetched.bars["timestamp"].iloc[-1], fetched.covers[1]
+    if known <= last + pd.Timedelta(timeframe_length(series.timeframe)):
+        return []
+    return [f"{series.name}: no bar after {last:%Y-%m-%d}; the feed is stuck, or it is no longer traded."]
 
 
 def _new_split(series: _Series, fetched: Fetched) -> tuple[float | None, str | None]:
@@ -175,7 +193,15 @@ def _probe(series: _Series, bars: pd.DataFrame) -> pd.DataFrame:
 
 def _read_whole(series: _Series, factor: float | None, overwrite: bool, reason: str) -> Refreshed:
     """Store all that the feed has in place of what is stored, and bring what it no longer has to the same prices."""
-    done = _store(series, series.fetch(None, None), overwrite, Reread(factor))
+    try:
+        fetched = series.fetch(None, None)
+    except UnreachableError:
+        raise
+    except DataError:
+        # Of bars of less than a day a feed gives the last ones unless it is told where to begin.
+        (state,) = series.database.fetch(STATE, *series.key)
+        fetched = series.fetch(pd.Timestamp(state["first"]), None)
+    done = _store(series, fetched, overwrite, Reread(factor))
     notes = [f"{series.name}: read again whole, since {reason}.", *done.notes]
     if factor is not None and done.written.n_rescaled:
         notes.append(
@@ -188,7 +214,7 @@ def _read_whole(series: _Series, factor: float | None, overwrite: bool, reason: 
             f"{series.name}: {left['n']:,} bars up to {left['last']:%Y-%m-%d} stay of an unknown source, perhaps "
             f"adjusted for dividends; {series.feed.name} no longer has them."
         )
-    return Refreshed(done.fetched, done.written, notes)
+    return Refreshed(done.fetched, done.written, [*notes, *_stuck(series, done.fetched)])
 
 
 def _without_unadjusted(series: _Series, fetched: Fetched) -> tuple[Fetched, list[str]]:
@@ -201,7 +227,7 @@ def _without_unadjusted(series: _Series, fetched: Fetched) -> tuple[Fetched, lis
         before, after = bars["close"].iloc[place - 1], bars["close"].iloc[place]
         if is_unadjusted(before, after, action.value):
             late = bars.iloc[place:]
-            kept = replace(
+            kept = dataclasses.replace(
                 fetched,
                 bars=bars.iloc[:place],
                 actions=[other for other in fetched.actions if other.timestamp < action.timestamp],

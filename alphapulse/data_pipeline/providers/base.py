@@ -77,6 +77,8 @@ class Fetched:
     covers : (Timestamp or None, Timestamp or None), optional
         The source has no other bars that start in [first, second), UTC; None for either end is open. By default the
         range of `bars`.
+    notes : sequence of str
+        What a reader of the summary should know, one line each.
     """
 
     symbol: str
@@ -86,6 +88,7 @@ class Fetched:
     actions: Sequence[Action] = field(default_factory=tuple)
     actions_of: tuple[pd.Timestamp, pd.Timestamp] | None = None
     covers: tuple[pd.Timestamp | None, pd.Timestamp | None] | None = None
+    notes: Sequence[str] = field(default_factory=tuple)
 
 
 class Provider(Protocol):
@@ -131,8 +134,14 @@ class Provider(Protocol):
 class Feed(Provider, Protocol):
     """A source whose answers are as of the day it is asked: later splits and revisions change them."""
 
+    workers: int
+    """How many symbols may be asked for at once, each in a thread of its own."""
+
     def settling(self, timeframe: str) -> pd.Timedelta:
         """Return how long before the last stored bar bars are asked for again, since they may have been revised."""
+
+    def abandon(self) -> None:
+        """Let whoever waits for an answer in another thread give up."""
 
 
 def checked(symbol: str, timeframe: str, rows: pd.DataFrame, lines: Sequence[int] | None = None) -> Fetched:
