@@ -15,6 +15,7 @@ from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.closing import conclude, is_weighed
 from alphapulse.reports.progress import NullProgress, SweepProgress
+from alphapulse.reports.proposals import proposal_costs
 from alphapulse.reports.summary import StudySummary, describe_data
 from alphapulse.reports.summary_table import print_summary
 from alphapulse.reports.weighing import Weighing
@@ -175,6 +176,8 @@ def _announce(opened: OpenStudy, cluster: Cluster, console: Console) -> None:
         console.print(f"continuing study {study.name} after {study.n_done:,} trials")
         for change in changes_since(study, inputs.experiment.definition, inputs.market.fingerprint):
             console.print(f"warning: changed since the study began: {change}; later trials may differ.")
+    for line in proposal_costs(opened, cluster.n_cpus):
+        console.print(line)
     if cluster.dashboard:
         console.print(
             f"Ray dashboard: http://{cluster.dashboard} (if it asks for a token: `ray get-auth-token` prints it)"

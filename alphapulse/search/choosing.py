@@ -1,5 +1,7 @@
 """Choice of the sampler: by name, or by space, budget and objectives."""
 
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
@@ -115,15 +117,35 @@ def choose_sampler(space: SearchSpace, *, n_objectives: int, n_trials: int) -> t
     return "tpe", f"search=auto chose tpe: {n_trials} trials of {n} keys of any kind, in a model of flat cost."
 
 
-def rehearse(sampler: Sampler, n_generations: int = LAG + 2) -> None:
+def rehearse(sampler: Sampler, *, n_trials: int | None = None, seconds: float = np.inf) -> int:
     """Let a sampler propose and learn from made-up values, so that what it runs is compiled before it counts.
 
     The sampler is of no use afterwards.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    n_trials : int, optional
+        Trials to propose; None is `LAG` + 2 generations.
+    seconds : float
+        Time after which it ends earlier [s].
+
+    Returns
+    -------
+    int
+        Trials that were proposed.
     """
-    rng = np.random.default_rng(0)
-    proposed = []
-    for generation in range(n_generations):
-        proposed.append(sampler.propose(generation))
-        learnt = generation + 1 - sampler.lag
-        if learnt >= 0 and len(proposed[learnt]):
-            sampler.tell(learnt, proposed[learnt], rng.random((len(proposed[learnt]), sampler.n_objectives)))
+    wanted = sampler.schedule.first_trial(LAG + 2) if n_trials is None else n_trials
+    rng, started = np.random.default_rng(0), time.perf_counter()
+    flight: deque[tuple[int, Float64Array2D]] = deque()
+    generation = n_proposed = 0
+    while n_proposed < wanted and time.perf_counter() - started < seconds:
+        proposed = sampler.propose(generation)
+        if not len(proposed):
+            break
+        flight.append((generation, proposed))
+        generation, n_proposed = generation + 1, n_proposed + len(proposed)
+        if len(flight) == sampler.lag:
+            number, learnt = flight.popleft()
+            sampler.tell(number, learnt, rng.random((len(learnt), sampler.n_objectives)))
+    return n_proposed
