@@ -15,7 +15,7 @@ def main(config: "ReportConfig", directory: "Path") -> None:
     """Run the command."""
     from alphapulse.commands.report import run_report
 
-    run_report(config)
+    run_report(config, directory)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from alphapulse.commands import sweep
 from alphapulse.config.groups import DataConfig, OptunaConfig, SearchConfig, ValidationConfig, WalkForwardConfig
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.database import Database
-from alphapulse.reports import closing
 from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.workers.cluster import Cluster, evaluate_kept
@@ -102,9 +101,8 @@ class InProcess:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database) -> Callable[..., Any]:
-    """Return a runner of studies, on Ray unless workers are given; without tear sheets, few orders of a hold-out."""
+    """Return a runner of studies, on Ray unless workers are given; few orders of a hold-out."""
     monkeypatch.setattr(import_module("alphapulse.validation.null_sweeps"), "FEWEST_HOLDOUT_SURROGATES", 19)
-    monkeypatch.setattr(closing, "draw_tear_sheet", lambda *arguments: None)
 
     def run_study(config: SweepConfig, workers: Any = None) -> Any:
         return sweep.run_study(lambda: workers or Cluster(), config, Console(file=io.StringIO()), tmp_path)

@@ -29,11 +29,10 @@ from alphapulse.study.store import Store
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.gate import run_gate
 from alphapulse.sweep.inputs import define_strategy, study_bars, swept_values, warn
-from alphapulse.sweep.opening import put_typed, stored_config
+from alphapulse.sweep.opening import SETTING_GROUPS, put_typed, setting_of, stored_config
 
 TEAR_SHEET = "tear_sheet.html"
 SETTING = "setting.yaml"
-GROUPS = ("data", "strategy", "engine", "validation")
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _stored(config: BacktestConfig, given: Given, store: Store) -> _Subject:
     study = store.find_study(config.study)
     trial = pick_trial(store, study, config.trial or "chosen")
     values = setting_of(study, trial)
-    typed, keys = disassemble(config), {key for key in given.keys if key.partition(".")[0] in GROUPS}
+    typed, keys = disassemble(config), {key for key in given.keys if key.partition(".")[0] in SETTING_GROUPS}
     if f"strategy.{TARGET}" in keys and typed["strategy"][TARGET] != values["strategy"][TARGET]:
         # Parameters of another strategy fit nothing that is stored.
         values["strategy"] = typed["strategy"]
@@ -167,19 +166,6 @@ def _stored(config: BacktestConfig, given: Given, store: Store) -> _Subject:
     changed = assemble(BacktestConfig, values, os.getcwd())
     kept = {name: getattr(config, name) for name in ("study", "trial", "output", "quiet", "db")}
     return _Subject(replace(changed, **kept), study, trial, is_changed=bool(keys))
-
-
-def setting_of(study: Study, trial: TrialRecord) -> dict[str, Any]:
-    """Return data, strategy, engine and validation of a stored trial as plain values."""
-    stored = disassemble(stored_config(study))
-    values = {name: stored[name] for name in GROUPS}
-    for key, value in trial["params"].items():
-        *groups, name = key.split(".")
-        place = values
-        for group in groups:
-            place = place[group]
-        place[name] = value
-    return values
 
 
 def _name_in_ledger(strategy: str, values: Mapping[str, Any], engine: EngineParams) -> str:

@@ -1,16 +1,22 @@
-"""The report of a stored sweep, from the database alone: `python -m alphapulse.report`."""
+"""The report of a stored sweep, drawn from the database: `python -m alphapulse.report`."""
+
+from pathlib import Path
 
 from alphapulse.config.schema import ReportConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.plain import command_line
 from alphapulse.reports.formatting import print_warnings
+from alphapulse.reports.page.page import REPORT, write_report
+from alphapulse.reports.page.subject import Subject
 from alphapulse.reports.summary import N_BEST, Account, summarise
-from alphapulse.reports.summary_table import print_summary
+from alphapulse.reports.summary_table import print_ending, print_summary
 from alphapulse.study.store import Store
 
 
-def run_report(config: ReportConfig) -> None:
-    """Print the summary and the verdict of a study as they are stored.
+def run_report(config: ReportConfig, directory: Path) -> None:
+    """Print the summary and the verdict of a study as they are stored, and draw its report into `directory`.
+
+    Nothing is opened, and nothing is searched: only the chosen setting runs again, for its curves.
 
     Raises
     ------
@@ -32,12 +38,16 @@ def run_report(config: ReportConfig) -> None:
         benchmark=said.get("benchmark", {}),
         verdict=verdict,
         places={
+            "report": str(directory / REPORT),
             "database": database.url(),
-            "optuna dashboard": command_line("dashboard"),
+            "optuna_dashboard": command_line("dashboard"),
             "replay": command_line("replay", study=study.name, trial="NUMBER"),
         },
         warnings=tuple(said.get("warnings", ())),
     )
     if not config.quiet:
         print_warnings(account.warnings)
-    print_summary(summarise(store, study, store.best(study, N_BEST), account), config.output)
+    summary = summarise(store, study, store.best(study, N_BEST), account)
+    print_summary(summary, config.output)
+    write_report(Subject.of(store, study, verdict), directory / REPORT)
+    print_ending(summary, config.output)

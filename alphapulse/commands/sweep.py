@@ -13,11 +13,12 @@ from alphapulse.config.assembly import require_space
 from alphapulse.config.given import Given
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
-from alphapulse.reports.closing import conclude, is_weighed
+from alphapulse.errors import StudyError
+from alphapulse.reports.closing import conclude, follow_up, is_weighed
 from alphapulse.reports.progress import NullProgress, SweepProgress
 from alphapulse.reports.proposals import proposal_costs
 from alphapulse.reports.summary import StudySummary, describe_data
-from alphapulse.reports.summary_table import print_summary
+from alphapulse.reports.summary_table import print_ending, print_summary
 from alphapulse.reports.weighing import Weighing
 from alphapulse.study.optuna.follower import OptunaFollower
 from alphapulse.study.provenance import changes_since
@@ -34,7 +35,8 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
     """Run a study up to `config.n_trials` trials, weigh it, print its summary, and leave its files in `directory`.
 
     With `given` a study that is stored has its own configuration, and of `config` only what was typed. Ctrl-C ends it
-    cleanly: what is done is stored, the summary says how to continue, and KeyboardInterrupt is raised.
+    cleanly: what is done is stored, the summary says how to continue, and KeyboardInterrupt is raised. StudyError is
+    raised where every trial has failed.
 
     Raises
     ------
@@ -49,12 +51,21 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
             workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
         )
 
+    results = sys.stdout
+
+    def tell(summary: StudySummary) -> None:
+        with redirect_stdout(results):
+            print_summary(summary, config.output)
+
     # Ray and strategies print when they like; stdout is for the results alone.
     with redirect_stdout(sys.stderr):
-        summary = run_study(start, config, console, directory, given)
-    print_summary(summary, config.output)
+        summary = run_study(start, config, console, directory, given, tell)
+    print_ending(summary, config.output)
     if summary.status == "INTERRUPTED":
         raise interrupted()
+    if summary.n_trials == summary.n_failed:
+        reason = next(iter(summary.failures), "")
+        raise StudyError(f"All {summary.n_trials:,} trials of study {summary.study!r} failed, most of them: {reason}")
 
 
 def run_study(
@@ -63,6 +74,7 @@ def run_study(
     console: Console,
     directory: Path,
     given: Given | None = None,
+    tell: Callable[[StudySummary], None] = lambda summary: None,
 ) -> StudySummary:
     """Run a study and leave its files in `directory`.
 
@@ -78,6 +90,8 @@ def run_study(
     directory : Path
     given : Given, optional
         The keys of `config` that count where the study is stored; None is all of them.
+    tell : callable
+        Called with the summary as soon as there is one; files follow.
 
     Returns
     -------
@@ -101,29 +115,33 @@ def run_study(
     cluster: Cluster | None = None
     opened: OpenStudy | None = None
     try:
-        # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
-        if exists:
-            opened = open_study(config, store, inputs)
-        if opened is None or opened.study.n_done < config.n_trials or not is_weighed(opened):
-            cluster = start()
-        with clock.phase("gate"):
-            inputs = pass_gate(inputs, config)
-        with clock.phase("compile"):
-            compile_for(inputs, spare)
+        try:
+            # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
+            if exists:
+                opened = open_study(config, store, inputs)
+            if opened is None or opened.study.n_done < config.n_trials or not is_weighed(opened):
+                cluster = start()
+            with clock.phase("gate"):
+                inputs = pass_gate(inputs, config)
+            with clock.phase("compile"):
+                compile_for(inputs, spare)
+            if cluster is not None:
+                with clock.phase("ray"):
+                    cluster.wait_until_started()
+            opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs, begin)
+            summary = run_opened(opened, cluster, console, directory, clock)
+            store.finish(opened.study, "INTERRUPTED" if summary.status == "INTERRUPTED" else "COMPLETE")
+        except BaseException:
+            if opened is not None:
+                abandon(opened)
+            raise
         if cluster is not None:
-            with clock.phase("ray"):
-                cluster.wait_until_started()
-        opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs, begin)
-        summary = run_opened(opened, cluster, console, directory, clock)
-        store.finish(opened.study, "INTERRUPTED" if summary.status == "INTERRUPTED" else "COMPLETE")
-    except BaseException:
-        if opened is not None:
-            abandon(opened)
-        raise
+            cluster.close_early()
+        tell(summary)
+        return follow_up(opened, summary, directory, clock)
     finally:
         if cluster is not None:
             cluster.close()
-    return summary
 
 
 def run_opened(

@@ -11,10 +11,10 @@ from alphapulse.commands.interruption import Interruption, interrupted
 from alphapulse.config.schema import SweepConfig, WeighConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
-from alphapulse.reports.closing import conclude
+from alphapulse.reports.closing import conclude, follow_up
 from alphapulse.reports.progress import NullProgress
 from alphapulse.reports.summary import StudySummary
-from alphapulse.reports.summary_table import print_summary
+from alphapulse.reports.summary_table import print_ending, print_summary
 from alphapulse.reports.weighing import Weighing
 from alphapulse.study.records import Status, Study
 from alphapulse.study.store import Store
@@ -36,6 +36,7 @@ def run_weigh(config: WeighConfig, directory: Path) -> None:
     with redirect_stdout(sys.stderr):
         summary = weigh_study(config, console, directory)
     print_summary(summary, config.output)
+    print_ending(summary, config.output)
     if summary.status == "INTERRUPTED" and summary.verdict is None:
         raise interrupted()
 
@@ -67,7 +68,8 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
                 cluster.wait_until_started()
             with Interruption() as interruption, NullProgress(console, quiet=config.quiet) as progress:
                 weighing = Weighing(cluster, clock, progress.update, lambda: interruption.requested)
-                return conclude(opened, directory, clock, weighing, interrupted=False)
+                summary = conclude(opened, directory, clock, weighing, interrupted=False)
+            return follow_up(opened, summary, directory, clock)
         finally:
             cluster.close()
     finally:

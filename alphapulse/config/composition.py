@@ -7,6 +7,7 @@ is a ConfigError; what a command's body raises passes through untouched.
 import contextlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -166,6 +167,7 @@ def running(composed: DictConfig, directory: Path) -> Iterator[None]:
     node = composed.hydra
     if node.callbacks:
         raise ConfigError(f"`hydra.callbacks` must be left out, but got {', '.join(node.callbacks)}; none is called")
+    made = _missing(directory)
     try:
         # What somebody searches is nobody else's business on a machine that is shared.
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -181,8 +183,30 @@ def running(composed: DictConfig, directory: Path) -> Iterator[None]:
         reason = " ".join(str(error).split())
         raise ConfigError(f"the run directory cannot be made: {reason}; set hydra.run.dir") from error
     within = contextlib.chdir(directory) if node.job.chdir else contextlib.nullcontext()
-    with within, env_override(dict(node.job.env_set)):
-        yield
+    try:
+        with within, env_override(dict(node.job.env_set)):
+            yield
+    except Exception:
+        if made:
+            _remove_bare(made, node.output_subdir)
+        raise
+
+
+def _missing(directory: Path) -> list[Path]:
+    """Return the directories that are not there yet, the innermost first."""
+    return [path for path in (directory, *directory.parents) if not path.exists()]
+
+
+def _remove_bare(made: list[Path], output_subdir: str | None) -> None:
+    """Remove the directories of a run that has failed and left nothing there but its configuration and its log."""
+    directory = made[0]
+    own = directory / (output_subdir or ".hydra")
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    if all(path.parent == own or path.suffix == ".log" for path in files):
+        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for parent in made[1:]:
+                parent.rmdir()
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:

@@ -97,6 +97,8 @@ class SweepConfig:
         Conditions over metrics; a trial that breaks one is kept, but is never the best and never chosen.
     strategy : mapping
         It has `_target_`, the dotted path, and the parameters that are set.
+    tear_sheet : bool
+        Whether QuantStats' tear sheet of the chosen trial is drawn at the end.
     space : SearchSpace
         What is swept.
     """
@@ -107,6 +109,7 @@ class SweepConfig:
     seed: int = 0
     output: Output = "table"
     quiet: bool = False
+    tear_sheet: bool = False
     objective: tuple[str, ...] = ("sharpe_ratio",)
     direction: tuple[Literal["maximize", "minimize"], ...] | None = None
     feasible: tuple[str, ...] = ()

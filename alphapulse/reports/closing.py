@@ -1,12 +1,15 @@
-"""The end of a sweep: verdict, copy in Optuna's tables and tear sheet side by side, then the summary."""
+"""The end of a sweep: the verdict and the summary; then the copy in Optuna's tables and the files of the run."""
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from alphapulse.errors import StudyError
 from alphapulse.plain import command_line
+from alphapulse.reports.page.page import REPORT, write_report
+from alphapulse.reports.page.subject import Subject
+from alphapulse.reports.run_files import write_study_files
 from alphapulse.reports.summary import N_BEST, Account, StudySummary, describe_bars, describe_data, summarise
 from alphapulse.reports.tear_sheet_process import draw_tear_sheet
 from alphapulse.reports.weighing import (
@@ -23,8 +26,6 @@ from alphapulse.sweep.opening import OpenStudy
 
 TEAR_SHEET = "tear_sheet.html"
 
-Result = TypeVar("Result")
-
 
 def is_weighed(opened: OpenStudy) -> bool:
     """Return whether the stored verdict speaks of all trials that there are, or no trial has anything to weigh."""
@@ -37,13 +38,13 @@ def is_weighed(opened: OpenStudy) -> bool:
 def conclude(
     opened: OpenStudy, directory: Path, clock: Clock, weighing: Weighing | None, *, interrupted: bool
 ) -> StudySummary:
-    """Return the summary of a study; unless it was interrupted, with verdict and tear sheet; Optuna's tables follow.
+    """Return the summary of a study; unless it was interrupted, with its verdict. What takes longer is `follow_up`.
 
     Parameters
     ----------
     opened : OpenStudy
     directory : Path
-        Where the tear sheet goes.
+        Where the files of the run go.
     clock : Clock
     weighing : Weighing, optional
         How the study is weighed; None where it was weighed before and nothing is new.
@@ -51,57 +52,65 @@ def conclude(
         Whether the search was ended early; the null sweeps may be as well.
     """
     store, study, inputs = opened.store, opened.study, opened.inputs
-    places = {
-        "database": store.database.url(),
-        "study": study.name,
-        "run directory": str(directory),
-    }
     best = store.best(study, N_BEST)
     verdict = study.verdict if weighing is None else None
-    facts = {"data": describe_data(inputs.market, inputs.holdout), "run directory": str(directory)}
-    refusal: str | None = None
-    if best and not interrupted:
-        sheet = directory / TEAR_SHEET
-        parameters = best[0]["parameters"]
-
-        def timed(name: str, work: Callable[[], Result]) -> Result:
-            with clock.phase(name):
-                return work()
-
-        with ThreadPoolExecutor(2, thread_name_prefix="closing") as pool:
-            copying = pool.submit(timed, "mirror", lambda: _mirror(opened, facts))
-            drawing = pool.submit(
-                timed, "tear_sheet", lambda: draw_tear_sheet(inputs.market, inputs.experiment, parameters, sheet)
-            )
-            if weighing is not None:
-                try:
-                    verdict = _verdict(opened, best[0], weighing)
-                except WeighingInterruptedError:
-                    interrupted = True
-            refusal = copying.result()
-            failure = drawing.result()
-        places["tear sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
-    elif opened.config.optuna.mirror_limit:
-        with clock.phase("mirror"):
-            refusal = _mirror(opened, facts)
-    places["optuna dashboard"] = command_line("dashboard") if refusal is None else f"not copied, {refusal}"
-    places["report"] = command_line("report", study=study.name)
-    status: Status = "INTERRUPTED" if interrupted else "COMPLETE"
-    if refusal is None and opened.config.optuna.mirror_limit:
-        told = {name: places[name] for name in ("tear sheet", "report") if name in places}
-        describe_study(store.database, study.id, status=status, facts=facts | told)
-    clock.seconds["total"] = seconds_since_start()
+    if best and not interrupted and weighing is not None:
+        try:
+            verdict = _verdict(opened, best[0], weighing)
+        except WeighingInterruptedError:
+            interrupted = True
+    clock.seconds["to_verdict"] = seconds_since_start()
     account = Account(
-        status=status,
+        status="INTERRUPTED" if interrupted else "COMPLETE",
         n_wanted=opened.config.n_trials,
-        data=facts["data"],
+        data=describe_data(inputs.market, inputs.holdout),
         benchmark=benchmark_metrics(inputs.experiment, inputs.market),
         verdict=verdict,
-        places=places,
+        places={
+            "database": store.database.url(),
+            "study": study.name,
+            "run_directory": str(directory),
+            "optuna_dashboard": command_line("dashboard"),
+            "report": command_line("report", study=study.name),
+        },
         warnings=inputs.warnings,
         seconds=clock.seconds,
     )
     return summarise(store, study, best, account)
+
+
+def follow_up(opened: OpenStudy, summary: StudySummary, directory: Path, clock: Clock) -> StudySummary:
+    """Leave a study's copy in Optuna's tables and the files of its run; return the summary with where they are.
+
+    The verdict needs none of it, so that it is said before.
+    """
+    study, inputs = opened.study, opened.inputs
+    places = dict(summary.places)
+    facts = {"data": summary.data, "run directory": str(directory)}
+    with clock.phase("files"):
+        places |= write_study_files(opened, summary, directory)
+    with clock.phase("report"):
+        # What was stored since the study was opened, its number of trials among it.
+        stored = opened.store.find_study(study.name)
+        write_report(Subject(opened.store, stored, summary.verdict or {}, inputs), directory / REPORT)
+        places["report"] = str(directory / REPORT)
+    if summary.best and opened.config.tear_sheet:
+        sheet = directory / TEAR_SHEET
+        chosen = opened.store.trial(study, (summary.chosen or summary.best[0]).number)
+        with clock.phase("tear_sheet"):
+            failure = draw_tear_sheet(inputs.market, inputs.experiment, chosen["parameters"], sheet)
+        places["tear_sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
+    if opened.config.optuna.mirror_limit:
+        with clock.phase("mirror"):
+            refusal = _mirror(opened, facts)
+        if refusal is not None:
+            places["optuna_dashboard"] = f"not copied, {refusal}"
+        else:
+            status: Status = "INTERRUPTED" if summary.status == "INTERRUPTED" else "COMPLETE"
+            told = {name: places[name] for name in ("tear_sheet", "report") if name in places}
+            describe_study(opened.store.database, study.id, status=status, facts=facts | told)
+    clock.seconds["total"] = seconds_since_start()
+    return replace(summary, places=places, seconds=dict(clock.seconds))
 
 
 def _mirror(opened: OpenStudy, facts: Mapping[str, str]) -> str | None:

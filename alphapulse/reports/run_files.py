@@ -9,11 +9,19 @@ import pandas as pd
 import yaml
 
 from alphapulse.backtesting.models import BacktestResult
-from alphapulse.plain import override_lines
+from alphapulse.config.grammar import write_space
+from alphapulse.plain import override_lines, plain
+from alphapulse.reports.curves import backtest_trial
+from alphapulse.reports.summary import StudySummary
+from alphapulse.reports.trial_frames import TrialFrames, write_csv, write_parquet
+from alphapulse.sweep.opening import OpenStudy, setting_of
 
 EQUITY = "equity.csv"
 TRADES = "trades.csv"
-SETTING_GROUPS = ("data", "strategy", "engine")
+VERDICT = "verdict.json"
+CHOSEN = "chosen.yaml"
+MOST_CSV = 100_000
+"""Trials beyond which a table of all is Parquet."""
 
 
 def write_curves(result: BacktestResult, benchmark: pd.Series, directory: Path) -> dict[str, str]:
@@ -51,13 +59,46 @@ def write_setting(path: Path, setting: Mapping[str, Any], remark: str, space: Ma
     space : mapping of str to str, optional
         What a sweep that starts from it searches.
     """
-    kept: dict[str, Any] = {name: setting[name] for name in SETTING_GROUPS}
+    kept: dict[str, Any] = {name: setting[name] for name in ("data", "strategy", "engine")}
     kept["validation"] = {"holdout": setting["validation"]["holdout"]}
     content = {"overrides": override_lines(kept)} | ({"space": dict(space)} if space else {})
     text = yaml.safe_dump(content, sort_keys=False, width=1000, allow_unicode=True)
     path.write_text(f"# {remark}\n{text}", encoding="utf-8")
 
 
+def write_study_files(opened: OpenStudy, summary: StudySummary, directory: Path) -> dict[str, str]:
+    """Write the trials of a study, its verdict, and the chosen setting with its curves and trades on the searched bars.
+
+    Returns
+    -------
+    dict of str to str
+        Where they are, by what they are.
+    """
+    store, study = opened.store, opened.study
+    places: dict[str, str] = {}
+    frames = TrialFrames(store, study)
+    if summary.n_trials > MOST_CSV:
+        path = directory / "trials.parquet"
+        write_parquet(frames.pieces(), path)
+    else:
+        path = directory / "trials.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_csv(frames.pieces(), file)
+    places["trials"] = str(path)
+    if summary.verdict is not None:
+        write_json(directory / VERDICT, summary.verdict)
+        places["verdict"] = str(directory / VERDICT)
+    shown = summary.chosen or (summary.best[0] if summary.best else None)
+    if shown is not None:
+        trial = store.trial(study, shown.number)
+        remark = f"Trial {shown.number:,} of study {study.name}; `backtest` and `sweep` take sweeps={CHOSEN}"
+        write_setting(directory / CHOSEN, setting_of(study, trial), remark, write_space(study.space))
+        places["chosen"] = str(directory / CHOSEN)
+        market, experiment = opened.inputs.market, opened.inputs.experiment
+        places |= write_curves(*backtest_trial(market, experiment, trial["parameters"]), directory)
+    return places
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write plain values as indented JSON."""
-    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(plain(document), indent=1, allow_nan=False) + "\n", encoding="utf-8")

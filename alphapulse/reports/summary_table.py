@@ -20,11 +20,17 @@ from alphapulse.validation.verdict.decision import RULES
 
 
 def print_summary(summary: StudySummary, output: str) -> None:
-    """Print to stdout: the table, or one JSON document and nothing else."""
+    """Print the table to stdout; as JSON, nothing: a script reads one document, once all that it names is there."""
+    if output == "table":
+        _print_table(stdout_console(), summary)
+
+
+def print_ending(summary: StudySummary, output: str) -> None:
+    """Print to stdout where everything is; as JSON, the whole document."""
     if output == "json":
         print_json(summary)
-        return
-    _print_table(stdout_console(), summary)
+    else:
+        print_places(stdout_console(), summary.places)
 
 
 def _print_table(console: Console, summary: StudySummary) -> None:
@@ -52,9 +58,6 @@ def _print_table(console: Console, summary: StudySummary) -> None:
             f"`{command_line('sweep', study=summary.study)}` continues.",
             soft_wrap=True,
         )
-    if summary.seconds:
-        console.print("Seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in summary.seconds.items()) + ".")
-    print_places(console, summary.places)
 
 
 def _metrics_of_best(summary: StudySummary) -> Table:

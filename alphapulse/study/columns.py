@@ -85,6 +85,23 @@ class StudyColumns:
         for piece in self._pieces(query, kinds, TRIALS_A_PIECE, n_trials):
             yield piece["sharpe"]
 
+    def points(self, n_trials: int) -> Iterator[tuple[Float64Array2D, Float64Array1D, Float64Array1D]]:
+        """Yield parameters, values of the first objective and annual Sharpe ratios of the first trials, in pieces.
+
+        Both are NaN for a failed trial.
+        """
+        kinds: dict[str, Kind] = {
+            "number": np.int32,
+            "params": (np.float64, len(self.study.space)),
+            "value": np.float64,
+            "sharpe": np.float64,
+        }
+        query = (
+            f"SELECT number, params, coalesce(value[1], 'NaN'), {SHARPE} FROM trial WHERE sweep_id = $1 AND number < $4"
+        )
+        for piece in self._pieces(query, kinds, TRIALS_A_PIECE, n_trials):
+            yield piece["params"], piece["value"], piece["sharpe"]
+
     def parameters_and_sharpes(self, numbers: Int64Array1D) -> tuple[Float64Array2D, Float64Array1D]:
         """Return parameters (n, n_dimensions) and annual Sharpe ratios (n,) of the trials `numbers`, given ascending.
 

@@ -14,7 +14,7 @@ from alphapulse.search.choosing import Sampler, make_sampler
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.optuna.mirror import describe_study
 from alphapulse.study.provenance import code_version, package_versions
-from alphapulse.study.records import Study, StudyPlan
+from alphapulse.study.records import Study, StudyPlan, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.sweep.inputs import StudyInputs
 from alphapulse.sweep.starting import STORED, StartPoints
@@ -23,6 +23,8 @@ from alphapulse.typing import Float64Array2D
 STRATEGY = f"strategy.{TARGET}"
 # What a study's configuration holds beside that of its command: see `open_study`.
 CHOSEN = ("sampler", STORED)
+# What of it is a setting that one backtest takes.
+SETTING_GROUPS = ("data", "strategy", "engine", "validation")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,19 @@ def stored_config(study: Study) -> SweepConfig:
     return replace(_assemble(values), study=study.name, space=study.space, n_trials=study.n_trials)
 
 
+def setting_of(study: Study, trial: TrialRecord) -> dict[str, Any]:
+    """Return data, strategy, engine and validation of a stored trial as plain values."""
+    stored = disassemble(stored_config(study))
+    values = {name: stored[name] for name in SETTING_GROUPS}
+    for key, value in trial["params"].items():
+        *groups, name = key.split(".")
+        place = values
+        for group in groups:
+            place = place[group]
+        place[name] = value
+    return values
+
+
 def continued_config(study: Study, config: SweepConfig, given: Given) -> SweepConfig:
     """Return the configuration that continues a stored study: its own, with the keys that the user typed.
 
@@ -156,7 +171,8 @@ def continued_config(study: Study, config: SweepConfig, given: Given) -> SweepCo
         for key in given.keys - set(config.space.keys):
             put_typed(values, typed, key)
         changed = replace(_assemble(values), space=_space(stored.space, config.space, given))
-    return replace(changed, output=config.output, quiet=config.quiet, cluster=config.cluster, db=config.db)
+    own = {name: getattr(config, name) for name in ("output", "quiet", "tear_sheet", "cluster", "db")}
+    return replace(changed, **own)
 
 
 def _assemble(values: dict[str, Any]) -> SweepConfig:

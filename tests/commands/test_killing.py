@@ -207,8 +207,8 @@ def test_driver_killed_at_its_verdict_leaves_no_process(database, tmp_path):
     process = start(command("end", 50), tmp_path)
     assert wait_for(database, "end", 50, process)
     process.kill()
-    # It ends when all who hold its pipes have ended: Ray's processes, and whoever draws the tear sheet.
+    # It ends when all who hold its pipes have ended, Ray's processes among them.
     process.communicate(timeout=120)
     summary = finish(command("end", 50), tmp_path)
     assert summary["verdict"]["n_trials"] == 50
-    assert Path(summary["places"]["tear sheet"]).stat().st_size > 100_000
+    assert Path(summary["places"]["trials"]).stat().st_size > 10_000

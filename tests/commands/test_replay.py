@@ -70,13 +70,15 @@ def test_replay_compares_what_is_defined_as_it_was(stored, database, capsys, mon
         run_replay(ReplayConfig(study="small", trial=7, output="json"))
 
 
-def test_study_of_older_definitions_is_shown_and_never_continued(stored, database, capsys, run, in_process, table):
+def test_study_of_older_definitions_is_shown_and_never_continued(
+    stored, database, capsys, run, in_process, table, tmp_path
+):
     execute(database, "UPDATE sweep SET definitions = 0")
     before = table("small")
     with pytest.raises(StudyError, match=r"'small' was made with definitions 0 .* not continued"):
         run(replace(stored, n_trials=40), in_process())
     assert table("small") == before
-    run_report(ReportConfig(study="small", output="json"))
+    run_report(ReportConfig(study="small", output="json"), tmp_path)
     document = answer(capsys)
     assert document["definitions"] == 0
     assert len(document["best"]) == 5

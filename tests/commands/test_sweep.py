@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
+import yaml
 from sqlalchemy import text
 
 from alphapulse.backtesting.metrics import METRICS
@@ -21,6 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.postgres]
 
 MODULE = """
 import numpy as np
+import pandas as pd
 from dataclasses import dataclass
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def test_foreign_study_in_optunas_tables_costs_no_verdict(ray_cluster, small_stu
     summary = run(small_study(study="taken", optuna=OptunaConfig()))
     assert summary.status == "COMPLETE"
     assert summary.verdict is not None
-    assert summary.places["optuna dashboard"].startswith("not copied, Optuna's tables hold another study named 'taken'")
+    assert summary.places["optuna_dashboard"].startswith("not copied, Optuna's tables hold another study named 'taken'")
 
 
 def test_same_command_again_changes_nothing(ray_cluster, small_study, run, table, database):
@@ -173,9 +176,22 @@ def test_robust_objectives_are_what_the_search_sees(ray_cluster, small_study, ru
 
 
 def test_summary_is_json(ray_cluster, small_study, run, capsys):
-    from alphapulse.reports.summary_table import print_summary
+    from alphapulse.reports.summary_table import print_ending
 
-    print_summary(run(small_study(n_trials=40)), "json")
+    print_ending(run(small_study(n_trials=40)), "json")
     document = json.loads(capsys.readouterr().out)
     assert document["n_trials"] == 40
     assert document["best"][0]["params"]["strategy.ma_window"] >= 10
+
+
+def test_run_directory_holds_what_a_study_found(ray_cluster, small_study, run, tmp_path):
+    summary = run(small_study(n_trials=40))
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == 40
+    assert json.loads((tmp_path / "verdict.json").read_text())["word"] == summary.verdict["word"]
+    chosen = yaml.safe_load((tmp_path / "chosen.yaml").read_text())
+    multiplier = summary.chosen.params["engine.stop.multiplier"]
+    assert f"engine.stop.multiplier={multiplier!r}" in chosen["overrides"]
+    assert set(chosen["space"]) == set(summary.chosen.params)
+    assert len(pd.read_csv(tmp_path / "trades.csv")) > 0
+    assert {"trials", "verdict", "chosen", "trades", "equity"} < set(summary.places)
+    assert not any(" " in name for name in summary.places)

@@ -10,6 +10,7 @@ import yaml
 
 import alphapulse
 from alphapulse.config.command import command
+from alphapulse.errors import ConfigError
 
 Run = Callable[..., Any]
 Refuse = Callable[..., str]
@@ -192,3 +193,20 @@ def test_job_logging_is_the_configurations(
     command("download", "DownloadConfig")(body)([])
     assert capsys.readouterr() == ("", "WARNING: a fault\n")
     assert {path.name for path in tmp_path.iterdir()} == {"here"}
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_command_that_fails_leaves_a_directory_only_with_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    @command("config", "SweepConfig")
+    def main(config: Any, directory: Path) -> None:
+        if leaves:
+            (directory / "trials.csv").write_text("number\n")
+        raise ConfigError("no")
+
+    with pytest.raises(SystemExit):
+        main(["hydra.run.dir=outputs/day/run"])
+    assert (tmp_path / "outputs").exists() == leaves

@@ -1,0 +1,78 @@
+"""How the chosen trial fares under other costs."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from alphapulse.reports.page.chart import Chart, axis, number, rounded
+from alphapulse.reports.page.subject import Subject
+from alphapulse.reports.weighing import metrics_of_trial
+from alphapulse.search.space import SearchSpace
+from alphapulse.sweep.experiment import engine_with
+
+COMMISSIONS = (0.0, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01)
+
+
+def cost_chart(subject: Subject) -> list[Chart]:
+    """Return the chosen trial's Sharpe ratio on the searched bars under other commissions."""
+    if subject.inputs is None or subject.chosen is None:
+        return []
+    experiment, market = subject.inputs.experiment, subject.inputs.market
+    strategy, engine = experiment.values(subject.chosen["parameters"])
+    commissions = sorted({*COMMISSIONS, engine.commission})
+    found = []
+    for commission in commissions:
+        changed = engine_with(engine, {"commission": commission})
+        fixed = replace(experiment, space=SearchSpace(()), strategy=strategy, engine=changed)
+        found.append(metrics_of_trial(fixed, market, np.empty(0)))
+    level = subject.numbers.get("break_even_commission")
+    gone = "It outlasts all that were tried."
+    said = gone if level is None else f"The edge is gone at {level:.3%} of the traded value."
+    mark = (
+        []
+        if level is None
+        else [
+            {
+                "type": "line",
+                "x0": level,
+                "x1": level,
+                "y0": 0,
+                "y1": 1,
+                "yref": "paper",
+                "line": {"color": "@ours", "width": 2, "dash": "dot"},
+            }
+        ]
+    )
+    return [
+        Chart(
+            "costs",
+            "Costs and break-even",
+            f"Sharpe ratio of the chosen trial under other commissions; {engine.commission:.2%} was assumed. {said}",
+            [
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "x": commissions,
+                    "line": {"color": "@chosen"},
+                    "y": rounded([m["sharpe_ratio"] for m in found]),
+                    "showlegend": False,
+                    "marker": {"size": [12 if c == engine.commission else 7 for c in commissions]},
+                }
+            ],
+            {
+                "xaxis": axis("commission", tickformat=".1%", range=[-0.0003, min(0.0105, max(commissions) * 1.05)]),
+                "yaxis": axis("Sharpe ratio"),
+                "shapes": mark,
+            },
+            ["commission", "Sharpe ratio", "total return", "costs paid"],
+            [
+                [
+                    number(c, ".2%"),
+                    number(m["sharpe_ratio"]),
+                    number(m["total_return"], ".1%"),
+                    number(m["costs_paid"], ",.0f"),
+                ]
+                for c, m in zip(commissions, found, strict=True)
+            ],
+        )
+    ]

@@ -1,0 +1,58 @@
+const palettes = {
+  light: {text: "#1f2328", grid: "#e3e6ea", chosen: "#0072b2", market: "#7a7f87", robust: "#009e73", ours: "#d55e00",
+    null: "#9aa3ad", buy: "#0072b2", sell: "#d55e00", shade: "rgba(230,159,0,.14)", band: "rgba(0,114,178,.16)",
+    outline: "#ffffff", diverging: [[0, "#b35806"], [.5, "#f7f7f7"], [1, "#2166ac"]]},
+  dark: {text: "#e6e8eb", grid: "#33383f", chosen: "#56b4e9", market: "#9aa3ad", robust: "#2fc795", ours: "#ff8c42",
+    null: "#6c7580", buy: "#56b4e9", sell: "#ff8c42", shade: "rgba(230,159,0,.18)", band: "rgba(86,180,233,.2)",
+    outline: "#ffffff", diverging: [[0, "#e08214"], [.5, "#2b2f36"], [1, "#56b4e9"]]},
+};
+const media = window.matchMedia("(prefers-color-scheme: dark)");
+const charts = JSON.parse(document.getElementById("charts").textContent);
+function painted(value, palette) {
+  if (typeof value === "string") return value[0] === "@" ? palette[value.slice(1)] : value;
+  if (Array.isArray(value)) {
+    return value.length && typeof value[0] === "object" && value[0] !== null ? value.map(v => painted(v, palette)) : value;
+  }
+  if (value && typeof value === "object") {
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, painted(v, palette)]));
+  }
+  return value;
+}
+function draw(chart) {
+  const place = document.getElementById("plot-" + chart.name);
+  const palette = palettes[media.matches ? "dark" : "light"];
+  const axis = {gridcolor: palette.grid, zerolinecolor: palette.grid, linecolor: palette.grid};
+  const narrow = place.clientWidth < 500;
+  const layout = painted(chart.layout, palette);
+  const shared = {
+    height: chart.height, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: {family: "system-ui, sans-serif", size: 12, color: palette.text},
+    margin: {l: narrow ? 44 : 60, r: narrow ? 10 : 20, t: 24, b: 44}, hoverlabel: {align: "left"},
+    legend: {orientation: "h", x: 0, y: -0.16, yanchor: "top"},
+  };
+  const merged = {...shared, ...layout};
+  for (const key of ["xaxis", "yaxis"]) if (layout[key]) merged[key] = {...axis, ...layout[key]};
+  const traces = painted(chart.traces, palette);
+  for (const trace of traces) {
+    if (trace.type === "parcoords") {
+      trace.labelfont.color = trace.rangefont.color = trace.tickfont.color = palette.text;
+      if (narrow) trace.dimensions = trace.dimensions.slice(0, 3).concat(trace.dimensions.slice(-1));
+    }
+    if (trace.type === "heatmap" && narrow) trace.colorbar = {...trace.colorbar, thickness: 8, tickfont: {size: 10}};
+  }
+  Plotly.react(place, traces, merged, {responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover"});
+}
+function drawAll() {
+  const waiting = charts.slice();
+  function next() {
+    const chart = waiting.shift();
+    if (!chart) { document.body.dataset.drawn = "yes"; return; }
+    try { draw(chart); } catch (error) {
+      document.getElementById("plot-" + chart.name).textContent = "This chart cannot be drawn here: " + error.message;
+    }
+    setTimeout(next, 0);
+  }
+  next();
+}
+media.addEventListener("change", drawAll);
+drawAll();
