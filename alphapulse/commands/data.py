@@ -13,6 +13,8 @@ from alphapulse.config.schema import DataCommandConfig
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.storage.catalogue import list_series
+from alphapulse.data_pipeline.storage.quarantine import drop_held, list_held, release_held
+from alphapulse.errors import DataError
 from alphapulse.reports.formatting import print_json, stdout_console
 
 
@@ -61,4 +63,29 @@ def _cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-ACTIONS: Mapping[str, Callable[[DataCommandConfig, Database], None]] = {"list": print_series}
+def print_rejected(config: DataCommandConfig, database: Database) -> None:
+    """Print which rows are held back; with `do` they are released into the bars, or dropped for good."""
+    held = list_held(database, config.data.symbols, config.data.timeframe, config.ids)
+    missing = sorted(set(config.ids) - {row.id for row in held})
+    if missing:
+        raise DataError(
+            f"`ids` must name rows that are held, but got {missing[0]}; see `python -m alphapulse.data rejected`."
+        )
+    title = "Rows held back"
+    if config.do == "release":
+        release_held(database, [row.id for row in held])
+        title = "Rows released into ohlcv_data"
+    elif config.do == "drop":
+        drop_held(database, [row.id for row in held])
+        title = "Rows dropped"
+    rows = [asdict(row) for row in held]
+    if config.output == "json":
+        print_json(rows)
+    else:
+        print_rows(title, rows, "No row is held back.")
+
+
+ACTIONS: Mapping[str, Callable[[DataCommandConfig, Database], None]] = {
+    "list": print_series,
+    "rejected": print_rejected,
+}

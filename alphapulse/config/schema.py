@@ -300,9 +300,14 @@ class DownloadConfig:
 
 @dataclass(frozen=True)
 class DataCommandConfig:
-    """What to do with the bars that are stored, and with which of them."""
+    """What to do with the bars that are stored, and with which of them.
 
-    action: Literal["list"] | None = None
+    `do` is what becomes of the rows that are held back, and `ids` their numbers; none are all that are shown.
+    """
+
+    action: Literal["list", "rejected"] | None = None
+    do: Literal["release", "drop"] | None = None
+    ids: tuple[int, ...] = ()
     data: DownloadDataConfig = field(default_factory=DownloadDataConfig)
     output: Output = "table"
     db: DatabaseConfig = field(default_factory=DatabaseConfig)
@@ -310,6 +315,8 @@ class DataCommandConfig:
     def __post_init__(self) -> None:
         if self.action is None:
             raise ConfigError("an action must be given: `python -m alphapulse.data list`")
+        if self.action != "rejected" and (self.do is not None or self.ids):
+            raise ConfigError(f"`do` and `ids` must go with rejected, but got {self.action}")
 
 
 def check_objectives(objectives: tuple[str, ...]) -> None:

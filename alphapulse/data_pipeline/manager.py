@@ -117,7 +117,10 @@ def _left_out(refreshed: Refreshed) -> list[str]:
     """Say how many rows of a feed are no bars, and why: they are not the user's to correct."""
     reasons = Counter(row.reason for row in refreshed.fetched.rejected)
     name = f"{refreshed.written.symbol} {refreshed.written.timeframe}"
-    return [f"{name}: {n:,} bars are left out, since {reason}." for reason, n in reasons.most_common()]
+    return [
+        f"{name}: {n:,} bars are left out, since {reason}; see `python -m alphapulse.data rejected`."
+        for reason, n in reasons.most_common()
+    ]
 
 
 def _faults(fetched: Fetched) -> list[str]:
@@ -162,5 +165,6 @@ def run_download(config: "DownloadConfig") -> None:
         n_stored = sum(one.n_new + one.n_changed + one.n_unchanged for one in result.written)
         raise DataError(
             f"{len(result.rejected)} rows were rejected, the first at {first.where}: {first.reason}; "
-            f"the other {n_stored} are stored. Correct the rows and run the same command again."
+            f"the other {n_stored} are stored. Correct the rows and run the same command again, or see "
+            "`python -m alphapulse.data rejected`."
         )

@@ -18,6 +18,7 @@ from alphapulse.data_pipeline.providers.base import Feed, Fetched, UnreachableEr
 from alphapulse.data_pipeline.storage.actions import known_splits
 from alphapulse.data_pipeline.storage.db_writer import Reread, Written, write_bars
 from alphapulse.data_pipeline.storage.ingests import Source
+from alphapulse.data_pipeline.storage.quarantine import without_decided
 from alphapulse.errors import DataError
 from alphapulse.market.timeframes import DAY, timeframe_length
 
@@ -129,6 +130,7 @@ def refresh_series(
 
 def _store(series: _Series, fetched: Fetched, overwrite: bool, reread: Reread | None = None) -> Refreshed:
     fetched, notes = _without_unadjusted(series, fetched)
+    fetched = dataclasses.replace(fetched, rejected=without_decided(series.database, fetched))
     source = Source(series.feed.name)
     (written,) = write_bars(series.database, [fetched], source, replace=overwrite, reread=reread)
     return Refreshed(fetched, written, [*fetched.notes, *notes])

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from alphapulse.data_pipeline.downloading.night import Failure
 from alphapulse.data_pipeline.providers.base import Rejected
 from alphapulse.data_pipeline.storage.db_writer import Written
+from alphapulse.plain import plain
 
 COUNTS = ("n_new", "n_changed", "n_unchanged", "n_rejected")
 MOST_LINES = 10
@@ -36,7 +37,7 @@ class Download:
 
 def print_json(result: Download) -> None:
     """Print one line."""
-    print(json.dumps(asdict(result)))
+    print(json.dumps(plain(asdict(result))))
 
 
 def print_table(name: str, place: str, result: Download) -> None:

@@ -28,16 +28,25 @@ class Rejected:
         Why it is refused.
     line : int
         Line in the file, 0 if there is none; rows are reported in this order.
+    text : str
+        How the row reads.
+    timestamp : str, optional
+        Start of the bar, ISO 8601, UTC, where the row says one.
+    values : (float, float, float, float, float), optional
+        Open, high, low, close and volume where they are numbers; NaN where they are missing.
     """
 
     where: str
     reason: str
     line: int = 0
+    text: str = ""
+    timestamp: str | None = None
+    values: tuple[float, ...] | None = None
 
     @classmethod
-    def at_line(cls, line: int, reason: str) -> "Rejected":
+    def at_line(cls, line: int, reason: str, text: str = "") -> "Rejected":
         """Return a row refused in a file."""
-        return cls(f"line {line}", reason, line)
+        return cls(f"line {line}", reason, line, text)
 
 
 @dataclass(frozen=True)
@@ -174,10 +183,13 @@ def checked(symbol: str, timeframe: str, rows: pd.DataFrame, lines: Sequence[int
     accepted = rows["timestamp"].where(reasons == "")
     refuse((accepted.notna() & accepted.duplicated(keep="last")).to_numpy(), "its timestamp comes again later")
 
-    bad = np.flatnonzero(reasons != "").tolist()
-    if lines is not None:
-        rejected = tuple(Rejected.at_line(lines[place], reasons[place]) for place in bad)
-    else:
-        rejected = tuple(Rejected(rows["timestamp"].iloc[place].isoformat(), reasons[place]) for place in bad)
+    rejected = []
+    for place in np.flatnonzero(reasons != "").tolist():
+        stamp = rows["timestamp"].iloc[place].isoformat()
+        values = (*prices[place].tolist(), float(volume[place]))
+        line = 0 if lines is None else lines[place]
+        where = f"line {line}" if line else stamp
+        text = " ".join([stamp, *(f"{value:.10g}" for value in values)])
+        rejected.append(Rejected(where, reasons[place], line, text, stamp, values))
     bars = rows.loc[reasons == ""].assign(symbol=symbol, timeframe=timeframe).sort_values("timestamp", kind="stable")
-    return Fetched(symbol, timeframe, bars[list(COLUMNS)].reset_index(drop=True), rejected)
+    return Fetched(symbol, timeframe, bars[list(COLUMNS)].reset_index(drop=True), tuple(rejected))

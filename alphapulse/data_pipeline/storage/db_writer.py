@@ -17,6 +17,7 @@ from alphapulse.data_pipeline.binary_copy import copy_in
 from alphapulse.data_pipeline.providers.base import Fetched
 from alphapulse.data_pipeline.storage.actions import write_actions
 from alphapulse.data_pipeline.storage.ingests import Source, insert_ingest, refuse_second_source
+from alphapulse.data_pipeline.storage.quarantine import forget_all, forget_mended, hold_rows
 from alphapulse.market.timeframes import timeframe_length
 
 if TYPE_CHECKING:
@@ -160,9 +161,11 @@ async def _write_one(
 ) -> Written:
     key = (series.symbol, series.timeframe)
     n_rows = len(series.bars)
+    number = None
     if n_rows == 0:
         if source is not None and series.covers is not None:
-            await insert_ingest(connection, source, series, timeframe_length(series.timeframe))
+            number = await insert_ingest(connection, source, series, timeframe_length(series.timeframe))
+        await hold_rows(connection, *key, series.rejected, number)
         return Written(*key, 0, 0, 0, len(series.rejected), 0, 0, *await _extent(connection, *key))
     await connection.execute(LOCK, f"ohlcv_data {series.symbol} {series.timeframe}")
     await connection.execute("DROP TABLE IF EXISTS pg_temp.staging")
@@ -174,16 +177,18 @@ async def _write_one(
     found = await connection.fetchrow(COMPARE, *key, *known)
     if source is not None and found["n_foreign"] and not replace:
         await refuse_second_source(connection, source, series, found["other"], found["n_foreign"])
-    number = None
     if source is not None:
         number = await insert_ingest(connection, source, series, timeframe_length(series.timeframe))
     await connection.execute(UPSERT, *key, number)
     await write_actions(connection, series.symbol, series.actions, series.actions_of)
     n_removed = n_rescaled = 0
+    await forget_mended(connection, *key)
     if reread is not None:
+        await forget_all(connection, *key)
         n_removed = _n_rows(await connection.execute(PRUNE, *key, *known))
         if reread.factor is not None:
             n_rescaled = _n_rows(await connection.execute(RESCALE, *key, *known, reread.factor))
+    await hold_rows(connection, *key, series.rejected, number)
     n_existing, n_changed = found["n_existing"], found["n_changed"]
     counts = (n_rows - n_existing, n_changed, n_existing - n_changed, len(series.rejected), n_removed, n_rescaled)
     return Written(*key, *counts, *await _extent(connection, *key))

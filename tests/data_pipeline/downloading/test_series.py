@@ -14,6 +14,7 @@ from alphapulse.data_pipeline.providers.yfinance_provider import YFinanceProvide
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.data_pipeline.storage.ingests import SecondSourceError, Source
+from alphapulse.data_pipeline.storage.quarantine import list_held, release_held
 from alphapulse.errors import DataError
 
 pytestmark = pytest.mark.postgres
@@ -161,3 +162,24 @@ def test_dividends_are_in_what_is_loaded(database, share):
 def test_refresh_says_what_the_feed_lacks(database, share):
     with pytest.raises(DataError, match="Yahoo has no bars for 'NOPE'"):
         refresh_series(database, share("2022-06-03"), "NOPE", "1d", None, None)
+
+
+def test_rows_that_are_no_bars_are_held_back_until_somebody_decides(database, share, yahoo):
+    feed = share("2022-03-08")
+    listing = yahoo.listings["ACME"]
+    bars = listing.bars["1d"].copy()
+    bars.loc[bars.index[-3], "open"] = 0.0
+    bars.loc[bars.index[-2], "close"] = np.nan
+    yahoo.listings["ACME"] = replace(listing, bars={"1d": bars})
+    done = refresh(database, feed)
+    assert [row.reason for row in done.fetched.rejected] == ["open is not positive", "close is not a number"]
+    assert [row.where for row in list_held(database)] == ["2022-03-04", "2022-03-07"]
+    (open_, _) = list_held(database)
+    release_held(database, [open_.id])
+    # The next night has the same row, which is decided, and the other one is whole by now.
+    bars.loc[bars.index[-2], "close"] = bars.loc[bars.index[-2], "low"]
+    done = refresh(database, feed)
+    assert list(done.fetched.rejected) == []
+    assert (done.written.n_new, done.written.n_rejected) == (1, 0)
+    assert list_held(database) == []
+    assert len(read_bars(database, "ACME", "1d")) == len(bars)
