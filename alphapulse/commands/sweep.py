@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alphapulse.commands.interruption import Interruption, interrupted
-from alphapulse.config.assembly import require_space
+from alphapulse.config.assembly import require_space, with_rules
 from alphapulse.config.given import Given
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
@@ -105,6 +105,7 @@ def run_study(
         exists = store.exists(config.study)
         if exists and given is not None:
             config = continued_config(store.find_study(config.study), config, given)
+        config = with_rules(config)
         require_space(config)
         spare = make_study_sampler(config)
         inputs = load_inputs(config, store.database)

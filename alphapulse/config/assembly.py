@@ -12,6 +12,7 @@ from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError, ConfigError
 from alphapulse.plain import plain
+from alphapulse.search.rules import Rules, read_rules
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.parameters import Parameter
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
@@ -53,10 +54,31 @@ def assemble(cls: type[Config], values: Mapping[str, Any], search_path: str | No
         space = check_space(read_space(texts or {}), definition)
         _try_engine(config.engine, space)
         _try_strategy(definition, config.strategy, space)
-        return replace(config, space=space)
+        return replace(config, space=replace(space, rules=_rules(config, definition)))
     if definition is not None:
         _try_strategy(definition, given["strategy"], SearchSpace(()))
     return config
+
+
+def with_rules(config: SweepConfig) -> SweepConfig:
+    """Return a configuration whose space has the rules that it and its strategy state.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is no condition over keys of the strategy and the engine.
+    """
+    return replace(config, space=replace(config.space, rules=_rules(config, _define(config.strategy, None))))
+
+
+def _rules(config: SweepConfig, definition: StrategyDefinition) -> Rules:
+    """Return the rules that a configuration and its strategy state."""
+    values = {f"strategy.{name}": parameter.default for name, parameter in definition.parameters.items()}
+    values |= {f"strategy.{name}": value for name, value in config.strategy.items() if name != TARGET}
+    for name, value in plain(config.engine).items():
+        values |= {f"engine.{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {}
+        values |= {} if isinstance(value, dict) else {f"engine.{name}": value}
+    return read_rules(config.constraints, definition.constraints, values, origin=definition.name)
 
 
 def disassemble(config: Any) -> dict[str, Any]:

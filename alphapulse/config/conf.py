@@ -9,11 +9,14 @@ import yaml
 
 from alphapulse.config.found import FOUND, resource_dir
 from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.plain import in_quotes
+
+PARTS = ("overrides", "space", "constraints")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of `sweeps/`: overrides in Hydra's grammar, and the search space as texts by key."""
+    """One file of `sweeps/`: overrides in Hydra's grammar, constraints among them, and the space as texts by key."""
 
     name: str | None = None
     overrides: tuple[str, ...] = ()
@@ -95,12 +98,17 @@ class Conf:
             raise ConfigError(f"`sweeps` must name an experiment, but got {name!r}{hint}")
         content = read_yaml(path)
         for key in content:
-            if key not in ("overrides", "space"):
-                hint = did_you_mean(str(key), ["overrides", "space"])
-                raise ConfigError(f"{path}: an experiment must hold overrides and space, but got {key!r}{hint}")
+            if key not in PARTS:
+                hint = did_you_mean(str(key), PARTS)
+                raise ConfigError(f"{path}: an experiment must hold {', '.join(PARTS)}, but got {key!r}{hint}")
         overrides, space = content.get("overrides") or [], content.get("space") or {}
         if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
             raise ConfigError(f"{path}: `overrides` must be a list of texts such as data=sample, but got {overrides!r}")
+        constraints = content.get("constraints") or []
+        if not isinstance(constraints, list) or not all(isinstance(item, str) for item in constraints):
+            raise ConfigError(f"{path}: `constraints` must be a list of texts such as a < b, but got {constraints!r}")
+        if constraints:
+            overrides = [*overrides, f"constraints=[{','.join(map(in_quotes, constraints))}]"]
         if not isinstance(space, Mapping):
             raise ConfigError(f"{path}: `space` must map keys to texts such as interval(10,250), but got {space!r}")
         return Experiment(path.stem, tuple(overrides), {str(key): str(text) for key, text in space.items()})

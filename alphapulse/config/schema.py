@@ -95,6 +95,8 @@ class SweepConfig:
         Each objective has one; None is the metrics' natural ones.
     feasible : tuple of str
         Conditions over metrics; a trial that breaks one is kept, but is never the best and never chosen.
+    constraints : tuple of str
+        Conditions over keys of the strategy and the engine that every trial keeps, beside the strategy's own.
     strategy : mapping
         It has `_target_`, the dotted path, and the parameters that are set.
     tear_sheet : bool
@@ -113,6 +115,7 @@ class SweepConfig:
     objective: tuple[str, ...] = ("sharpe_ratio",)
     direction: tuple[Literal["maximize", "minimize"], ...] | None = None
     feasible: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
     data: DataConfig = field(default_factory=DataConfig)
     strategy: Mapping[str, Any] = field(default_factory=_default_strategy)
     engine: EngineParams = field(default_factory=EngineParams)

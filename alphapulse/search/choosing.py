@@ -10,9 +10,9 @@ from typing import Any, cast
 import numpy as np
 
 from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.search.proposals import Proposals, check_rules
 from alphapulse.search.samplers import SAMPLERS
 from alphapulse.search.samplers._base import LAG, Sampler
-from alphapulse.search.samplers._enqueued import EnqueuedSampler
 from alphapulse.search.samplers._schedule import Schedule
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array2D
@@ -84,10 +84,13 @@ def make_sampler(
                 f"search={name} has no option {key!r}{did_you_mean(key, known)}; it takes {', '.join(known)}."
             )
     sampler: Sampler = sampler_class(space, seed=seed, directions=tuple(directions), **given)
-    sampler.reason = reason
-    if enqueued is None or not len(enqueued) or sampler.enqueue(enqueued):
-        return sampler
-    return cast("Sampler", EnqueuedSampler(sampler, enqueued))
+    left = check_rules(sampler)
+    sampler.reason = " ".join(sentence for sentence in (reason, left) if sentence)
+    points = np.empty((0, len(space))) if enqueued is None else enqueued
+    if len(points) and sampler.enqueue(points):
+        points = points[:0]
+    is_ruled = bool(space.rules.constraints) and not sampler.keeps_rules
+    return cast("Sampler", Proposals(sampler, points)) if is_ruled or len(points) else sampler
 
 
 def find_sampler(name: str) -> type[Sampler]:

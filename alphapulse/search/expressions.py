@@ -145,6 +145,23 @@ def read_condition(text: str, key: str = "expression", names: Collection[str] | 
     return expression
 
 
+def rename(expression: Expression, change: Callable[[str], str]) -> Expression:
+    """Return an expression that asks for other columns: `change` gives the new name of each."""
+
+    class Renamed(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            return ast.parse(change(node.id), mode="eval").body
+
+        def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+            return ast.parse(change(_name(node)), mode="eval").body
+
+        def visit_Call(self, node: ast.Call) -> ast.expr:
+            return ast.Call(node.func, [self.visit(argument) for argument in node.args], [])
+
+    tree = Renamed().visit(ast.parse(expression.text.strip(), mode="eval").body)
+    return read_expression(ast.unparse(ast.fix_missing_locations(tree)))
+
+
 def _names(node: ast.expr) -> Sequence[str]:
     """Return the names below a node, with repetitions, after every part of it was allowed."""
     match node:

@@ -1,13 +1,14 @@
-"""The search space: the swept keys, and parameters as one array of numbers."""
+"""The search space: the swept keys, what must hold between them, and parameters as one array of numbers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphapulse.search.dimensions import Dimension
-from alphapulse.typing import Float64Array1D
+from alphapulse.search.rules import Rules
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The swept keys in a fixed order; a trial is a row of `len(space)` numbers."""
+    """The swept keys in a fixed order; a trial is a row of `len(space)` numbers.
+
+    Attributes
+    ----------
+    dimensions : tuple of Dimension
+    rules : Rules
+        What must hold between keys; `to_json` leaves it out.
+    """
 
     dimensions: tuple[Dimension, ...]
+    rules: Rules = field(default_factory=Rules)
 
     def __len__(self) -> int:
         return len(self.dimensions)
@@ -29,13 +38,38 @@ class SearchSpace:
 
     @property
     def size(self) -> int | None:
-        """Number of distinct points, or None where they are uncountable."""
+        """Number of distinct points, whatever the rules say, or None where they are uncountable."""
         sizes = [d.size for d in self.dimensions]
         return None if None in sizes else int(np.prod([s for s in sizes if s is not None], dtype=object))
 
     def values(self, parameters: Float64Array1D) -> dict[str, Any]:
         """Return the configuration values of one trial by dotted name."""
         return {d.key: d.value(p) for d, p in zip(self.dimensions, parameters, strict=True)}
+
+    def columns(self, parameters: Float64Array2D, names: Iterable[str]) -> dict[str, Any]:
+        """Return the values that keys have in trials (n_trials, p): a column (n_trials,), or one where it is fixed."""
+        places = {key: place for place, key in enumerate(self.keys)}
+        return {
+            name: self.dimensions[places[name]].column(parameters[:, places[name]])
+            if name in places
+            else self.rules.fixed[name]
+            for name in names
+        }
+
+    def fits(self, parameters: Float64Array2D) -> BoolArray1D:
+        """Return whether each of the trials (n_trials, p) keeps all constraints (n_trials,)."""
+        fitting = np.ones(len(parameters), dtype=np.bool_)
+        for constraint in self.rules.constraints if len(parameters) else ():
+            fitting &= constraint.evaluate(self.columns(parameters, constraint.names))
+        return fitting
+
+    def broken(self, parameters: Float64Array1D) -> str | None:
+        """Return the first constraint that one trial (p,) breaks; None where it breaks none."""
+        row = parameters[None, :]
+        for constraint in self.rules.constraints:
+            if not np.all(constraint.evaluate(self.columns(row, constraint.names))):
+                return constraint.text
+        return None
 
     def distributions(self) -> dict[str, "BaseDistribution"]:
         """Return the Optuna distribution of each key, in the order of the columns."""

@@ -18,7 +18,8 @@ class Strategy(ABC):
     """A strategy is a frozen dataclass: its fields are the parameters, `target` the decision.
 
     Subclasses are decorated with `@dataclass(frozen=True)`, give every field a default, and may
-    override `indicators`, `lookback` and `atr`.
+    override `indicators`, `lookback` and `atr`. What must hold between parameters alone can be said in an attribute
+    `constraints = ("fast < slow",)`, without an annotation: a search then never proposes what breaks it.
     """
 
     @abstractmethod

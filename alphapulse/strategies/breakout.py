@@ -57,6 +57,8 @@ class Breakout(Strategy):
         Allocation of a position [1].
     """
 
+    constraints = ("exit_window <= entry_window",)
+
     entry_window: int = 55
     exit_window: int = 20
     atr_window: int = 20

@@ -93,6 +93,20 @@ class StrategyDefinition:
         return self.target.rpartition(".")[2]
 
     @property
+    def constraints(self) -> tuple[str, ...]:
+        """What it says must hold between its parameters, as expressions over their names: its attribute `constraints`.
+
+        Raises
+        ------
+        StrategyError
+            If that is no list of texts.
+        """
+        declared = () if "constraints" in self.parameters else getattr(self.subject, "constraints", ())
+        if not isinstance(declared, list | tuple) or not all(isinstance(text, str) for text in declared):
+            raise StrategyError(f"`constraints` of {self.name} must be a list such as ['a < b'], but got {declared!r}.")
+        return tuple(declared)
+
+    @property
     def is_compiled(self) -> bool:
         """Whether it is a numba function."""
         return hasattr(self.subject, "py_func")

@@ -26,6 +26,8 @@ class SmaCross(Strategy):
         Window of the average true range of an atr stop [bars].
     """
 
+    constraints = ("fast < slow",)
+
     fast: int = 20
     slow: int = 100
     allow_short: bool = True

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from alphapulse.config.assembly import assemble, disassemble
+from alphapulse.config.assembly import assemble, disassemble, with_rules
 from alphapulse.config.given import Given
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError
@@ -132,7 +132,7 @@ def stored_config(study: Study) -> SweepConfig:
     """Return the configuration of a stored study, whose strategy is looked up from the working directory."""
     values = {key: value for key, value in study.config.items() if key not in CHOSEN}
     # The order of the space is part of a study; a configuration sorts its keys.
-    return replace(_assemble(values), study=study.name, space=study.space, n_trials=study.n_trials)
+    return with_rules(replace(_assemble(values), study=study.name, space=study.space, n_trials=study.n_trials))
 
 
 def setting_of(study: Study, trial: TrialRecord) -> dict[str, Any]:
@@ -165,14 +165,14 @@ def continued_config(study: Study, config: SweepConfig, given: Given) -> SweepCo
     typed = disassemble(config)
     if STRATEGY in given.keys and config.strategy[TARGET] != stored.strategy[TARGET]:
         # Parameters and space of another strategy fit nothing that is stored.
-        changed = replace(stored, strategy=config.strategy, space=config.space)
+        changed = replace(stored, strategy=config.strategy, space=config.space, constraints=config.constraints)
     else:
         values = disassemble(stored)
         for key in given.keys - set(config.space.keys):
             put_typed(values, typed, key)
         changed = replace(_assemble(values), space=_space(stored.space, config.space, given))
     own = {name: getattr(config, name) for name in ("output", "quiet", "tear_sheet", "cluster", "db")}
-    return replace(changed, **own)
+    return with_rules(replace(changed, **own))
 
 
 def _assemble(values: dict[str, Any]) -> SweepConfig:

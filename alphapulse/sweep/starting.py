@@ -113,7 +113,8 @@ def _row(space: SearchSpace, setting: Mapping[str, Any]) -> tuple[list[float], s
         if parameter is None:
             return [], f"{d.key}={setting[d.key]} is not in {d.describe()}"
         row.append(parameter)
-    return row, None
+    broken = space.broken(np.array(row))
+    return (row, None) if broken is None else ([], f"it breaks the constraint {broken}")
 
 
 def _of_file(path: str, space: SearchSpace, defaults: Mapping[str, Any]) -> list[list[float]]:

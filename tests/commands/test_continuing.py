@@ -68,3 +68,18 @@ def test_study_starts_from_what_is_known(run, in_process, small_study, table, da
     database.fetch("UPDATE trial SET value = '{0}' WHERE sweep_id = (SELECT id FROM sweep WHERE name = 'small')")
     run(replace(config, study="steps"), in_process())
     assert table("steps") == table("next")
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_constraints_hold_in_every_stored_trial(run, in_process, small_study, table, database, sampler):
+    rule = "strategy.ma_window < 30 or strategy.reversion_weight < 0.2"
+    config = small_study(search=SearchConfig(sampler=sampler, generation_size=20), constraints=(rule,))
+    run(replace(config, n_trials=50), in_process())
+    run(replace(config, n_trials=90), in_process())
+    run(replace(config, study="straight", n_trials=90), in_process())
+    assert table("small")["trials"] == table("straight")["trials"]
+    rows = database.fetch(
+        "SELECT count(*) AS n, count(*) FILTER (WHERE params[1] < 30 OR params[2] < 0.2) AS kept "
+        "FROM trial JOIN sweep ON id = sweep_id WHERE name = 'small'"
+    )
+    assert (rows[0]["n"], rows[0]["kept"]) == (90, 90)

@@ -181,6 +181,9 @@ BAD = [
     ("sweep", "feasible=n_trades", "`feasible` must compare something, as in 'a < b', but got 'n_trades'"),
     ("sweep", "feasible=n_trades >", "`feasible` must be an expression, but got 'n_trades >'"),
     ("sweep", "feasible=open('x') > 3", "open() is no function here"),
+    ("sweep", "constraints=[strategy.ma_windw < 9]", "but got 'strategy.ma_windw' in 'strategy.ma_windw < 9'; did you"),
+    ("sweep", "constraints=strategy.ma_window", "`constraints` must compare something, as in 'a < b', but got"),
+    ("sweep", "constraints=ma_window < 9", "did you mean 'strategy.ma_window'?"),
     ("sweep", "direction=up", "one of maximize, minimize"),
     ("sweep", "direction=[maximize,minimize]", "one entry an objective"),
     ("sweep", "search=tpee", "did you mean 'tpe'?"),
@@ -479,3 +482,22 @@ def test_fault_keeps_its_traceback(error: Exception, capsys: pytest.CaptureFixtu
     with pytest.raises(type(error), match="a fault"):
         command("download", "DownloadConfig")(_fail(error))([])
     assert capsys.readouterr().err == ""
+
+
+def test_constraints_are_rules_of_the_space(run: Run) -> None:
+    config = run("sweep", "strategy=sma_cross", "constraints=[strategy.fast + 20 <= strategy.slow, strategy.size < 2]")
+    assert [rule.text for rule in config.space.rules.constraints] == [
+        "strategy.fast < strategy.slow", "strategy.fast + 20 <= strategy.slow", "strategy.size < 2",
+    ]  # fmt: skip
+    assert config.space.rules.fixed["strategy.size"] == 1.0
+    assert run("sweep", "constraints=strategy.ma_window < 100").constraints == ("strategy.ma_window < 100",)
+
+
+def test_constraints_of_an_experiment(run: Run, refuse: Refuse, tmp_path: Path) -> None:
+    text = "space: {strategy.ma_window: 'int(interval(10,250))'}\nconstraints: ['strategy.ma_window < 100']\n"
+    (tmp_path / "own.yaml").write_text(text)
+    assert run("sweep", "sweeps=own.yaml").constraints == ("strategy.ma_window < 100",)
+    typed = run("sweep", "sweeps=own.yaml", "constraints=[strategy.ma_window != 40]")
+    assert typed.constraints == ("strategy.ma_window != 40",)
+    (tmp_path / "bad.yaml").write_text("constraints: strategy.ma_window < 100\n")
+    assert "`constraints` must be a list of texts" in refuse("sweep", "sweeps=bad.yaml")

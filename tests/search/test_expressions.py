@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alphapulse.errors import ConfigError
-from alphapulse.search.expressions import read_condition, read_expression
+from alphapulse.search.expressions import read_condition, read_expression, rename
 
 COLUMNS = {
     "fast": np.array([1, 5, 30]),
@@ -118,3 +118,12 @@ def test_an_expression_travels_as_its_text():
     expression = read_condition("fast < strategy.slow")
     assert pickle.loads(pickle.dumps(expression)) == expression
     assert expression.names == ("fast", "strategy.slow")
+
+
+def test_rename_changes_every_name_and_nothing_else():
+    expression = read_condition("max(fast, 2)*2 < engine.slow - 1 and not kind == 'fast'")
+    renamed = rename(expression, lambda name: f"strategy.{name}")
+    assert renamed.names == ("strategy.fast", "strategy.engine.slow", "strategy.kind")
+    columns = {"fast": [1.0, 9.0], "engine.slow": [8.0, 8.0], "kind": ["a", "a"]}
+    moved = {f"strategy.{name}": column for name, column in columns.items()}
+    assert renamed.evaluate(moved).tolist() == expression.evaluate(columns).tolist() == [True, False]

@@ -1,5 +1,6 @@
 """What a command that continues a study says, and what it takes from the store."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,14 +10,13 @@ from alphapulse.config.assembly import disassemble
 from alphapulse.config.command import command
 from alphapulse.errors import StudyError
 from alphapulse.plain import plain
-from alphapulse.search.space import SearchSpace
 from alphapulse.study.identity import check_same_study
 from alphapulse.sweep.opening import continued_config, stored_config
 
 FIRST = [
     "study=mine", "n_trials=300", "seed=5", "strategy=sma_cross", "sweeps=none", "strategy.slow=int(interval(60,200))",
     "strategy.fast=int(interval(5,30))", "engine=frictionless", "search=random", "search.generation_size=64",
-    "data.start=2012-01-01", "validation.n_bootstrap=50",
+    "data.start=2012-01-01", "validation.n_bootstrap=50", "constraints=[strategy.fast != 7]",
 ]  # fmt: skip
 
 
@@ -56,6 +56,9 @@ def test_name_alone_continues_a_study_as_it_is(compose):
     study = stored(first)
     continued = continued_config(study, *compose("study=mine"))
     assert continued == first
+    assert [rule.text for rule in continued.space.rules.constraints] == [
+        "strategy.fast < strategy.slow", "strategy.fast != 7",
+    ]  # fmt: skip
     check(study, continued)
 
 
@@ -83,6 +86,7 @@ def test_what_was_typed_counts(compose):
         ("strategy=long_short", r"strategy\._target_ .*SmaCross, but got .*LongShort"),
         ("objective=calmar_ratio", "objective sharpe_ratio, but got calmar_ratio"),
         ("validation.holdout=0.3", "validation.holdout 0.2, but got 0.3"),
+        ("constraints=[engine.max_leverage > 0.1]", r"constraints \['strategy.fast != 7'\], but got \['engine.max_l"),
         ("sweeps=sma_cross_daily", "the search space strategy.fast = "),
         ("engine.rebalance_band=interval(0,1)", r"the search space engine.rebalance_band = \(fixed\), but got float"),
     ],
@@ -106,7 +110,7 @@ def test_keys_of_the_stored_strategy_are_compared(compose):
 
 def test_order_of_a_stored_space_stays(compose):
     study = stored(compose(*FIRST)[0])
-    study.space = SearchSpace(tuple(reversed(study.space.dimensions)))
+    study.space = replace(study.space, dimensions=tuple(reversed(study.space.dimensions)))
     assert stored_config(study).space == study.space
     assert continued_config(study, *compose("study=mine")).space == study.space
     assert continued_config(study, *compose(*FIRST)).space == study.space

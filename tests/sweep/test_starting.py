@@ -9,6 +9,7 @@ from alphapulse.backtesting.models import EngineParams
 from alphapulse.config.groups import SearchConfig
 from alphapulse.errors import ConfigError
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.rules import read_rules
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import resolve
 from alphapulse.sweep.experiment import Experiment
@@ -47,6 +48,17 @@ def test_defaults_outside_the_space_are_told():
     assert begin.notes == (
         f"the strategy's own setting is no trial: strategy.fast={DEFAULT_FAST} is not in int[100, 200]",
     )
+
+
+def test_setting_that_breaks_a_constraint_is_none_to_start_from(write):
+    rules = read_rules(["strategy.fast < strategy.slow"], [], {"strategy.fast": 20, "strategy.slow": 20})
+    begin = start(SearchSpace(SPACE.dimensions, rules))
+    assert (len(begin.points), begin.has_defaults) == (0, False)
+    assert begin.notes == (
+        "the strategy's own setting is no trial: it breaks the constraint strategy.fast < strategy.slow",
+    )
+    with pytest.raises(ConfigError, match="setting 1, must lie in the space, but it breaks the constraint"):
+        start(SearchSpace(SPACE.dimensions, rules), enqueue=write("- strategy.fast: 30\n"))
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ class Sampler(ABC):
 
     Attributes
     ----------
+    keeps_rules : bool
+        Whether it proposes nothing that breaks a rule of the space; where it may, `Proposals` sees to it.
     lag : int
         Generation g is proposed from the results of generations <= g - lag, and as many are in flight.
     schedule : Schedule
@@ -52,6 +54,7 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     needs_history: ClassVar[bool] = False
+    keeps_rules: ClassVar[bool] = False
     lag: int = LAG
 
     def __init__(
@@ -72,6 +75,7 @@ class Sampler(ABC):
         self.generation_size = generation_size
         self.schedule = Schedule(given(first_size, generation_size), generation_size)
         self.reason = ""
+        self._attempt = 0
 
     @property
     def n_objectives(self) -> int:
@@ -107,14 +111,18 @@ class Sampler(ABC):
     def enqueue(self, points: Float64Array2D) -> bool:
         """Return whether this sampler itself proposes points (k, p) before all others, if they are given to it.
 
-        Where it does not, `EnqueuedSampler` puts them in place of its first proposals.
+        Where it does not, `Proposals` puts them in place of its first ones.
         """
         return False
 
+    def settle(self, generation: int, parameters: Float64Array2D) -> None:  # noqa: B027
+        """Learn what is run of a generation that was proposed, where that is not what was proposed itself."""
+
     def uniforms(self, generation: int, *shape: int, stream: int = 0) -> np.ndarray:
-        """Return uniform numbers in [0, 1) of `shape`, the same for the same seed, generation and stream."""
+        """Return uniform numbers in [0, 1) of `shape`, the same for the same seed, generation, stream and attempt."""
         key = np.array([self.seed % 2**64, stream << 48 | generation], dtype=np.uint64)
-        return np.random.Generator(np.random.Philox(key=key)).random(shape)
+        counter = np.array([0, 0, 0, self._attempt], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=counter)).random(shape)
 
 
 class Told(NamedTuple):
@@ -204,6 +212,14 @@ class HistorySampler(Sampler):
     def _learn(self, generation: int, told: Told) -> None:
         """Learn from a generation, its conditions as losses."""
         self._absorb(generation, told.parameters, penalised(told.losses, told.violations))
+
+    def redraw(self, generation: int, attempt: int) -> Float64Array2D:
+        """Return other parameters (generation_size, p) of the generation that was proposed last, attempts from 1 on."""
+        self._attempt = attempt
+        try:
+            return self._draw(generation)
+        finally:
+            self._attempt = 0
 
     @abstractmethod
     def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:

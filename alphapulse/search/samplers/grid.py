@@ -57,7 +57,7 @@ class GridSampler(Sampler):
 
     def enqueue(self, points: Float64Array2D) -> bool:
         """Move points (k, p) of the grid, each different, to its beginning; none is proposed twice."""
-        places = self._between(0, len(points))
+        places = self.between(0, len(points))
         enqueued, before = {tuple(row) for row in points.tolist()}, {tuple(row) for row in places.tolist()}
         # What stood at the beginning goes to the places that the points leave.
         left = [row for row in points if tuple(row.tolist()) not in before]
@@ -68,7 +68,7 @@ class GridSampler(Sampler):
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (m, p) of a generation; no rows once the grid is exhausted."""
         first = generation * self.generation_size
-        own = self._between(first, first + self.generation_size)
+        own = self.between(first, first + self.generation_size)
         proposed = own.copy()
         for point, displaced in self._moved:
             proposed[(own == point).all(axis=1)] = displaced
@@ -76,7 +76,7 @@ class GridSampler(Sampler):
         proposed[: len(points)] = points
         return proposed
 
-    def _between(self, first: int, last: int) -> Float64Array2D:
+    def between(self, first: int, last: int) -> Float64Array2D:
         """Return the points of the places [first, last) of the shuffled grid, as far as it goes."""
         last = min(last, self.n_points)
         encoding = self.encoding

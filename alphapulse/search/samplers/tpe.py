@@ -130,9 +130,13 @@ class TPESampler(HistorySampler):
             owner[m - m // 2 :] = -1
         return owner
 
+    def settle(self, generation: int, parameters: Float64Array2D) -> None:
+        """Take what is run of a generation for what is in flight."""
+        self._proposed = {g: x for g, x in self._proposed.items() if g == generation - 1} | {generation: parameters}
+
     def _draw(self, generation: int) -> Float64Array2D:
         parameters = self._next(generation)
-        self._proposed = {g: x for g, x in self._proposed.items() if g == generation - 1} | {generation: parameters}
+        self.settle(generation, parameters)
         return parameters
 
     def _next(self, generation: int) -> Float64Array2D:

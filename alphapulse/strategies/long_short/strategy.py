@@ -26,6 +26,8 @@ class LongShort(LongShortParams, Strategy):
     oversold; their weighted sum, clipped to one, is scaled in high volatility and dropped between the thresholds.
     """
 
+    constraints = ("rsi_oversold <= rsi_overbought", "short_threshold <= long_threshold")
+
     def target(self, bars: Bars) -> Float64Array1D:
         """Return the target allocation (n_bars,) [1] decided at the close of each bar."""
         targets: Float64Array2D = np.empty((1, len(bars)))

@@ -1,6 +1,7 @@
 """Optuna's samplers as ours: beside `Study.optimize` trial by trial, in generations, resumed, and what is refused."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -10,6 +11,7 @@ from optuna.trial import TrialState
 from alphapulse.errors import ConfigError, StudyError
 from alphapulse.search.choosing import make_sampler
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.rules import read_rules
 from alphapulse.search.space import SearchSpace
 
 SPACE = SearchSpace(
@@ -185,6 +187,20 @@ def test_constant_liar_sees_what_is_in_flight():
         proposals[liar] = run(sampler, 60)
     np.testing.assert_array_equal(proposals[False][:6], proposals[True][:6])
     assert not np.array_equal(proposals[False], proposals[True])
+
+
+def test_trials_that_break_a_constraint_fail_in_memory():
+    rules = read_rules(["window < 10 or weight < 0.5"], [], {"window": 1, "weight": 0.5})
+    for size in (1, 4):
+        sampler = make("TPESampler", {}, replace(SPACE, rules=rules), size=size)
+        rows = run(sampler, 40)
+        assert ((rows[:, 0] < 10) | (rows[:, 1] < 0.5)).all()
+        states = [trial.state for trial in sampler._study.trials]
+        assert states.count(TrialState.FAIL) > 0
+        assert len(states) > len(rows) == 40
+    finite = replace(FINITE, rules=read_rules(["window % 2 == 0"], [], {"window": 1}))
+    rows = run(make("BruteForceSampler", {}, finite), 100)
+    assert (len(rows), len(np.unique(rows, axis=0))) == (45, 45)
 
 
 def test_exhausted_space_ends_the_search():

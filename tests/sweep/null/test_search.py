@@ -11,6 +11,7 @@ from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.search.expressions import read_condition
+from alphapulse.search.rules import read_rules
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import resolve
 from alphapulse.study.trials import Trials
@@ -37,6 +38,9 @@ MIXED = SearchSpace((*NUMERIC, CategoricalDimension("engine.stop.kind", ("none",
 # 60 points, so that a search of 100 trials proposes some again and again.
 FINITE = SearchSpace(
     (IntDimension("strategy.ma_window", 5, 60, step=5), IntDimension("strategy.rsi_window", 5, 25, step=5))
+)
+RULES = read_rules(
+    ["strategy.ma_window > strategy.rsi_window * 2"], [], {"strategy.ma_window": 100, "strategy.rsi_window": 14}
 )
 MODULE = """
 import numpy as np
@@ -113,6 +117,8 @@ CASES = {
     "qmc": (MIXED, {"generation_size": 64}, {}),
     "tpe": (MIXED, {}, {}),
     "tpe of a finite space": (FINITE, {}, {}),
+    "tpe under a constraint": (SearchSpace(FINITE.dimensions, RULES), {}, {}),
+    "random under a constraint": (SearchSpace(FINITE.dimensions, RULES), {}, {}),
     "cmaes": (SearchSpace(NUMERIC), {}, {}),
     "nsga2": (MIXED, {"population_size": 20}, {"objectives": ("sharpe_ratio", "max_drawdown")}),
     "tpe, plateau": (MIXED, {}, {"robustness": "plateau"}),
@@ -144,6 +150,7 @@ def test_run_search_has_the_trials_of_a_study(market, name):
     for column in ("parameters", "values", "metrics", "status", "violations"):
         np.testing.assert_array_equal(getattr(got, column), getattr(expected, column))
     assert got.errors == expected.errors
+    assert space.fits(got.parameters).all()
     sign = 1.0 if tried.directions[0] == "maximize" else -1.0
     best = best_trial(got, tried.directions[0])
     assert 0 < expected.is_candidate.sum() < 100 or not tried.feasible

@@ -8,6 +8,7 @@ import numpy as np
 
 from alphapulse.errors import ConfigError, StudyError
 from alphapulse.search.feasibility import INFEASIBLE
+from alphapulse.search.proposals import LEAST_SHARE, N_OWN_ATTEMPTS, spare_settings, too_tight
 from alphapulse.search.samplers._base import LAG, HistorySampler, Told, given
 from alphapulse.search.samplers.optuna.making import make_optuna_sampler, missing
 from alphapulse.search.space import SearchSpace
@@ -45,6 +46,7 @@ class OptunaSampler(HistorySampler):
     """
 
     name: ClassVar[str] = "optuna"
+    keeps_rules: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -148,14 +150,43 @@ class OptunaSampler(HistorySampler):
         rows: list[list[float]] = []
         with self._one_line_errors():
             while len(trials) < self.schedule.size(generation) and not self._is_exhausted:
-                trial = self._study.ask(self._distributions)
-                named = trial.params
-                trials.append(trial)
-                rows.append([d.to_internal_repr(named[key]) for key, d in self._distributions.items()])
+                asked = self._ask()
+                if asked is not None:
+                    trials.append(asked[0])
+                    rows.append(asked[1])
         proposed = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.space))
         self._proposed[generation] = trials, proposed
         self._n_asked = generation + 1
         return proposed
+
+    def _ask(self) -> "tuple[Trial, list[float]] | None":
+        """Return a trial and its parameters; one that breaks a constraint fails at once, and another one is asked for.
+
+        After `N_OWN_ATTEMPTS` in a row a uniform draw that fits is enqueued, unless the sampler counts off a finite
+        space. None if it has nothing left to try.
+
+        Raises
+        ------
+        ConfigError
+            If less than one in `LEAST_SHARE` draws keeps the constraints.
+        """
+        from optuna.samplers import BruteForceSampler, GridSampler
+        from optuna.trial import TrialState
+
+        counts_off = isinstance(self._study.sampler, BruteForceSampler | GridSampler)
+        for attempt in range(LEAST_SHARE if counts_off else N_OWN_ATTEMPTS + 1):
+            if attempt == N_OWN_ATTEMPTS and not counts_off:
+                spare = spare_settings(self, len(self._study.get_trials(deepcopy=False)), 1)[0]
+                self._study.enqueue_trial(self.space.values(spare))
+            trial = self._study.ask(self._distributions)
+            named = trial.params
+            row = [d.to_internal_repr(named[key]) for key, d in self._distributions.items()]
+            if self.space.fits(np.array([row], dtype=np.float64))[0]:
+                return trial, row
+            self._study.tell(trial, state=TrialState.FAIL)
+            if self._is_exhausted:
+                return None
+        raise too_tight(self.space)
 
     @contextmanager
     def _one_line_errors(self) -> Iterator[None]:
