@@ -48,6 +48,6 @@ def run_report(config: ReportConfig, directory: Path) -> None:
     if not config.quiet:
         print_warnings(account.warnings)
     summary = summarise(store, study, store.best(study, N_BEST), account)
-    print_summary(summary, config.output)
+    print_summary(summary, config.output, details=config.details)
     write_report(Subject.of(store, study, verdict), directory / REPORT)
-    print_ending(summary, config.output)
+    print_ending(summary, config.output, details=config.details)

@@ -15,7 +15,7 @@ from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
 from alphapulse.reports.closing import conclude, follow_up, is_weighed
-from alphapulse.reports.progress import NullProgress, SweepProgress
+from alphapulse.reports.progress import NullProgress, Phases, SweepProgress
 from alphapulse.reports.proposals import proposal_costs
 from alphapulse.reports.summary import StudySummary, describe_data
 from alphapulse.reports.summary_table import print_ending, print_summary
@@ -55,12 +55,12 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
 
     def tell(summary: StudySummary) -> None:
         with redirect_stdout(results):
-            print_summary(summary, config.output)
+            print_summary(summary, config.output, details=config.details)
 
     # Ray and strategies print when they like; stdout is for the results alone.
     with redirect_stdout(sys.stderr):
         summary = run_study(start, config, console, directory, given, tell)
-    print_ending(summary, config.output)
+    print_ending(summary, config.output, details=config.details)
     if summary.status == "INTERRUPTED":
         raise interrupted()
     if summary.n_trials == summary.n_failed:
@@ -98,8 +98,8 @@ def run_study(
     StudySummary
         Its status is INTERRUPTED after Ctrl-C.
     """
-    clock = Clock()
-    with clock.phase("load"):
+    clock, say = Clock(), Phases(console, quiet=config.quiet)
+    with clock.phase("load"), say("opening the database and loading the bars"):
         assert config.study is not None
         store = Store(open_database(config.db))
         exists = store.exists(config.study)
@@ -122,12 +122,12 @@ def run_study(
                 opened = open_study(config, store, inputs)
             if opened is None or opened.study.n_done < config.n_trials or not is_weighed(opened):
                 cluster = start()
-            with clock.phase("gate"):
+            with clock.phase("gate"), say("looking for decisions that see the future"):
                 inputs = pass_gate(inputs, config)
-            with clock.phase("compile"):
+            with clock.phase("compile"), say("compiling (half a minute for the first sweep on a machine)"):
                 compile_for(inputs, spare)
             if cluster is not None:
-                with clock.phase("ray"):
+                with clock.phase("ray"), say("starting Ray"):
                     cluster.wait_until_started()
             opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs, begin)
             summary = run_opened(opened, cluster, console, directory, clock)
@@ -139,7 +139,8 @@ def run_study(
         if cluster is not None:
             cluster.close_early()
         tell(summary)
-        return follow_up(opened, summary, directory, clock)
+        with say("drawing the report"):
+            return follow_up(opened, summary, directory, clock)
     finally:
         if cluster is not None:
             cluster.close()

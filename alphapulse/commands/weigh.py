@@ -12,7 +12,7 @@ from alphapulse.config.schema import SweepConfig, WeighConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
 from alphapulse.reports.closing import conclude, follow_up
-from alphapulse.reports.progress import NullProgress
+from alphapulse.reports.progress import NullProgress, Phases
 from alphapulse.reports.summary import StudySummary
 from alphapulse.reports.summary_table import print_ending, print_summary
 from alphapulse.reports.weighing import Weighing
@@ -35,16 +35,16 @@ def run_weigh(config: WeighConfig, directory: Path) -> None:
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with redirect_stdout(sys.stderr):
         summary = weigh_study(config, console, directory)
-    print_summary(summary, config.output)
-    print_ending(summary, config.output)
+    print_summary(summary, config.output, details=config.details)
+    print_ending(summary, config.output, details=config.details)
     if summary.status == "INTERRUPTED" and summary.verdict is None:
         raise interrupted()
 
 
 def weigh_study(config: WeighConfig, console: Console, directory: Path) -> StudySummary:
     """Weigh a stored study and leave its files in `directory`."""
-    clock = Clock()
-    with clock.phase("load"):
+    clock, say = Clock(), Phases(console, quiet=config.quiet)
+    with clock.phase("load"), say("opening the database and loading the bars"):
         store = Store(open_database(config.db))
         assert config.study is not None
         study = store.find_study(config.study)
@@ -60,16 +60,17 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
             workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
         )
         try:
-            with clock.phase("gate"):
+            with clock.phase("gate"), say("looking for decisions that see the future"):
                 opened = replace(opened, inputs=pass_gate(inputs, configured))
-            with clock.phase("compile"):
+            with clock.phase("compile"), say("compiling"):
                 compile_for(opened.inputs, make_study_sampler(configured, opened.sampler.name))
-            with clock.phase("ray"):
+            with clock.phase("ray"), say("starting Ray"):
                 cluster.wait_until_started()
             with Interruption() as interruption, NullProgress(console, quiet=config.quiet) as progress:
                 weighing = Weighing(cluster, clock, progress.update, lambda: interruption.requested)
                 summary = conclude(opened, directory, clock, weighing, interrupted=False)
-            return follow_up(opened, summary, directory, clock)
+            with say("drawing the report"):
+                return follow_up(opened, summary, directory, clock)
         finally:
             cluster.close()
     finally:

@@ -99,6 +99,8 @@ class SweepConfig:
         Conditions over keys of the strategy and the engine that every trial keeps, beside the strategy's own.
     strategy : mapping
         It has `_target_`, the dotted path, and the parameters that are set.
+    details : bool
+        Whether every test's line, the best trials and the times are printed too.
     tear_sheet : bool
         Whether QuantStats' tear sheet of the chosen trial is drawn at the end.
     space : SearchSpace
@@ -111,6 +113,7 @@ class SweepConfig:
     seed: int = 0
     output: Output = "table"
     quiet: bool = False
+    details: bool = False
     tear_sheet: bool = False
     objective: tuple[str, ...] = ("sharpe_ratio",)
     direction: tuple[Literal["maximize", "minimize"], ...] | None = None

@@ -29,6 +29,7 @@ class ReportConfig:
     study: str | None = None
     output: Output = "table"
     quiet: bool = False
+    details: bool = False
     db: DatabaseConfig = field(default_factory=DatabaseConfig)
 
     def __post_init__(self) -> None:
@@ -63,6 +64,7 @@ class WeighConfig:
     study: str | None = None
     output: Output = "table"
     quiet: bool = False
+    details: bool = False
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     db: DatabaseConfig = field(default_factory=DatabaseConfig)
     validation: NullSweepsConfig = field(default_factory=NullSweepsConfig)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -53,7 +54,9 @@ def format_parameter(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def fitted_table(title: str, columns: Mapping[str, Sequence[str]], width: int, *, left: Sequence[str] = ()) -> Table:
+def fitted_table(
+    title: str, columns: Mapping[str, Sequence[str]], width: int, *, left: Sequence[str] = (), light: bool = False
+) -> Table:
     """Return columns of texts as a table no wider than `width`: what does not fit is left out, last columns first.
 
     Parameters
@@ -65,6 +68,8 @@ def fitted_table(title: str, columns: Mapping[str, Sequence[str]], width: int, *
         Characters that a line may have.
     left : sequence of str
         The headings of columns that are aligned to the left.
+    light : bool
+        Whether there is no frame around it.
     """
     shown: list[str] = []
     used = 1
@@ -75,7 +80,15 @@ def fitted_table(title: str, columns: Mapping[str, Sequence[str]], width: int, *
         shown.append(heading)
     n_left = len(columns) - len(shown)
     caption = f"{n_left} more columns do not fit here" if n_left else None
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD if light else box.HEAVY_HEAD,
+        show_edge=not light,
+        pad_edge=not light,
+    )
     for heading in shown:
         table.add_column(heading.replace(" ", "\n"), justify="left" if heading in left else "right", no_wrap=True)
     for row in zip(*(columns[heading] for heading in shown), strict=True):

@@ -1,19 +1,80 @@
-"""Live progress of a sweep on stderr: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""What is seen on stderr while a command works: a bar or a line that goes away on a terminal, plain lines elsewhere."""
 
+import contextlib
 import math
+import threading
 import time
+from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from alphapulse.validation.null_sweeps import NullSweeps
 
 LINE_SECONDS = 5.0
+PHASE_SECONDS = 1.0
+RATE_SECONDS = 10.0
+
+
+class Phases:
+    """What a command is at, said of everything that takes more than a second.
+
+    Parameters
+    ----------
+    console : Console
+        Console of stderr.
+    quiet : bool
+        Whether nothing is shown.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+
+    @contextlib.contextmanager
+    def __call__(self, text: str) -> Iterator[None]:
+        """Say `text` while the block runs: on a terminal a line that goes away, elsewhere one that stays."""
+        if self._quiet:
+            yield
+        elif self._console.is_terminal:
+            with self._console.status(text):
+                yield
+        else:
+            timer = threading.Timer(PHASE_SECONDS, lambda: self._console.print(f"{text} ..."))
+            timer.daemon = True
+            timer.start()
+            try:
+                yield
+            finally:
+                timer.cancel()
+
+
+class Rate:
+    """How fast something went over the last seconds.
+
+    Parameters
+    ----------
+    n_done : int
+        How much was done at the start.
+    """
+
+    def __init__(self, n_done: int) -> None:
+        self._seen = deque([(time.monotonic(), n_done)])
+
+    def update(self, n_done: int) -> float:
+        """Return what was done a second over the last `RATE_SECONDS` [1/s]; 0 while nothing was."""
+        now = time.monotonic()
+        self._seen.append((now, n_done))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - RATE_SECONDS:
+            self._seen.popleft()
+        (before, n_before), (after, n_after) = self._seen[0], self._seen[-1]
+        return (n_after - n_before) / (after - before) if after > before else 0.0
 
 
 class SweepProgress:
-    """Trials done, trials a second, the best value so far and the time left.
+    """Trials evaluated, trials a second, the best value so far and the time left.
 
     Parameters
     ----------
@@ -32,24 +93,20 @@ class SweepProgress:
         self._console = console
         self._quiet = quiet
         self._n_trials = n_trials
-        self._first = n_done
-        self._objective = objective
-        self._started = self._line_at = time.monotonic()
+        self._objective = objective.replace("_", " ")
+        self._rate = Rate(n_done)
+        self._line_at = time.monotonic()
         self._bar: Progress | None = None
         if not quiet and console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.completed:,.0f}/{task.total:,.0f} trials"),
-                BarColumn(),
-                TextColumn("{task.fields[rate]}  best {task.fields[objective]} {task.fields[best]}"),
+                BarColumn(bar_width=None if console.width > 100 else 10),
+                TextColumn("{task.fields[said]}"),
                 TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
                 console=console,
                 transient=True,
             )
-            self._task = self._bar.add_task(
-                "sweep", total=n_trials, completed=n_done, rate="", objective=objective, best="-"
-            )
+            self._task = self._bar.add_task("sweep", total=n_trials, completed=n_done, said="")
 
     def __enter__(self) -> "SweepProgress":
         if self._bar is not None:
@@ -63,22 +120,25 @@ class SweepProgress:
             self._bar.stop()
 
     def update(self, n_done: int, best: float) -> None:
-        """Show `n_done` committed trials and the best value so far."""
+        """Show `n_done` evaluated trials and the best value so far."""
         if self._quiet:
             return
-        now = time.monotonic()
-        rate = (n_done - self._first) / max(now - self._started, 1e-9)
+        rate = self._rate.update(n_done)
+        # While nothing came, nothing can be said of when it ends.
+        left = f", {duration((self._n_trials - n_done) / rate)} left" if rate > 0 else ""
+        said = f"{rate:,.0f}/s, best {self._objective} {_number(best)}{left}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=n_done, rate=f"{rate:,.0f}/s", best=_number(best))
-        elif now - self._line_at >= LINE_SECONDS and n_done > self._first:
-            self._line_at = now
-            left = (self._n_trials - n_done) / rate
-            self._console.print(
-                f"{n_done:,}/{self._n_trials:,} trials, {rate:,.0f}/s, "
-                f"best {self._objective} {_number(best)}, {left:,.0f} s left",
-                soft_wrap=True,
-                highlight=False,
-            )
+            self._bar.update(self._task, completed=n_done, said=said)
+        elif time.monotonic() - self._line_at >= LINE_SECONDS and n_done:
+            self._line_at = time.monotonic()
+            self._console.print(f"{n_done:,}/{self._n_trials:,} trials, {said}", soft_wrap=True, highlight=False)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text: 40 s, 12 min, 3.4 h."""
+    if seconds < 100:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 def _number(value: float) -> str:

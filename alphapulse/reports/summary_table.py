@@ -1,57 +1,89 @@
-"""A study's summary on stdout, as tables or as one JSON document."""
+"""A study's summary on stdout: the verdict and what it rests on, on one screen; or one JSON document."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from alphapulse.plain import command_line
 from alphapulse.reports.formatting import (
     SHOWN_METRICS,
+    fitted_table,
     format_metric,
     format_parameter,
     print_json,
     print_places,
     stdout_console,
 )
-from alphapulse.reports.summary import DefaultsTrial, StudySummary
+from alphapulse.reports.summary import DefaultsTrial, StudySummary, TrialSummary
 from alphapulse.validation.verdict.decision import RULES
 
+COMPARED = {
+    "sharpe_ratio": "Sharpe",
+    "total_return": "return",
+    "cagr": "yearly",
+    "max_drawdown": "drawdown",
+    "exposure": "exposure",
+}
+NEXT = {
+    "SURVIVES": "Next: follow it on paper; bars that come from now on are the only test that is left.",
+    "LIKELY LUCK": (
+        "Next: leave this setting. Another idea or other bars may hold more; searching longer on the same bars raises "
+        "the price of every next look."
+    ),
+}
+SHOWN_PLACES = ("report",)
+FEW_FAILED = 0.1
+"""Share of failed trials up to which the reasons are a detail."""
 
-def print_summary(summary: StudySummary, output: str) -> None:
-    """Print the table to stdout; as JSON, nothing: a script reads one document, once all that it names is there."""
+
+def print_summary(summary: StudySummary, output: str, *, details: bool = False) -> None:
+    """Print to stdout what came out, the verdict last; as JSON nothing, since a script reads one document at the end.
+
+    Parameters
+    ----------
+    summary : StudySummary
+    output : {"table", "json"}
+    details : bool
+        Whether the best trials, every test's line and the times are printed before.
+    """
     if output == "table":
-        _print_table(stdout_console(), summary)
+        _print_table(stdout_console(), summary, details)
 
 
-def print_ending(summary: StudySummary, output: str) -> None:
-    """Print to stdout where everything is; as JSON, the whole document."""
+def print_ending(summary: StudySummary, output: str, *, details: bool = False) -> None:
+    """Print to stdout where everything is, or with `details` where all of it is; as JSON, the whole document."""
     if output == "json":
         print_json(summary)
-    else:
-        print_places(stdout_console(), summary.places)
+        return
+    console = stdout_console()
+    if details and summary.seconds:
+        console.print("Seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in summary.seconds.items()) + ".")
+    shown = summary.places if details else {n: p for n, p in summary.places.items() if n in SHOWN_PLACES}
+    print_places(console, shown)
 
 
-def _print_table(console: Console, summary: StudySummary) -> None:
-    console.print(_metrics_of_best(summary))
-    if summary.best:
-        console.print(_parameters_of_best(summary))
-    else:
-        console.print("No trial has an objective.")
-    if summary.best and not summary.best[0].feasible:
-        console.print(summary.warnings[-1], soft_wrap=True)
-    if summary.defaults is not None:
-        console.print(defaults_line(summary.defaults), soft_wrap=True)
-    console.print(f"Data: {summary.data}; search: {summary.search}, seed {summary.seed}.", soft_wrap=True)
-    if summary.n_failed:
+def _print_table(console: Console, summary: StudySummary, details: bool) -> None:
+    failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
+    infeasible = f", {summary.n_infeasible:,} infeasible" if summary.n_infeasible else ""
+    trials = f"{summary.n_trials:,} trials{failed}{infeasible}"
+    console.print(f"Study {summary.study}: {trials}; {summary.search}, seed {summary.seed}.")
+    console.print(f"Data: {summary.data}.")
+    if summary.n_failed and (details or summary.n_failed > FEW_FAILED * summary.n_trials):
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary.failures.items())
-        console.print(f"{summary.n_failed:,} of {summary.n_trials:,} trials failed: {reasons}", soft_wrap=True)
-    if summary.n_infeasible:
-        console.print(f"{summary.n_infeasible:,} of {summary.n_trials:,} trials are infeasible.")
+        console.print(f"Why they failed: {reasons}")
+    if summary.best and not summary.best[0].feasible:
+        console.print(summary.warnings[-1])
+    if not summary.best:
+        console.print("No trial has an objective.")
+    else:
+        if summary.defaults is not None:
+            console.print(defaults_line(summary.defaults))
+        _print_chosen(console, summary)
+    if details:
+        _print_details(console, summary)
     if summary.verdict is not None:
-        for line in verdict_lines(summary.verdict):
-            console.print(line, soft_wrap=True)
+        _print_verdict(console, summary, summary.verdict)
     elif summary.n_trials < summary.n_wanted:
         console.print(
             f"{summary.n_trials:,} of {summary.n_wanted:,} trials are stored; "
@@ -60,39 +92,63 @@ def _print_table(console: Console, summary: StudySummary) -> None:
         )
 
 
-def _metrics_of_best(summary: StudySummary) -> Table:
-    shown = list(dict.fromkeys([*summary.objectives, *SHOWN_METRICS]))
-    # With validation.objective the search saw another value than the metric of that name.
-    scored = [
-        name for name in summary.objectives if any(trial.values[name] != trial.metrics[name] for trial in summary.best)
-    ]
-    table = Table(title=f"Study {summary.study}: best of {summary.n_trials:,} trials", title_justify="left")
-    table.add_column("trial", justify="right")
-    for name in scored:
-        table.add_column(f"search\nvalue of\n{_heading(name)}", justify="right")
-    for name in shown:
-        table.add_column(_heading(name), justify="right")
-    for trial in summary.best:
-        table.add_row(
-            f"{trial.number:,}",
-            *(f"{trial.values[name]:,.3f}" for name in scored),
-            *(format_metric(name, trial.metrics[name]) for name in shown),
-        )
-    if summary.benchmark:
-        cells = [format_metric(name, summary.benchmark.get(name)) for name in shown]
-        table.add_section()
-        table.add_row("buy & hold", *("" for _ in scored), *cells)
-    return table
+def _print_chosen(console: Console, summary: StudySummary) -> None:
+    """Print the setting of the chosen trial, or else of the best one, and its results beside buy and hold."""
+    shown = summary.chosen or summary.best[0]
+    what = "Chosen" if summary.chosen is not None else "Best"
+    setting = ", ".join(f"{key.partition('.')[2]} {format_parameter(value)}" for key, value in shown.params.items())
+    console.print(f"{what}: trial {shown.number:,}, {setting}.")
+    rows = {"in sample": shown.metrics, "buy & hold": summary.benchmark}
+    held = summary.chosen.holdout if summary.chosen is not None else None
+    if held is not None:
+        rows |= {"held out": held, "buy & hold, held out": summary.benchmark_holdout or {}}
+    columns = {"": list(rows)}
+    for objective in summary.objectives:
+        if objective not in COMPARED:
+            columns[objective.replace("_", " ")] = [_value(objective, shown, metrics) for metrics in rows.values()]
+    for name, heading in COMPARED.items():
+        columns[heading] = [format_metric(name, metrics.get(name)) for metrics in rows.values()]
+    console.print(fitted_table("", columns, console.width, left=[""], light=True))
 
 
-def _parameters_of_best(summary: StudySummary) -> Table:
-    table = Table()
-    table.add_column("trial", justify="right")
+def _value(objective: str, shown: TrialSummary, metrics: Mapping[str, float]) -> str:
+    if objective in metrics:
+        return format_metric(objective, metrics[objective])
+    return f"{shown.values[objective]:,.3f}" if metrics is shown.metrics else "-"
+
+
+def _print_verdict(console: Console, summary: StudySummary, verdict: Mapping[str, Any]) -> None:
+    first, *_ = verdict_lines(verdict)
+    word = first.partition(": ")[0]
+    console.print(f"\n{first}")
+    if verdict["rules"] != RULES:
+        console.print(verdict_lines(verdict)[-1].strip())
+    following = NEXT.get(word)
+    if following is not None:
+        console.print(following)
+
+
+def _print_details(console: Console, summary: StudySummary) -> None:
+    if summary.best:
+        console.print(_best_table(summary, console.width))
+    for line in verdict_lines(summary.verdict)[1:] if summary.verdict is not None else []:
+        console.print(line, soft_wrap=True)
+
+
+def _best_table(summary: StudySummary, width: int) -> Any:
+    metrics = list(
+        dict.fromkeys([*(name for name in summary.objectives if name in summary.best[0].metrics), *SHOWN_METRICS])
+    )
+    columns = {"trial": [f"{trial.number:,}" for trial in summary.best]}
+    for name in summary.objectives:
+        # With validation.objective the search saw another value than the metric of that name.
+        if any(trial.values[name] != trial.metrics.get(name) for trial in summary.best):
+            columns[f"search value of {name}".replace("_", " ")] = [f"{t.values[name]:,.3f}" for t in summary.best]
+    for name in metrics:
+        columns[name.replace("_", " ")] = [format_metric(name, trial.metrics[name]) for trial in summary.best]
     for key in summary.best[0].params:
-        table.add_column(_heading(key.partition(".")[2]), justify="right")
-    for trial in summary.best:
-        table.add_row(f"{trial.number:,}", *(format_parameter(value) for value in trial.params.values()))
-    return table
+        columns[key.partition(".")[2].replace("_", " ")] = [format_parameter(t.params[key]) for t in summary.best]
+    return fitted_table("Best trials", columns, width)
 
 
 def defaults_line(defaults: DefaultsTrial) -> str:
@@ -104,10 +160,6 @@ def defaults_line(defaults: DefaultsTrial) -> str:
         return f"Your defaults (trial {defaults.number}): {values}, infeasible."
     rank = "" if defaults.better_than is None else f", better than {defaults.better_than:.0%} of the other trials"
     return f"Your defaults (trial {defaults.number}): {values}{rank}."
-
-
-def _heading(name: str) -> str:
-    return name.replace("_", "\n").replace(".", "\n")
 
 
 def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:

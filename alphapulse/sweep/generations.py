@@ -135,7 +135,7 @@ class Generations:
     keep_blocks : int
         Number of trials whose block moments are all kept.
     watch : callable, optional
-        Called now and then with the number of committed trials and the best value of the first objective.
+        Called now and then with the number of evaluated trials and the best value of the first objective.
     stop : callable, optional
         Asked now and then whether to end early.
     """
@@ -238,9 +238,14 @@ class Generations:
                 continue
             for reference in self._workers.wait(list(self._tasks), timeout=0.5):
                 self._take(reference)
-            self._watch(self.n_done, self.best)
+            self._watch(self.n_evaluated, self.best)
         if self._flight:
             self._finish_early(self._flight.popleft())
+
+    @property
+    def n_evaluated(self) -> int:
+        """Committed trials, and those in flight whose outcome is known."""
+        return self.n_done + sum(int(work.done[work.offset : work.stop].sum()) for work in self._flight)
 
     @property
     def best(self) -> float:

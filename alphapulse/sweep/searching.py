@@ -31,7 +31,7 @@ def search(
     clock : Clock
         Learns the time of the search, of the workers (over all of them) and of the writing connection.
     watch : callable
-        Called now and then with the number of committed trials and the best value of the first objective.
+        Called now and then with the number of evaluated trials and the best value of the first objective.
     stop : callable
         Asked now and then whether to end early.
     """

@@ -1,6 +1,7 @@
 """What is seen on stderr while a sweep runs."""
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
@@ -29,7 +30,8 @@ def test_sweep_progress_is_a_line_where_there_is_no_terminal(console):
         shown.update(1000, 0.5)
     line = console.file.getvalue()
     assert line.startswith("1,000/2,000 trials, ")
-    assert "best sharpe_ratio 0.5000" in line
+    assert "best sharpe ratio 0.5000" in line
+    assert " left" in line
     assert "\x1b" not in line
 
 
@@ -39,3 +41,32 @@ def test_nothing_is_shown_when_quiet(console):
     with SweepProgress(console, n_trials=20, n_done=0, objective="sharpe_ratio", quiet=True) as shown:
         shown.update(10, 0.5)
     assert console.file.getvalue() == ""
+
+
+def test_rate_is_that_of_the_last_seconds(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    rate = progress.Rate(0)
+    assert rate.update(0) == 0.0
+    for second in range(1, 31):
+        now[0] = second
+        measured = rate.update(10 * second if second <= 10 else 100 + 1000 * (second - 10))
+    assert measured == pytest.approx(1000.0)
+
+
+def test_phase_is_a_line_once_it_takes_long(console, monkeypatch):
+    monkeypatch.setattr(progress, "PHASE_SECONDS", 0.05)
+    phases = progress.Phases(console, quiet=False)
+    with phases("fast"):
+        pass
+    with phases("compiling"):
+        threading.Event().wait(0.5)
+    assert console.file.getvalue() == "compiling ...\n"
+    with progress.Phases(console, quiet=True)("quiet"):
+        threading.Event().wait(0.1)
+    assert console.file.getvalue() == "compiling ...\n"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(7.4, "7 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_duration(seconds, text):
+    assert progress.duration(seconds) == text
