@@ -94,7 +94,7 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
     definition, values = define_strategy(config.strategy)
     history = load_history(database, config.data, subject.lookback(definition.lookback(values)))
     market, holdout = history.split(config.validation.holdout)
-    warnings = (*warn(market.bars, config.engine), *history.volatility_warnings())
+    warnings = (*warn(market.bars, config.engine), *history.warnings())
     if not config.quiet:
         print_warnings(warnings)
     gate = run_gate(definition, market.bars, values, {}, config.validation)

@@ -1,4 +1,4 @@
-"""Bars that a study needs are in the database before it reads them: the sample's always, Yahoo's where absent."""
+"""Bars that a study needs are in the database before it reads them: the sample's always, Yahoo's where missing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,8 +10,9 @@ from alphapulse.data_pipeline.downloading.series import refresh_series
 from alphapulse.data_pipeline.providers.base import UnreachableError
 from alphapulse.data_pipeline.providers.sample_provider import FILES, SampleProvider
 from alphapulse.data_pipeline.ranges import Moment
+from alphapulse.data_pipeline.storage.coverage import missing_spans, remember_nothing
 from alphapulse.data_pipeline.storage.db_writer import write_bars
-from alphapulse.data_pipeline.storage.ingests import Source
+from alphapulse.data_pipeline.storage.ingests import SecondSourceError, Source
 from alphapulse.errors import DataError
 from alphapulse.market.resampling import best_source
 from alphapulse.market.timeframes import DAY, timeframe_length
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 COUNT = "SELECT count(*) FROM ohlcv_data WHERE symbol = $1 AND timeframe = $2"
 EXTENT = "SELECT min(timestamp), max(timestamp) FROM ohlcv_data WHERE symbol = $1 AND timeframe = $2"
-EXISTS = """
-    SELECT EXISTS (SELECT FROM ohlcv_data WHERE symbol = $1 AND timeframe = $2
-    AND timestamp >= coalesce($3, '-infinity'::timestamptz) AND timestamp < coalesce($4, 'infinity'::timestamptz))"""
 
 
 def ensure_bars(
@@ -39,9 +37,9 @@ def ensure_bars(
 ) -> None:
     """Put bars into the database that its source can give and that are not there.
 
-    A symbol that has what is asked of it is left alone: the sample's with as many bars as the sample has, Yahoo's with
-    any bar in the range. Of the others all bars that the source gives are stored, in place of stored ones that differ:
-    the whole sample, Yahoo's whole daily history, or the range of intraday bars.
+    The sample is stored whole, in place of stored bars that differ, unless there are as many. Yahoo is asked for what
+    is missing in the range, that is what no source was asked for before: for the whole daily history, or the range of
+    intraday bars, where nothing is known of the series. What is there is not asked for again, and not written over.
 
     Parameters
     ----------
@@ -64,20 +62,42 @@ def ensure_bars(
         if incomplete:
             write_bars(database, incomplete, Source("sample"), replace=True)
     elif source == "yahoo":
-        from alphapulse.data_pipeline.providers.yfinance_provider import YFinanceProvider
-
-        absent = [symbol for symbol in symbols if not _ask(database, EXISTS, symbol, timeframe, start, stop)[0]]
-        # Daily history is fetched whole: the next study may start earlier. Intraday, Yahoo has a short window and
-        # refuses what starts before it.
-        bounds = (None, None) if timeframe_length(timeframe) >= DAY else (start, stop)
-        for symbol in absent:
+        for symbol in symbols:
             try:
-                refresh_series(database, YFinanceProvider(), symbol, timeframe, *bounds)
+                _fetch_missing(database, symbol, timeframe, start, stop)
             except UnreachableError:
                 raise
             except DataError:
                 if required:
                     raise
+
+
+def _fetch_missing(
+    database: "Database", symbol: str, timeframe: str, start: pd.Timestamp | None, stop: pd.Timestamp | None
+) -> None:
+    from alphapulse.data_pipeline.providers.yfinance_provider import SETTLING, YFinanceProvider
+
+    spans = missing_spans(database, symbol, timeframe, start, stop)
+    if spans == []:
+        return
+    feed = YFinanceProvider()
+    if spans is None:
+        # Daily history is fetched whole: the next study may start earlier. Intraday, Yahoo has a short window.
+        bounds = (None, None) if timeframe_length(timeframe) >= DAY else (start, stop)
+        refresh_series(database, feed, symbol, timeframe, *bounds)
+        return
+    ended = feed.now() - pd.Timedelta(timeframe_length(timeframe))
+    for first, last in spans:
+        if first is not None and first > ended:
+            continue
+        try:
+            refresh_series(database, feed, symbol, timeframe, first, last)
+        except (UnreachableError, SecondSourceError):
+            raise
+        except DataError:
+            # There are other bars; that Yahoo has none here is said by what is loaded.
+            if last is not None and last < ended - SETTLING:
+                remember_nothing(database, feed.name, symbol, timeframe, (first, last))
 
 
 def offered_timeframe(source: str, timeframe: str) -> str:

@@ -22,6 +22,7 @@ from alphapulse.market.calendar import count_periods_per_year
 from alphapulse.market.joining import bar_end, join_by_end
 from alphapulse.market.market import Market
 from alphapulse.market.timeframes import duration_length, labelled_end, parse_timeframe
+from alphapulse.plain import command_line
 from alphapulse.typing import Float64Array1D
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # A standard deviation needs two returns.
 FEWEST_SCORED = 2
+# No exchange closes for longer but in a crisis.
+CLOSED = pd.Timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class History:
         Bars of the volatility index as stored, before the join.
     volatility_name : (str, str), optional
         Its symbol and the timeframe of those bars.
+    uncovered : tuple of str
+        One line if the bars do not reach from `data.start` to `data.end`.
     """
 
     bars: Bars
@@ -55,6 +60,7 @@ class History:
     fingerprint: str
     volatility: BarColumns | None = None
     volatility_name: tuple[str, str] | None = None
+    uncovered: tuple[str, ...] = ()
 
     def split(self, holdout: float) -> tuple[Market, Market | None]:
         """Cut off the hold-out.
@@ -88,11 +94,11 @@ class History:
         search = Market.of(self.bars[:cut], self.first, self.fingerprint)
         return search, Market.of(self.bars, cut, self.fingerprint) if n_holdout else None
 
-    def volatility_warnings(self) -> list[str]:
-        """Return one line for each fault of the volatility index's own bars; `data_warnings` judges the traded ones."""
+    def warnings(self) -> list[str]:
+        """Return what `data_warnings` cannot say: what range the bars lack, and faults of what is joined to them."""
         if self.volatility is None or self.volatility_name is None:
-            return []
-        return series_warnings(*self.volatility_name, self.volatility.frame())
+            return list(self.uncovered)
+        return [*self.uncovered, *series_warnings(*self.volatility_name, self.volatility.frame())]
 
 
 def load_backtest_data(
@@ -213,7 +219,25 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
     )
     _freeze(bars)
     fingerprint = _fingerprint(data, bars[n_before if start is not None else 0 :])
-    return History(bars, first, fingerprint, stored, name)
+    uncovered = _uncovered(bars[n_before:], end[-1], start, stop)
+    return History(bars, first, fingerprint, stored, name, uncovered)
+
+
+def _uncovered(bars: Bars, end: int, start: pd.Timestamp | None, stop: pd.Timestamp | None) -> tuple[str, ...]:
+    """Say which part of a range that was asked for has no bars: more than the days that an exchange may close."""
+    first, last = (pd.Timestamp(int(stamp), tz="UTC") for stamp in (bars.timestamp[0], bars.timestamp[-1]))
+    missing = []
+    if start is not None and first - start > CLOSED:
+        missing.append(f"from {start:%Y-%m-%d} to {first:%Y-%m-%d}")
+    if stop is not None and stop - pd.Timestamp(int(end), tz="UTC") > CLOSED:
+        missing.append(f"after {last:%Y-%m-%d}")
+    if not missing:
+        return ()
+    download = command_line("download", data__symbols=[bars.symbol], data__timeframe=bars.timeframe)
+    return (
+        f"{bars.symbol} {bars.timeframe}: there are no bars {' and '.join(missing)}, so {len(bars):,} bars are all of "
+        f"the range that was asked for; bring in more (`{download}`), or change data.start and data.end.",
+    )
 
 
 def _check_range(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from alphapulse.market.bars import Bars
 from alphapulse.market.joining import bar_spacing
-from alphapulse.market.timeframes import DAY, HOUR, timeframe_length
+from alphapulse.market.timeframes import DAY, HOUR, MINUTE, timeframe_length
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 MOST_STALE_OPENS = 0.20
@@ -21,8 +21,12 @@ FEWEST_BARS_OF_A_DATE = 0.75
 MOST_UNKNOWN_VOLATILITY = 0.01
 # Rounding of adjusted prices moves an open outside [low, high] by less than this share of the price.
 ROUNDING = 1e-6
+# A hole that comes again: on so many dates, and on this share of them.
+FEWEST_HOLES, HOLES_OF_DATES = 5, 0.2
 # Dates of a New York symbol that are sessions of its exchange; elsewhere some ten holidays a year differ.
 NEW_YORK_SHARE = 0.985
+# The epoch was one; weeks start on Mondays.
+THURSDAY = 3
 CALENDAR_START = np.datetime64("1960-01-01")
 
 
@@ -88,7 +92,7 @@ def series_warnings(symbol: str, timeframe: str, bars: pd.DataFrame) -> list[str
 def _series_lines(series: _Series) -> list[str]:
     if len(series.close) < 2:
         return []
-    return _volume(series) + _order(series) + _flat(series) + _label(series) + _gaps(series)
+    return _volume(series) + _order(series) + _flat(series) + _label(series) + _gaps(series) + _holes(series)
 
 
 def _opens(series: _Series) -> list[str]:
@@ -188,6 +192,38 @@ def _gaps(series: _Series) -> list[str]:
                 f"did not close early, the first {short[0]}."
             )
     return lines
+
+
+def _holes(series: _Series) -> list[str]:
+    """Find the stretch of a day that has no bars again and again, other than the close of the exchange.
+
+    Gaps are counted by their length, since clocks change with the season. Where a market trades through midnight but
+    not at weekends, the longest gap of a date is its close.
+    """
+    if series.length >= DAY:
+        return []
+    date, spacing = series.timestamp // DAY, np.diff(series.timestamp)
+    usual = bar_spacing(series.timestamp, series.length)[:-1]
+    same = date[1:] == date[:-1]
+    gaps = np.flatnonzero(same & (spacing >= 2 * usual))
+    dates = np.unique(date)
+    weekends = np.mean((dates + THURSDAY) % 7 >= 5) > 0.2
+    if not weekends and not same.all() and np.median(spacing[~same]) < 2 * series.length:
+        longest = gaps[np.lexsort((-spacing[gaps], date[gaps]))]
+        gaps = np.setdiff1d(gaps, longest[np.unique(date[longest], return_index=True)[1]])
+    lengths, n_gaps = np.unique(spacing[gaps], return_counts=True)
+    if len(lengths) == 0:
+        return []
+    alike = gaps[spacing[gaps] == lengths[np.argmax(n_gaps)]]
+    n_dates = len(np.unique(date[alike]))
+    if n_dates < max(FEWEST_HOLES, HOLES_OF_DATES * len(dates)):
+        return []
+    place = int(alike[0])
+    minutes = int(spacing[place] - usual[place]) // MINUTE
+    return [
+        f"{series.name}: {minutes:,} minutes have no bars on {n_dates:,} of {len(dates):,} dates, the first after "
+        f"{series.when(place)}; a break of the exchange, or a hole in the source."
+    ]
 
 
 def _new_york_sessions(dates: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -80,7 +80,7 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
     )
     warnings = warn(market.bars if holdout is None else holdout.bars, config.engine, config.space)
     bars = study_bars(config.data.symbols, market, holdout)
-    return StudyInputs(experiment, market, holdout, bars, (*warnings, *history.volatility_warnings()), "off")
+    return StudyInputs(experiment, market, holdout, bars, (*warnings, *history.warnings()), "off")
 
 
 def study_bars(symbols: tuple[str, ...], market: Market, holdout: Market | None) -> StudyBars:

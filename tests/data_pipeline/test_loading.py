@@ -214,10 +214,10 @@ def test_hourly_bars_join_what_was_known(database):
 def test_volatility_bars_are_judged_before_the_join(database):
     store(database, "A", days(30))
     store(database, "^VIX", days(30))
-    assert load_history(database, DAILY, 0).volatility_warnings() == []
+    assert load_history(database, DAILY, 0).warnings() == []
     with database.sync_engine.begin() as connection:
         connection.execute(text("UPDATE ohlcv_data SET open = 500 WHERE symbol = '^VIX' AND timestamp = '2020-01-04Z'"))
-    lines = load_history(database, replace(DAILY, volatility_symbol="^VIX"), 0).volatility_warnings()
+    lines = load_history(database, replace(DAILY, volatility_symbol="^VIX"), 0).warnings()
     assert any("^VIX 1d: 1 bars have open or close outside [low, high]" in line for line in lines)
 
 

@@ -149,3 +149,29 @@ def test_faults_of_made_bars_are_counted():
     early = made_bars.daily_index().iloc[:5000]
     (stale,) = data_warnings(to_bars(early), "next_open")
     assert "opens equal the previous close" in stale
+
+
+def minutes(dates, first, last, *without):
+    """Return ten-minute stamps of each date from `first` to `last`, without those in [a, b) of each pair."""
+    day = pd.timedelta_range(first, last, freq="10min")
+    for start, end in without:
+        day = day[(day < pd.Timedelta(start)) | (day >= pd.Timedelta(end))]
+    return [date + time for date in dates for time in day]
+
+
+def test_a_hole_that_comes_every_day():
+    days = pd.date_range("2020-01-01", periods=60, tz="UTC")
+    index = minutes(days, "0h", "23h50min", ("15h", "16h10min"))
+    lines = series_warnings("A", "10m", frame(index))
+    assert any("70 minutes have no bars on 60 of 60 dates, the first after 2020-01-01T14:50Z" in line for line in lines)
+    assert series_warnings("A", "10m", frame(minutes(days, "0h", "23h50min"))) == []
+
+
+def test_the_close_of_an_exchange_is_no_hole():
+    days = pd.bdate_range("2020-01-01", periods=60, tz="UTC")
+    index = minutes(days, "0h", "23h50min", ("22h", "23h"))
+    assert not any("have no bars" in line for line in series_warnings("A", "10m", frame(index)))
+    lunch = minutes(days, "0h", "5h50min", ("2h30min", "3h30min"))
+    (line,) = [line for line in series_warnings("A", "10m", frame(lunch)) if "have no bars" in line]
+    assert "60 minutes have no bars on 60 of 60 dates" in line
+    assert "a break of the exchange, or a hole" in line
