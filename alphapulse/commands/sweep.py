@@ -164,8 +164,9 @@ def run_opened(
                 "run directory": str(directory),
             }
             limit = opened.config.optuna.mirror_limit
-            with OptunaFollower(opened.store.database, opened.study.id, limit=limit, facts=facts):
+            with OptunaFollower(opened.store.database, opened.study.id, limit=limit, facts=facts) as follower:
                 n_done = _search(opened, cluster, console, clock, stop)
+            clock.seconds["follow"] = follower.seconds
         interrupted = stop() and n_done < opened.config.n_trials
         with NullProgress(console, quiet=opened.config.quiet or interrupted) as progress:
             weighing = Weighing(cluster, clock, progress.update, stop)

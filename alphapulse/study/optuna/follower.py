@@ -12,7 +12,38 @@ from alphapulse.study.optuna.tables import ensure_optuna_tables
 
 SECONDS_BETWEEN = 3.0
 SHARE = 0.025
-"""Most of the time that steps may take; a step that took long is followed by a long pause [1]."""
+"""Most of the time of a search that following it may take, Optuna's import included [1]."""
+
+SHORTEST_SEARCH = 30.0
+"""Time whose share may be taken from the start: a search that is over sooner is followed all the same [s]."""
+
+LONGEST_STEP = 0.3
+"""What a step is cut to, so that no lock is held for long [s]."""
+
+FIRST_STEP = 5
+"""Trials of the first step, which tells what a trial costs."""
+
+
+class Allowance:
+    """How much following may take by now, and how many trials the next step may add.
+
+    Both are learnt from what the steps before have taken, so that a slow database is asked for less.
+    """
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self._seconds_per_trial = LONGEST_STEP / FIRST_STEP
+
+    def n_trials(self, elapsed: float) -> int:
+        """Return how many trials a step may add after `elapsed` seconds of the search; below 1 is none yet."""
+        left = SHARE * max(elapsed, SHORTEST_SEARCH) - self.spent
+        return int(min(left, LONGEST_STEP) / self._seconds_per_trial)
+
+    def take(self, seconds: float, n_trials: int) -> None:
+        """Note that a step took so long for so many trials, which says something of a trial if there were some."""
+        self.spent += seconds
+        if n_trials:
+            self._seconds_per_trial += 0.5 * (seconds / n_trials - self._seconds_per_trial)
 
 
 class OptunaFollower:
@@ -37,7 +68,7 @@ class OptunaFollower:
         self._facts = facts
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alphapulse-optuna", daemon=True)
-        self.seconds = 0.0
+        self._allowance = Allowance()
 
     def __enter__(self) -> "OptunaFollower":
         if self._limit > 0:
@@ -51,28 +82,37 @@ class OptunaFollower:
         if self._thread.is_alive():
             self._thread.join()
 
+    @property
+    def seconds(self) -> float:
+        """What it has taken so far [s]."""
+        return self._allowance.spent
+
     def _run(self) -> None:
+        started = time.perf_counter()
         try:
-            # What takes long the first time, once: Optuna's own tables, and its import.
+            # Once a database; it is counted in no search.
             ensure_optuna_tables(self._database)
         except AlphaPulseError:
             return
+        before = time.perf_counter()
         import optuna.distributions  # noqa: F401
 
-        pause = SECONDS_BETWEEN
+        self._allowance.take(time.perf_counter() - before, 0)
         followed: Followed | None = None
-        while not self._ended.wait(pause):
-            started = time.perf_counter()
+        while not self._ended.wait(SECONDS_BETWEEN):
+            before = time.perf_counter()
+            n_trials = self._allowance.n_trials(before - started)
+            if n_trials < 1:
+                continue
             try:
-                followed = self._step(followed)
+                last, followed = followed, self._step(followed, n_trials)
             except AlphaPulseError:
                 return
-            cost = time.perf_counter() - started
-            self.seconds += cost
-            pause = max(SECONDS_BETWEEN, cost / SHARE)
+            n_added = followed.next_number - (last or followed).next_number
+            self._allowance.take(time.perf_counter() - before, n_added)
 
-    def _step(self, followed: Followed | None) -> Followed:
+    def _step(self, followed: Followed | None, n_trials: int) -> Followed:
         with self._database.one_line_errors(), self._database.sync_engine.begin() as connection:
             if followed is None:
-                followed = start_following(connection, self._study_id, self._limit, self._facts)
-            return follow(connection, self._study_id, self._limit, followed)
+                return start_following(connection, self._study_id, self._limit, self._facts)
+            return follow(connection, self._study_id, self._limit, followed, n_trials)

@@ -20,9 +20,6 @@ from alphapulse.study.records import Status
 # Any number; two commands that mirror one study take turns.
 MIRROR_LOCK = 0x6D6972726F72
 
-# What one step of `follow` adds, so that no step takes long.
-TRIALS_A_STEP = 1_000
-
 # A study whose driver was killed: nobody holds the lock that the driver of a running one has.
 END_KILLED = """
 WITH running AS MATERIALIZED (SELECT id, name FROM sweep WHERE status = 'RUNNING')
@@ -68,9 +65,9 @@ class Followed:
     next_number : int
         First trial that was not added in turn.
     n_seen : int
-        Trials among which the best one was looked for.
+        Trials among which the best one beyond the limit was looked for.
     best : float or None
-        Best value of the first objective that was added, larger is better.
+        Its value of the first objective, larger is better.
     """
 
     next_number: int = 0
@@ -147,37 +144,31 @@ def start_following(connection: Connection, study_id: int, limit: int, facts: Ma
     sweep = read_sweep(connection, study_id)
     optuna_id = ensure_study(connection, sweep)
     describe(connection, sweep, optuna_id, facts=facts)
-    if sweep.n_done > limit:
-        # What is there was chosen among all; until the next choice only what is better comes in.
-        return Followed(limit, 0)
-    first = connection.scalar(
+    there = connection.execute(
         text(
-            "SELECT min(n.number) FROM generate_series(0, :n_done) AS n(number) WHERE NOT EXISTS "
-            f"(SELECT FROM {OPTUNA_SCHEMA}.trials t WHERE t.study_id = :optuna_id AND t.number = n.number)"
+            "SELECT min(n.number) FILTER (WHERE t.number IS NULL) AS first, count(t.number) AS n "
+            "FROM generate_series(0, :last) AS n(number) "
+            f"LEFT JOIN {OPTUNA_SCHEMA}.trials t ON t.study_id = :optuna_id AND t.number = n.number"
         ),
-        {"n_done": sweep.n_done, "optuna_id": optuna_id},
-    )
-    return Followed(int(first or 0), 0)
+        {"last": sweep.n_done, "optuna_id": optuna_id},
+    ).one()
+    if sweep.n_done > limit and there.n > there.first:
+        # What is there was chosen among all; until the next choice only what is better comes in.
+        return Followed(limit)
+    return Followed(min(there.first, limit))
 
 
-def follow(connection: Connection, study_id: int, limit: int, followed: Followed) -> Followed:
-    """Add some of the trials that a running study has committed since, and the best one; return how far that is.
+def follow(connection: Connection, study_id: int, limit: int, followed: Followed, n_trials: int) -> Followed:
+    """Add up to `n_trials` of the trials that a running study has committed since; return how far that is.
 
-    Trials come in the order of their numbers, up to `limit` and `TRIALS_A_STEP`; the best of those that were not
-    there before comes at once.
+    They come in the order of their numbers, without a gap, up to `limit`. When those are there, the best of each step
+    comes in.
     """
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIRROR_LOCK})
     sweep = read_sweep(connection, study_id)
     optuna_id = ensure_study(connection, sweep)
-    stop = max(followed.next_number, min(followed.next_number + TRIALS_A_STEP, sweep.n_done, limit))
-    sign = 1 if sweep.directions[0] == "maximize" else -1
-    best = connection.execute(
-        text(
-            f"SELECT number, :sign * value[1] AS value FROM trial WHERE sweep_id = :id AND {CANDIDATE} "
-            "AND number >= :first AND number < :stop ORDER BY :sign * value[1] DESC, number LIMIT 1"
-        ),
-        {"id": sweep.id, "first": followed.n_seen, "stop": sweep.n_done, "sign": sign},
-    ).one_or_none()
+    stop = max(followed.next_number, min(followed.next_number + n_trials, sweep.n_done, limit))
+    best = _best(connection, sweep, max(followed.n_seen, limit)) if stop == limit else None
     if best is not None and followed.best is not None and best.value <= followed.best:
         best = None
     create_chosen(connection)
@@ -190,7 +181,20 @@ def follow(connection: Connection, study_id: int, limit: int, followed: Followed
     )
     add_chosen(connection, sweep, optuna_id)
     describe(connection, sweep, optuna_id)
-    return Followed(stop, sweep.n_done, followed.best if best is None else best.value)
+    n_seen = sweep.n_done if stop == limit else followed.n_seen
+    return Followed(stop, n_seen, followed.best if best is None else best.value)
+
+
+def _best(connection: Connection, sweep: Row[Any], first: int) -> Row[Any] | None:
+    """Return number and value, larger is better, of the best trial from number `first` on."""
+    sign = 1 if sweep.directions[0] == "maximize" else -1
+    return connection.execute(
+        text(
+            f"SELECT number, :sign * value[1] AS value FROM trial WHERE sweep_id = :id AND {CANDIDATE} "
+            "AND number >= :first AND number < :stop ORDER BY :sign * value[1] DESC, number LIMIT 1"
+        ),
+        {"id": sweep.id, "first": first, "stop": sweep.n_done, "sign": sign},
+    ).one_or_none()
 
 
 def mirror_all(database: Database) -> None:
