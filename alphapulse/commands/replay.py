@@ -73,7 +73,8 @@ def run_replay(config: ReplayConfig) -> None:
     inputs = load_inputs(stored_config(study), database)
     if not config.quiet:
         print_warnings(inputs.warnings)
-    result = evaluate_batch(inputs.market, inputs.experiment, stored["parameters"][None, :]).trials
+    experiment = inputs.experiment
+    result = evaluate_batch(inputs.market, experiment, stored["parameters"][None, :]).trials
     again: dict[str, float] = dict(zip(METRICS, result.metrics[0].tolist(), strict=True))
     pairs = {name: (stored["metrics"][name], again[name]) for name in METRICS}
     values_again = result.values[0].tolist()
@@ -82,7 +83,7 @@ def run_replay(config: ReplayConfig) -> None:
     found = _Comparison(
         pairs,
         _redefined(study),
-        changes_since(study, inputs.experiment.definition, inputs.market.fingerprint),
+        changes_since(study, experiment.definition, inputs.market.fingerprint, experiment.functions),
         result.errors.get(0),
     )
     _print(config, study, stored, found)

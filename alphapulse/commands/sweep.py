@@ -195,7 +195,8 @@ def _announce(opened: OpenStudy, cluster: Cluster, console: Console) -> None:
         console.print(opened.sampler.reason)
     if study.n_done:
         console.print(f"continuing study {study.name} after {study.n_done:,} trials")
-        for change in changes_since(study, inputs.experiment.definition, inputs.market.fingerprint):
+        experiment = inputs.experiment
+        for change in changes_since(study, experiment.definition, inputs.market.fingerprint, experiment.functions):
             console.print(f"warning: changed since the study began: {change}; later trials may differ.")
     for line in proposal_costs(opened, cluster.n_cpus):
         console.print(line)

@@ -36,7 +36,7 @@ from alphapulse.config.stored import (
     WeighConfig,
 )
 from alphapulse.errors import ConfigError, did_you_mean
-from alphapulse.search.expressions import Expression, read_condition
+from alphapulse.search.expressions import Expression, read_condition, read_expression
 from alphapulse.search.space import SearchSpace
 
 __all__ = [
@@ -90,7 +90,7 @@ class SweepConfig:
     quiet : bool
         Whether progress and warnings are silent.
     objective : tuple of str
-        Metrics to optimise.
+        What to optimise: metrics, expressions over them, or dotted paths of functions of them.
     direction : tuple of {"maximize", "minimize"}, optional
         Each objective has one; None is the metrics' natural ones.
     feasible : tuple of str
@@ -169,12 +169,13 @@ class SweepConfig:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """For each objective, "maximize" or "minimize"; a metric that has no natural one is maximised."""
+        """For each objective, "maximize" or "minimize"; what is no metric, or one without a side, is maximised."""
         from alphapulse.backtesting.metrics import TABLE
 
         if self.direction is not None:
             return self.direction
-        return tuple(TABLE[name].direction or "maximize" for name in self.objective)
+        natural = (TABLE[name].direction if name in TABLE else None for name in self.objective)
+        return tuple(direction or "maximize" for direction in natural)
 
 
 @dataclass(frozen=True)
@@ -326,15 +327,20 @@ class DataCommandConfig:
 
 
 def check_objectives(objectives: tuple[str, ...]) -> None:
-    """Raise ConfigError unless `objectives` are distinct names of metrics."""
+    """Raise ConfigError unless `objectives` are distinct metrics, expressions over them, or dotted paths."""
     # Compiled code loads with the metrics; a configuration that is only shown should not wait for it.
     from alphapulse.backtesting.metrics import METRICS
+    from alphapulse.strategies.scores import is_path
 
     if not objectives:
         raise ConfigError("`objective` must name at least one metric, but got []")
     for name in objectives:
-        if name not in METRICS:
+        if name not in METRICS and not name.isidentifier() and not is_path(name):
+            expression = read_expression(name, "objective", METRICS)
+            if expression.is_condition or not expression.names:
+                raise ConfigError(f"`objective` must be a number made of metrics, but got {name!r}")
+        elif name not in METRICS and not is_path(name):
             hint = did_you_mean(name, METRICS) or f"; known: {', '.join(METRICS)}"
             raise ConfigError(f"`objective` must be a metric, but got {name!r}{hint}")
         if objectives.count(name) > 1:
-            raise ConfigError(f"`objective` must name each metric once, but got {name!r} twice")
+            raise ConfigError(f"`objective` must name each once, but got {name!r} twice")

@@ -20,8 +20,9 @@ from alphapulse.study.trials import Trials
 class TrialFrames:
     """The trials of one study as rows, number first.
 
-    The columns are number, state (COMPLETE, FAIL), value (or value_0, value_1, ... with several objectives), the swept
-    keys by their dotted names, every metric, ruined, seconds and error. What is undefined is NaN.
+    The columns are number, state (COMPLETE, FAIL), feasible (with conditions on results), value (or value_0, value_1,
+    ... with several objectives), the swept keys by their dotted names, every metric, ruined, seconds and error. What
+    is undefined is NaN.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class TrialFrames:
     @property
     def aliases(self) -> dict[str, str]:
         """Short names of the swept keys, where one stands for one key alone and for no other column."""
-        taken = {"number", "trial", "state", "ruined", "seconds", "error", *self.values, *METRICS}
+        taken = {"number", "trial", "state", "feasible", "ruined", "seconds", "error", *self.values, *METRICS}
         short = [key.rpartition(".")[2] for key in self.study.space.keys]
         pairs = zip(short, self.study.space.keys, strict=True)
         return {"trial": "number"} | {name: key for name, key in pairs if name not in taken and short.count(name) == 1}
@@ -50,7 +51,8 @@ class TrialFrames:
     def columns(self) -> tuple[str, ...]:
         """The names of all columns, in order."""
         last = ("ruined", "seconds", "error")
-        return ("number", "state", *self.values, *self.study.space.keys, *METRICS, *last)
+        first = ("number", "state", *(["feasible"] if self.study.feasible else []))
+        return (*first, *self.values, *self.study.space.keys, *METRICS, *last)
 
     def read_where(self, text: str | None) -> Expression | None:
         """Return a condition on the columns; swept keys may be named without what stands before their last dot.
@@ -71,12 +73,16 @@ class TrialFrames:
             yield frame if where is None else frame[_holds(where, frame, self.aliases)]
 
     def best(self, n: int, where: Expression | None = None) -> pd.DataFrame:
-        """Return the `n` best trials by the first objective, earlier ones first among equals; failed ones come last."""
-        ascending = self.study.directions[0] == "minimize"
+        """Return the `n` best trials by the first objective, earlier ones first among equals; failed ones come last.
+
+        Those that break a condition on results come after those that do not.
+        """
+        order = [*(["feasible"] if self.study.feasible else []), self.values[0], "number"]
+        ascending = [False, self.study.directions[0] == "minimize", True][-len(order) :]
         found = self._empty()
         for piece in self.pieces(where):
             joined = piece if found.empty else pd.concat([found, piece], ignore_index=True)
-            ordered = joined.sort_values([self.values[0], "number"], ascending=[ascending, True], na_position="last")
+            ordered = joined.sort_values(order, ascending=ascending, na_position="last")
             found = ordered.head(n)
         return found.reset_index(drop=True)
 
@@ -85,7 +91,8 @@ class TrialFrames:
         return pd.concat([self._empty(), *self.pieces(where)], ignore_index=True)
 
     def _empty(self) -> pd.DataFrame:
-        nothing = Trials.blank(np.empty((0, len(self.study.space))), len(self.study.objectives))
+        study = self.study
+        nothing = Trials.blank(np.empty((0, len(study.space))), len(study.objectives), len(study.feasible))
         return self._frame(0, nothing)
 
     def _frame(self, start: int, trials: Trials) -> pd.DataFrame:
@@ -98,6 +105,8 @@ class TrialFrames:
             "number": np.arange(start, start + n),
             "state": np.where(failed, "FAIL", "COMPLETE").astype(object),
         }
+        if self.study.feasible:
+            columns["feasible"] = trials.is_candidate
         columns |= {name: trials.values[:, place] for place, name in enumerate(self.values)}
         columns |= {d.key: d.column(trials.parameters[:, p]) for p, d in enumerate(self.study.space.dimensions)}
         columns |= {name: trials.metrics[:, place] for place, name in enumerate(METRICS)}

@@ -4,13 +4,14 @@ import hashlib
 import importlib
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from alphapulse.compiling import source_hash
 from alphapulse.errors import StrategyError, did_you_mean
-from alphapulse.strategies.sources import PACKAGE, hash_sources, own_sources
+from alphapulse.strategies.sources import PACKAGE, find_source, hash_sources, own_sources
 
 # Source of each module that was imported here, by name: path and hash at the time.
 _imported: dict[str, tuple[Path, str]] = {}
@@ -75,6 +76,35 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
                 if name in sys.modules:
                     _imported[name] = (path, hashlib.sha256(content).hexdigest())
         return loaded, found_hash
+
+
+def import_object(path: str, folder: Path, *, fresh: bool = False) -> tuple[Any, str]:
+    """Import what stands at a dotted path in a module of `folder` or an installed one; see `import_module`.
+
+    Returns
+    -------
+    subject : object
+    source_hash : str
+        Of its module.
+
+    Raises
+    ------
+    StrategyError
+        If the module cannot be imported, or has nothing of this name.
+    """
+    parts = path.split(".")
+    depths: Iterable[int] = range(len(parts) - 1, 0, -1)
+    depth = next((d for d in depths if find_source(folder, ".".join(parts[:d]))), len(parts) - 1)
+    module, source_hash = import_module(".".join(parts[:depth]), folder, fresh=fresh)
+    subject: Any = module
+    for place, part in enumerate(parts[depth:], start=depth):
+        if not hasattr(subject, part):
+            owner = ".".join(parts[:place])
+            known = [n for n, v in vars(subject).items() if callable(v) and not n.startswith("_")]
+            hint = did_you_mean(part, known) or f"; it was read from {getattr(module, '__file__', folder)}."
+            raise StrategyError(f"{owner} has no {part!r}{hint}")
+        subject = getattr(subject, part)
+    return subject, source_hash
 
 
 def _forget_stale(module: str, sources: Mapping[str, tuple[Path, bytes]]) -> None:

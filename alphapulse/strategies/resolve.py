@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.targets import TargetBlock
 from alphapulse.strategies.base import ATR_WINDOW, Strategy, average_true_range, longest_window
 from alphapulse.strategies.columns import TargetColumns
-from alphapulse.strategies.importing import import_module
+from alphapulse.strategies.importing import import_object
 from alphapulse.strategies.parameters import Parameter, annotations, reject_unknown, signature_parameters
-from alphapulse.strategies.sources import find_source
 from alphapulse.typing import Float64Array1D
 
 BUILT_IN = {
@@ -251,7 +250,7 @@ def _define(target: str, folder: Path, *, fresh: bool) -> StrategyDefinition:
     if not isinstance(path, str) or "." not in path or not all(part.isidentifier() for part in path.split(".")):
         known = f"; it is {', '.join(BUILT_IN)} or a path such as my_module.MyStrategy."
         raise StrategyError(f"Unknown strategy {target!r}{did_you_mean(str(target), BUILT_IN) or known}")
-    subject, source_hash = _import_subject(path, folder, fresh)
+    subject, source_hash = import_object(path, folder, fresh=fresh)
     if inspect.isclass(subject):
         parameters, construct = _from_class(subject, path)
     elif callable(subject):
@@ -261,22 +260,6 @@ def _define(target: str, folder: Path, *, fresh: bool) -> StrategyDefinition:
             f"{path} is of type {type(subject).__name__}; a strategy is a class with `target` or a function."
         )
     return StrategyDefinition(path, str(folder), parameters, source_hash, subject, construct)
-
-
-def _import_subject(path: str, folder: Path, fresh: bool) -> tuple[Any, str]:
-    parts = path.split(".")
-    depths: Iterable[int] = range(len(parts) - 1, 0, -1)
-    depth = next((d for d in depths if find_source(folder, ".".join(parts[:d]))), len(parts) - 1)
-    module, source_hash = import_module(".".join(parts[:depth]), folder, fresh=fresh)
-    subject: Any = module
-    for place, part in enumerate(parts[depth:], start=depth):
-        if not hasattr(subject, part):
-            owner = ".".join(parts[:place])
-            known = [n for n, v in vars(subject).items() if callable(v) and not n.startswith("_")]
-            hint = did_you_mean(part, known) or f"; it was read from {getattr(module, '__file__', folder)}."
-            raise StrategyError(f"{owner} has no {part!r}{hint}")
-        subject = getattr(subject, part)
-    return subject, source_hash
 
 
 def _from_class(subject: type, path: str) -> tuple[dict[str, Parameter], Callable[[Mapping[str, Any]], Strategy]]:

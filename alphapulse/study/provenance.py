@@ -1,10 +1,12 @@
 """What a trial's numbers depend on beside its configuration: code, packages, bars; and what of it has changed."""
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from alphapulse.compiling import source_hash
 from alphapulse.strategies.resolve import StrategyDefinition
+from alphapulse.strategies.scores import ScoreFunction
 from alphapulse.study.records import Study
 
 # The arithmetic of trials, proposals and joins; a package that is not installed is left out.
@@ -22,12 +24,14 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def code_version(definition: StrategyDefinition) -> str:
-    """Return the hash of this package's source and the hash of the strategy's."""
-    return f"{source_hash()}:{definition.source_hash}"
+def code_version(definition: StrategyDefinition, scores: Sequence[ScoreFunction] = ()) -> str:
+    """Return the hash of this package's source, of the strategy's, and of each objective of the user's own."""
+    return ":".join([source_hash(), definition.source_hash, *(score.source_hash for score in scores)])
 
 
-def changes_since(study: Study, definition: StrategyDefinition, fingerprint: str) -> list[str]:
+def changes_since(
+    study: Study, definition: StrategyDefinition, fingerprint: str, scores: Sequence[ScoreFunction] = ()
+) -> list[str]:
     """Return what is not as it was when the study began, one text each.
 
     Parameters
@@ -37,15 +41,21 @@ def changes_since(study: Study, definition: StrategyDefinition, fingerprint: str
         The strategy as it is now.
     fingerprint : str
         Hash of the bars as they are now.
+    scores : sequence of ScoreFunction
+        The objectives of the user's own as they are now.
     """
     changes = []
-    code, _, strategy = study.code_version.partition(":")
-    code_now, _, strategy_now = code_version(definition).partition(":")
+    # One without a colon has no hash of a strategy.
+    code, strategy, *own = study.code_version.split(":") if ":" in study.code_version else (study.code_version, "")
+    code_now, strategy_now, *own_now = code_version(definition, scores).split(":")
     if code != code_now:
         changes.append(f"alphapulse's code ({code[:12]} to {code_now[:12]})")
     # A strategy of alphapulse has its hash, and is not named a second time.
     if strategy != strategy_now != code_now:
         changes.append(f"the source of {definition.target} ({strategy[:12]} to {strategy_now[:12]})")
+    for score, before, now in zip(scores, own, own_now, strict=False):
+        if before != now:
+            changes.append(f"the source of {score.target} ({before[:12]} to {now[:12]})")
     if study.fingerprint != fingerprint:
         changes.append(f"the data ({study.fingerprint[:12]} to {fingerprint[:12]})")
     packages = package_versions()

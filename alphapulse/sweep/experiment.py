@@ -10,7 +10,9 @@ from alphapulse.backtesting.models import EngineParams
 from alphapulse.search.expressions import Expression
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
+from alphapulse.strategies.scores import ScoreFunction
 from alphapulse.study.trials import Trials
+from alphapulse.sweep.objectives import Score
 from alphapulse.typing import Float64Array2D
 from alphapulse.validation.spa import Bootstrap
 
@@ -35,9 +37,11 @@ class Experiment:
     engine : EngineParams
         The engine with its fixed values.
     objectives : tuple of str
-        Metrics that the search works on.
+        What the search works on: metrics, or the texts of `scores`.
     directions : tuple of {"minimize", "maximize"}
         Each objective has one.
+    scores : mapping of str to Score
+        The objectives that are no metrics, by their texts.
     feasible : tuple of Expression
         Conditions over metrics that a trial has to keep to be called good.
     robustness : {"plateau", "worst_fold"}, optional
@@ -54,10 +58,16 @@ class Experiment:
     engine: EngineParams = field(default_factory=EngineParams)
     objectives: tuple[str, ...] = ("sharpe_ratio",)
     directions: tuple[str, ...] = ("maximize",)
+    scores: Mapping[str, Score] = field(default_factory=dict)
     feasible: tuple[Expression, ...] = ()
     robustness: Robustness | None = None
     n_folds: int = 5
     bootstrap: Bootstrap | None = None
+
+    @property
+    def functions(self) -> tuple[ScoreFunction, ...]:
+        """The objectives that are functions of the user's own."""
+        return tuple(score for score in self.scores.values() if isinstance(score, ScoreFunction))
 
     def untried(self, parameters: Float64Array2D) -> Trials:
         """Return trials with these parameters (n_trials, n_dimensions) whose outcome is not known yet."""

@@ -17,14 +17,18 @@ from alphapulse.market.bars import Bars
 from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
-from alphapulse.search.choosing import Sampler, rehearse
+from alphapulse.search.choosing import Sampler, make_sampler, rehearse
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 from alphapulse.study.records import StudyBars
 from alphapulse.sweep.experiment import STRATEGY, Experiment
 from alphapulse.sweep.gate import run_gate
+from alphapulse.sweep.objectives import check_functions, own_objectives
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.validation.spa import make_bootstrap
+
+# Trials that an objective of the user's own is shown before the search.
+N_SCORED = 8
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
         engine=config.engine,
         objectives=config.objective,
         directions=config.directions,
+        scores=own_objectives(config.objective),
         feasible=config.conditions,
         robustness=config.validation.objective,
         bootstrap=make_bootstrap(sizes, n_bootstrap=config.validation.n_bootstrap, seed=config.seed),
@@ -118,11 +123,20 @@ def compile_for(inputs: StudyInputs, sampler: Sampler) -> None:
     """Compile what a study will run: a batch of two trials, a surrogate market and what `sampler`, a spare one, does.
 
     Workers find it on disk then, and neither the time of a trial nor that of a proposal has the compiler's in it.
+
+    Raises
+    ------
+    ConfigError
+        If an objective of the user's own cannot be one.
     """
     middle = np.array([d.middle for d in inputs.experiment.space.dimensions], dtype=np.float64)
     evaluate_batch(inputs.market, inputs.experiment, np.stack([middle, middle]))
     surrogate_market(inputs.market, 0)
     rehearse(sampler)
+    if inputs.experiment.functions:
+        some = make_sampler("random", inputs.experiment.space, seed=0, options={"generation_size": N_SCORED}).propose(0)
+        alone = replace(inputs.experiment, objectives=("sharpe_ratio",), directions=("maximize",), scores={})
+        check_functions(inputs.experiment.scores, evaluate_batch(inputs.market, alone, some).trials.metrics)
 
 
 def define_strategy(strategy: Mapping[str, Any]) -> tuple[StrategyDefinition, dict[str, Any]]:

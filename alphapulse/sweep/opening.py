@@ -95,7 +95,7 @@ def open_study(config: SweepConfig, store: Store, inputs: StudyInputs, start: St
             directions=config.directions,
             fingerprint=inputs.market.fingerprint,
             bars=inputs.bars,
-            code_version=code_version(inputs.experiment.definition),
+            code_version=code_version(inputs.experiment.definition, inputs.experiment.functions),
             packages=package_versions(),
             n_trials=config.n_trials,
         )

@@ -12,6 +12,7 @@ from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.market import Market
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.objectives import objective_values
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
 from alphapulse.validation.blocks import excess_moments
 from alphapulse.validation.plateau import ParameterGrid, neighbours, plateau_objective, worst_fold_sharpe
@@ -168,7 +169,7 @@ def _simulate_together(context: _Context, parameters: Float64Array2D) -> _Simula
 
 
 def _objective_values(market: Market, experiment: Experiment, ran: _Simulated) -> Float64Array2D:
-    values = ran.trials.metrics[:, [METRICS.index(name) for name in experiment.objectives]].copy()
+    values = objective_values(experiment.objectives, experiment.scores, ran.trials)
     if experiment.robustness == "worst_fold":
         counts = np.diff(market.block_end, prepend=market.first)
         worst = worst_fold_sharpe(*_over_cash(market, experiment, ran), counts, experiment.n_folds)
@@ -198,11 +199,16 @@ def _explain(experiment: Experiment, trials: Trials) -> dict[int, str]:
         errors.setdefault(row, "The target allocation is NaN or infinite on a scored bar.")
     for row in np.flatnonzero(np.isnan(trials.values).any(axis=1)).tolist():
         missing = [n for n, value in zip(experiment.objectives, trials.values[row], strict=True) if np.isnan(value)]
-        errors.setdefault(row, f"The objective `{missing[0]}` is undefined: {_why_undefined(trials, row)}.")
+        reason = _why_undefined(experiment, trials, row, missing[0])
+        errors.setdefault(row, f"The objective `{missing[0]}` is undefined: {reason}.")
     return {row: " ".join(text.replace("\0", "").split())[:MESSAGE_LENGTH] for row, text in errors.items()}
 
 
-def _why_undefined(trials: Trials, row: int) -> str:
+def _why_undefined(experiment: Experiment, trials: Trials, row: int, objective: str) -> str:
+    if objective in experiment.scores:
+        asked = [METRICS.index(name) for name in experiment.scores[objective].names]
+        if not np.isnan(trials.metrics[row, asked]).any():
+            return "it is no finite number"
     if trials.metrics[row, METRICS.index("n_trades")] == 0:
         return "the trial never trades"
     return "the returns have no variance" if trials.status[row] == OK else "the trial is ruined"

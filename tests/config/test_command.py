@@ -176,6 +176,9 @@ BAD = [
     ("sweep", "objective=[]", "at least one metric"),
     ("sweep", "objective=[cagr,cagr]", "twice"),
     ("sweep", "objective=cagr,max_drawdown", "a list is objective=[cagr,max_drawdown]"),
+    ("sweep", "objective=sharp - 2", "`objective` must be made of known names, but got 'sharp'"),
+    ("sweep", "objective=cagr > 3", "`objective` must be a number made of metrics, but got 'cagr > 3'"),
+    ("sweep", "objective=3", "`objective` must be a number made of metrics, but got '3'"),
     ("sweep", "feasible=[n_trade >= 30]", "`feasible` must be made of known names, but got 'n_trade'"),
     ("sweep", "feasible=[n_trade >= 30]", "did you mean 'n_trades'?"),
     ("sweep", "feasible=n_trades", "`feasible` must compare something, as in 'a < b', but got 'n_trades'"),
@@ -445,6 +448,13 @@ def test_conditions_are_typed_as_they_read(run: Run) -> None:
     assert assemble(SweepConfig, disassemble(config)) == config
     assert run("sweep", "feasible=n_trades>=30").feasible == ("n_trades>=30",)
     assert run("sweep", "feasible=[]").feasible == ()
+
+
+def test_objectives_are_typed_as_they_read(run: Run) -> None:
+    config = run("sweep", "objective=[sharpe_ratio - 2*abs(max_drawdown),volatility, my_module.score]", "search=nsga2")
+    assert config.objective == ("sharpe_ratio - 2*abs(max_drawdown)", "volatility", "my_module.score")
+    assert config.directions == ("maximize", "minimize", "maximize")
+    assert run("sweep", "objective=-cagr / max(0.01, volatility)").objective == ("-cagr / max(0.01, volatility)",)
 
 
 def test_natural_directions() -> None:
