@@ -13,7 +13,7 @@ COMMANDS = {
     "weigh": "the verdict of what is stored, and more null sweeps",
     "studies": "what is stored: list, compare, delete, rename; or the ledger of what was tried on which bars",
     "dashboard": "optuna-dashboard on this database",
-    "db": "set the database up: init ADMIN_URL, upgrade, url",
+    "db": "the database: init ADMIN_URL, upgrade, status, stop, url",
 }
 
 

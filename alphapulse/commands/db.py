@@ -1,4 +1,4 @@
-"""What `python -m alphapulse.db` does: make role and database, upgrade the tables, tell the address."""
+"""What `python -m alphapulse.db` does: make role and database, upgrade the tables, tell address and state, stop it."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,13 +10,21 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import text
 
 from alphapulse.config.settings import DEFAULT_PORT, check_port
-from alphapulse.data_pipeline import timescale, upgrading
+from alphapulse.data_pipeline import embedded, timescale, upgrading
 from alphapulse.data_pipeline.database import OPTUNA_SCHEMA, Database
 from alphapulse.data_pipeline.opening import chosen_settings, create_database, locate_database, open_database
 from alphapulse.errors import ConfigError, DatabaseError
 
 if TYPE_CHECKING:
     from alphapulse.config.schema import DatabaseCommandConfig, DatabaseConfig
+
+RUNNING = """
+SELECT name FROM sweep WHERE EXISTS (
+    SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+    AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('study ' || name, 0)
+) ORDER BY name
+"""
 
 
 def run_database_command(config: "DatabaseCommandConfig") -> None:
@@ -26,6 +34,10 @@ def run_database_command(config: "DatabaseCommandConfig") -> None:
             print(initialise(config.db, config.admin_url))
         case "upgrade":
             print(upgrade(config.db))
+        case "status":
+            print(status(config.db))
+        case "stop":
+            print(stop(config.db))
         case _ if config.optuna:
             print(optuna_url(config.db, show_password=config.show_password))
         case _:
@@ -73,6 +85,56 @@ def upgrade(db: "DatabaseConfig | None" = None) -> str:
     database = open_database(db, upgrade=False)
     upgrading.migrate(database)
     return f"Up to date: {database}; {_revision(database)}."
+
+
+def status(db: "DatabaseConfig | None" = None) -> str:
+    """Return whether the server runs, where, and what it holds; an embedded one is not started for it."""
+    settings = chosen_settings(db)
+    if settings.host is None and not embedded.is_running(settings.home):
+        return f"The embedded server in {settings.home} is stopped; the next command that needs it starts it."
+    database = locate_database(db)
+    with database.one_line_errors(), database.sync_engine.connect() as connection:
+        version = connection.scalar(text("SHOW server_version"))
+        size = connection.scalar(text("SELECT pg_size_pretty(pg_database_size(current_database()))"))
+        if connection.scalar(text("SELECT to_regclass('sweep')")) is None:
+            return f"Running: {database}, PostgreSQL {version}, {size}, without tables; `db init` makes them."
+        n_studies = connection.scalar(text("SELECT count(*) FROM sweep"))
+        n_bars = connection.scalar(text("SELECT count(*) FROM ohlcv_data"))
+    running = _running_studies(database)
+    told = f"; {', '.join(running)} being run" if running else ""
+    return f"Running: {database}, PostgreSQL {version}, {size}, {n_studies:,} studies, {n_bars:,} bars{told}."
+
+
+def stop(db: "DatabaseConfig | None" = None) -> str:
+    """Stop the embedded server and return the outcome in one line.
+
+    Raises
+    ------
+    ConfigError
+        If the settings name another server.
+    DatabaseError
+        If a study is being run on it.
+    """
+    settings = chosen_settings(db)
+    if settings.host is not None:
+        raise ConfigError(f"`stop` is for the embedded server, but DB_HOST or db.host names {settings.host}")
+    if not embedded.is_running(settings.home):
+        return f"The embedded server in {settings.home} is stopped already."
+    database = locate_database(db)
+    running = _running_studies(database)
+    database.close()
+    if running:
+        raise DatabaseError(f"Study {running[0]!r} is being run on the embedded server; end it first.")
+    embedded.stop_server(settings.home)
+    return f"Stopped the embedded server in {settings.home}; its data stay."
+
+
+def _running_studies(database: Database) -> list[str]:
+    """Return the names of the studies that a command is running now."""
+    with database.one_line_errors(), database.sync_engine.connect() as connection:
+        if connection.scalar(text("SELECT to_regclass('sweep')")) is None:
+            return []
+        return list(connection.scalars(text(RUNNING)).all())
 
 
 def optuna_url(db: "DatabaseConfig | None" = None, *, show_password: bool = False) -> str:

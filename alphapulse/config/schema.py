@@ -221,9 +221,12 @@ class DashboardConfig:
 
 @dataclass(frozen=True)
 class DatabaseCommandConfig:
-    """What to do with the database: `init ADMIN_URL`, `upgrade` or `url`, with `optuna` the URL of Optuna's tables."""
+    """What to do with the database: `init ADMIN_URL`, `upgrade`, `status`, `stop` or `url`.
 
-    action: Literal["init", "upgrade", "url"] | None = None
+    With `optuna` the URL is that of Optuna's tables.
+    """
+
+    action: Literal["init", "upgrade", "url", "status", "stop"] | None = None
     admin_url: str | None = field(default=None, repr=False)
     show_password: bool = False
     optuna: bool = False
@@ -231,7 +234,9 @@ class DatabaseCommandConfig:
 
     def __post_init__(self) -> None:
         if self.action is None:
-            raise ConfigError("an action must be given: `python -m alphapulse.db init ADMIN_URL`, `upgrade` or `url`")
+            raise ConfigError(
+                "an action must be given: `python -m alphapulse.db init ADMIN_URL`, `upgrade`, `status`, `stop`, `url`"
+            )
         if self.action != "init" and self.admin_url is not None:
             raise ConfigError(f"`{self.action}` must stand alone, but got an address; only init takes one")
 

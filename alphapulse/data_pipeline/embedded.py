@@ -118,6 +118,12 @@ def stop_server(home: Path, *, mode: Literal["fast", "immediate"] = "fast") -> N
             _run(place, "pg_ctl", "-D", str(place.data), "-m", mode, "-w", "stop")
 
 
+def is_running(home: Path) -> bool:
+    """Return whether the embedded server of `home` answers; nothing is started."""
+    root = server_root(home)
+    return _answers(root, _socket_folder(root))
+
+
 def server_root(home: Path) -> Path:
     """Return the directory that holds the server of `home`: `home` itself, unless PostgreSQL cannot enter it.
 

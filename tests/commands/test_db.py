@@ -1,18 +1,23 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
+from made_studies import open_study
 from sqlalchemy import text
 
-from alphapulse.commands.db import initialise, run_database_command, upgrade
+from alphapulse.commands.db import initialise, run_database_command, status, stop, upgrade
 from alphapulse.config.schema import DatabaseCommandConfig, DatabaseConfig
-from alphapulse.data_pipeline.embedded import SUPERUSER
+from alphapulse.data_pipeline.embedded import SUPERUSER, stop_server
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import ConfigError, DatabaseError
+from alphapulse.study.store import Store
 
 pytestmark = pytest.mark.postgres
 
@@ -128,3 +133,46 @@ def test_dashboard_serves_studies_until_interrupted(environment, database):
             os.kill(process.pid, signal.SIGINT)
         assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""
+
+
+def test_status_and_stop_of_the_embedded_server(environment, database):
+    assert status() == f"Running: {database}, PostgreSQL {_version(database)}, {_size(database)}, 0 studies, 0 bars."
+    store = Store(database)
+    study = open_study(store, "busy")
+    try:
+        assert status().endswith("1 studies, 0 bars; busy being run.")
+        if database.embedded:
+            with pytest.raises(DatabaseError, match="'busy' is being run on the embedded server"):
+                stop()
+    finally:
+        store.finish(study, "INTERRUPTED")
+    with pytest.raises(ConfigError, match="`stop` is for the embedded server"):
+        stop(DatabaseConfig(host="example"))
+
+
+def _version(database):
+    with database.sync_engine.connect() as connection:
+        return connection.scalar(text("SHOW server_version"))
+
+
+def _size(database):
+    with database.sync_engine.connect() as connection:
+        return connection.scalar(text("SELECT pg_size_pretty(pg_database_size(current_database()))"))
+
+
+def test_stopped_server_starts_again(monkeypatch):
+    folder = Path(tempfile.mkdtemp(prefix="alphapulse-stop-"))
+    folder.chmod(0o755)
+    monkeypatch.setenv("ALPHAPULSE_HOME", str(folder))
+    monkeypatch.delenv("DB_HOST", raising=False)
+    try:
+        assert "is stopped; the next command" in status()
+        assert stop().endswith("is stopped already.")
+        assert upgrade().startswith("Up to date")
+        assert status().startswith("Running")
+        assert stop() == f"Stopped the embedded server in {folder}; its data stay."
+        assert "is stopped; the next command" in status()
+        assert upgrade().startswith("Up to date")
+    finally:
+        stop_server(folder, mode="immediate")
+        shutil.rmtree(folder, ignore_errors=True)
