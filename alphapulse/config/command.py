@@ -110,7 +110,7 @@ def _run(
         return
 
     from alphapulse.config import schema
-    from alphapulse.config.composition import composing, locate_run, running, show, values_of
+    from alphapulse.config.composition import composing, locate_run, refuse_followers, running, show, values_of
     from alphapulse.config.overrides import Application
 
     application = Application(getattr(schema, config_class), config_name, words)
@@ -121,6 +121,7 @@ def _run(
         return
     with composing(conf, [*arguments.overrides, "hydra.mode=RUN"]) as composed:
         directory = locate_run(composed)
+        refuse_followers(composed, tuple(arguments.space))
         config: Any = _typed(application.config_class, values_of(composed), arguments.password)
         with running(composed, directory):
             if with_given:

@@ -5,11 +5,12 @@ is a ConfigError; what a command's body raises passes through untouched.
 """
 
 import contextlib
+import copy
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +21,8 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log, env_override
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from yaml import YAMLError
 
 from alphapulse.config.conf import Conf
@@ -147,6 +148,44 @@ def values_of(composed: DictConfig) -> dict[str, Any]:
         values = OmegaConf.to_container(_without_hydra(composed), resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def refuse_followers(composed: DictConfig, swept: Iterable[str]) -> None:
+    """Refuse a key that is to follow, by an interpolation, one that has another value in each trial.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first such key.
+    """
+    probe = copy.deepcopy(_without_hydra(composed))
+    OmegaConf.set_readonly(probe, False)
+    OmegaConf.set_struct(probe, False)
+    for key in swept:
+        OmegaConf.update(probe, key, MISSING, merge=False, force_add=True)
+    for key, section, name in list(_interpolations(probe, "")):
+        try:
+            section[name]
+        except InterpolationToMissingValueError as error:
+            text = OmegaConf.to_container(section, resolve=False)[name]  # type: ignore[call-overload,index]
+            followed = max((one for one in swept if one in str(error)), key=len, default="a key")
+            raise ConfigError(
+                f"`{key}` must not follow `{followed}`, which is swept, but got {text!r}: it would stay what that is "
+                f"without a sweep; sweep `{key}` too and tie the two by `constraints`, or make one parameter of them"
+            ) from error
+        except (OmegaConfBaseException, ValueError):
+            # For `values_of` to report.
+            continue
+
+
+def _interpolations(section: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted key of each interpolation, what holds it and its name there."""
+    names: Iterable[Any] = range(len(section)) if OmegaConf.is_list(section) else list(section)
+    for name in names:
+        if OmegaConf.is_interpolation(section, name):
+            yield f"{prefix}{name}", section, name
+        elif not OmegaConf.is_missing(section, name) and OmegaConf.is_config(section[name]):
+            yield from _interpolations(section[name], f"{prefix}{name}.")
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from alphapulse.config.building import convert, describe
 from alphapulse.config.texts import quote_texts
 from alphapulse.errors import ConfigError, did_you_mean
+from alphapulse.search.choices import is_same_choice, shown_choice
 from alphapulse.search.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 
@@ -167,13 +168,36 @@ def _range(key: str, text: str, sweep: RangeSweep) -> Dimension:
 
 
 def _choice(key: str, text: str, sweep: ChoiceSweep) -> Dimension:
-    choices: tuple[Any, ...] = tuple(item.text if isinstance(item, QuotedString) else item for item in sweep.list)
-    for choice in choices:
-        if not (choice is None or isinstance(choice, str | int | float)) or choice != choice:
-            raise ConfigError(f"`{key}` must be chosen among texts, numbers, true, false and null, but got {text!r}")
+    choices = tuple(_plain_choice(item) for item in sweep.list)
+    if not all(_is_choice(choice) for choice in choices):
+        raise ConfigError(
+            f"`{key}` must be chosen among texts, numbers, true, false, null and lists of them, but got {text!r}"
+        )
     if len({(type(choice), choice) for choice in choices}) < len(choices):
         raise ConfigError(f"`{key}` must have each choice once, but got {text!r}")
     return CategoricalDimension(key, choices)
+
+
+def _plain_choice(item: Any) -> Any:
+    """Return a choice as the parser has it, without its quotes and with a tuple for a list."""
+    if isinstance(item, list):
+        return tuple(_plain_choice(inner) for inner in item)
+    return item.text if isinstance(item, QuotedString) else item
+
+
+def _is_choice(choice: Any) -> bool:
+    if isinstance(choice, tuple):
+        return all(_is_choice(inner) for inner in choice)
+    return choice is None or (isinstance(choice, str | int | float) and choice == choice)
+
+
+def _refuse_twice(dimension: Dimension) -> None:
+    """Raise ConfigError where two choices are one setting of their field, as 1 and 1.0 are of a number."""
+    choices = dimension.choices if isinstance(dimension, CategoricalDimension) else ()
+    for place, choice in enumerate(choices):
+        if any(is_same_choice(choice, other) for other in choices[:place]):
+            got = f"{shown_choice(choice)} twice in {dimension.describe()}"
+            raise ConfigError(f"`{dimension.key}` must have each choice once, but got {got}")
 
 
 def fit(dimension: Dimension, hint: Any) -> Dimension:
@@ -190,14 +214,15 @@ def fit(dimension: Dimension, hint: Any) -> Dimension:
     ConfigError
         If they cannot be.
     """
+    key, got = dimension.key, dimension.to_grammar()
     if hint is Any:
+        _refuse_twice(dimension)
         return dimension
-    key = dimension.key
     plain = {member for member in _members(hint) if member is not type(None)}
     fitted = dimension.fitted(plain, lambda choice: convert(hint, choice, key))
     if fitted is not None:
+        _refuse_twice(fitted)
         return fitted
-    got = dimension.to_grammar()
     if int in plain:
         raise ConfigError(f"`{key}` must be an integer, but got {got!r}; write int({got})")
     members = [choice for member in plain if get_origin(member) is Literal for choice in get_args(member)]

@@ -5,7 +5,6 @@ Whatever is asked of a dimension is a member of `Dimension`: another kind is ano
 """
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from alphapulse.errors import ConfigError
+from alphapulse.plain import plain
+from alphapulse.search.choices import Choice, choice_text, frozen, is_same_choice, shown_choice
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-Choice = str | int | float | bool | None
 
 
 class Dimension(ABC):
@@ -303,7 +302,7 @@ class CategoricalDimension(Dimension):
     Attributes
     ----------
     choices : tuple
-        Texts, numbers, booleans and None, each once.
+        Texts, numbers, booleans, None and tuples of them, each once.
     """
 
     kind: ClassVar[str] = "categorical"
@@ -342,17 +341,26 @@ class CategoricalDimension(Dimension):
         return self.choices[int(parameter)]
 
     def parameter(self, value: Any) -> float | None:
-        """Return the place of a choice; 1.0 is the choice 1, but True is not."""
-        same = (c == value and isinstance(c, bool) == isinstance(value, bool) for c in self.choices)
+        """Return the place of a choice; 1.0 is the choice 1, but True is not, and a list is a tuple."""
+        value = frozen(value)
+        same = (is_same_choice(choice, value) for choice in self.choices)
         return next((float(place) for place, is_same in enumerate(same) if is_same), None)
 
     def column(self, parameters: Float64Array1D) -> np.ndarray | list[Choice]:
-        """Return the choices of (n_trials,) places, an array where all are numbers of one type."""
+        """Return the choices of (n_trials,) places: an array where all are numbers of one type, objects where not all
+        are single values.
+        """
         places = parameters.astype(np.int64)
         if all(isinstance(c, (int, float)) for c in self.choices) and len({type(c) for c in self.choices}) == 1:
             column: np.ndarray = np.asarray(self.choices)[places]
             return column
-        return [self.choices[place] for place in places.tolist()]
+        chosen = [self.choices[place] for place in places.tolist()]
+        if not any(isinstance(choice, tuple) for choice in self.choices):
+            return chosen
+        objects = np.empty(len(chosen), dtype=object)
+        for place, choice in enumerate(chosen):
+            objects[place] = choice
+        return objects
 
     def fitted(self, types: Collection[type], convert: Callable[[Choice], Choice]) -> "CategoricalDimension":
         """Return the dimension with every choice converted."""
@@ -360,31 +368,23 @@ class CategoricalDimension(Dimension):
 
     def describe(self) -> str:
         """Return the choices, for messages."""
-        return f"choice({', '.join(map(str, self.choices))})"
+        return f"choice({', '.join(shown_choice(choice) for choice in self.choices)})"
 
     def to_grammar(self) -> str:
         """Return `choice(..)`."""
-        return f"choice({','.join(_choice_text(choice) for choice in self.choices)})"
+        return f"choice({','.join(choice_text(choice) for choice in self.choices)})"
 
     def distribution(self) -> "BaseDistribution":
         """Return Optuna's CategoricalDistribution."""
         from optuna.distributions import CategoricalDistribution
 
-        return CategoricalDistribution(self.choices)
+        # Optuna keeps nothing but texts, numbers, booleans and None.
+        return CategoricalDistribution([shown_choice(c) if isinstance(c, tuple) else c for c in self.choices])
 
     def to_json(self) -> dict[str, Any]:
         """Return an object of `sweep.space`, without bounds."""
-        return super().to_json() | {"low": 0.0, "high": 0.0, "choices": list(self.choices)}
+        return super().to_json() | {"low": 0.0, "high": 0.0, "choices": plain(self.choices)}
 
     @classmethod
     def _of_json(cls, stored: Mapping[str, Any]) -> "CategoricalDimension":
-        return cls(stored["key"], tuple(stored["choices"]))
-
-
-def _choice_text(choice: Choice) -> str:
-    """Return a choice as Hydra's grammar reads it: texts within quotes, booleans as Python prints them."""
-    if isinstance(choice, str):
-        # Backslashes are plain text but before a quote, the closing one included, where they escape it.
-        escaped = re.sub(r"(\\+)(?='|\Z)", r"\1\1", choice).replace("'", r"\'")
-        return f"'{escaped}'"
-    return "null" if choice is None else str(choice)
+        return cls(stored["key"], frozen(stored["choices"]))

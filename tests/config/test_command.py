@@ -511,3 +511,21 @@ def test_constraints_of_an_experiment(run: Run, refuse: Refuse, tmp_path: Path) 
     assert typed.constraints == ("strategy.ma_window != 40",)
     (tmp_path / "bad.yaml").write_text("constraints: strategy.ma_window < 100\n")
     assert "`constraints` must be a list of texts" in refuse("sweep", "sweeps=bad.yaml")
+
+
+@pytest.mark.parametrize("text", ["${strategy.ma_window}", "a-${strategy.ma_window}-b", "${.ma_window}"])
+def test_key_that_follows_a_swept_one_is_refused(run: Run, refuse: Refuse, text: str) -> None:
+    line = refuse("sweep", f"strategy.rsi_window={text}", "strategy.ma_window=int(interval(5,50))")
+    assert "`strategy.rsi_window` must not follow `strategy.ma_window`, which is swept, but got" in line
+    refuse("sweep", "study=x${strategy.rsi_window}", "strategy.rsi_window=int(interval(5,50))")
+    # What is not swept may be followed.
+    config = run("sweep", "strategy.rsi_window=${strategy.atr_window}", "strategy.atr_window=9")
+    assert config.strategy["atr_window"] == 9
+
+
+def test_nothing_follows_a_key_swept_by_an_experiment(refuse: Refuse, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "overrides: ['strategy.rsi_window=${strategy.ma_window}']\n"
+        "space: {strategy.ma_window: 'int(interval(10,250))'}\n"
+    )
+    assert "`strategy.rsi_window` must not follow `strategy.ma_window`" in refuse("sweep", "sweeps=own.yaml")

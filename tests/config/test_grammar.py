@@ -82,7 +82,9 @@ def test_write_space_is_read_back(text: str) -> None:
         ("sort(3,1)", "sort() has no meaning"),
         ("glob(*)", "glob() has no meaning"),
         ("a,a", "each choice once"),
-        ("a,[1,2]", "texts, numbers"),
+        ("a,{b:1}", "lists of them"),
+        ("[1,2],[1,nan]", "lists of them"),
+        ("[1,2],[1,2]", "each choice once"),
         ("choice(nan,1)", "texts, numbers"),
         ("interval(1)", "missing a required argument"),
         ("interval(a,b)", "mismatch type"),
@@ -124,6 +126,10 @@ def test_fit_converts_choices_to_the_fields_type() -> None:
         ("1,2.5", int, "an integer"),
         ("a,b", float, "a number"),
         ("1,null", int, "null"),
+        ("1,1.0", float, "`strategy.x` must have each choice once, but got 1.0 twice in choice(1.0, 1.0)"),
+        ("1,1.0", int, "each choice once"),
+        ("1,1.0", Any, "each choice once"),
+        ("choice([1,2],[1,true],[1.0,true])", Any, "each choice once"),
     ],
 )
 def test_fit_refuses_values_of_another_type(text: str, hint: Any, expected: str) -> None:
@@ -158,3 +164,10 @@ def test_fit_accepts(text: str, hint: Any) -> None:
 )
 def test_parse_reads_symbols_without_quotes(line: str, value: Any) -> None:
     assert parse(line).value() == value
+
+
+def test_choices_may_be_lists() -> None:
+    space = read_space({KEY: "choice([5,10],[20],[[a,1.5],null])"})
+    assert space.dimensions[0] == CategoricalDimension(KEY, ((5, 10), (20,), (("a", 1.5), None)))
+    assert fit(space.dimensions[0], Any) == space.dimensions[0]
+    assert read_space(write_space(space)) == space

@@ -274,3 +274,20 @@ def test_texts_are_quoted_as_hydra_quotes_them(text: str) -> None:
 )
 def test_fitted_is_none_where_numbers_are_of_no_such_type(dimension: Dimension, types: set[type], fits: bool) -> None:
     assert dimension.fitted(types, lambda choice: choice) is (dimension if fits else None)
+
+
+LISTS = CategoricalDimension(KEY, ((5, 10, 20), (20, 60), "all", (("a", None),)))
+
+
+def test_lists_are_choices() -> None:
+    assert LISTS.parameter([20, 60]) == LISTS.parameter((20.0, 60)) == 1.0
+    assert LISTS.parameter([True, 60]) is LISTS.parameter([20]) is None
+    column = LISTS.column(np.array([1.0, 0.0, 2.0]))
+    assert (column.shape, list(column)) == ((3,), [(20, 60), (5, 10, 20), "all"])
+    assert LISTS.describe() == "choice([5, 10, 20], [20, 60], all, [[a, None]])"
+    assert Dimension.from_json(json.loads(json.dumps(LISTS.to_json()))) == LISTS
+
+
+def test_lists_are_texts_to_optuna() -> None:
+    distribution = LISTS.distribution()
+    assert [distribution.to_external_repr(place) for place in range(3)] == ["[5, 10, 20]", "[20, 60]", "all"]

@@ -12,7 +12,7 @@ from alphapulse.search.proposals import LEAST_SHARE, N_OWN_ATTEMPTS, spare_setti
 from alphapulse.search.samplers._base import LAG, HistorySampler, Told, given
 from alphapulse.search.samplers.optuna.making import make_optuna_sampler, missing
 from alphapulse.search.space import SearchSpace
-from alphapulse.typing import Float64Array2D
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -90,8 +90,13 @@ class OptunaSampler(HistorySampler):
     def enqueue(self, points: Float64Array2D) -> bool:
         """Enqueue points (k, p) in Optuna's study, as a user of Optuna would."""
         for point in points:
-            self._study.enqueue_trial(self.space.values(point))
+            self._enqueue(point)
         return True
+
+    def _enqueue(self, point: Float64Array1D) -> None:
+        """Put the parameters (p,) of a trial into Optuna's queue."""
+        pairs = zip(self._distributions.items(), point.tolist(), strict=True)
+        self._study.enqueue_trial({key: d.to_external_repr(parameter) for (key, d), parameter in pairs})
 
     def tell(
         self,
@@ -177,7 +182,7 @@ class OptunaSampler(HistorySampler):
         for attempt in range(LEAST_SHARE if counts_off else N_OWN_ATTEMPTS + 1):
             if attempt == N_OWN_ATTEMPTS and not counts_off:
                 spare = spare_settings(self, len(self._study.get_trials(deepcopy=False)), 1)[0]
-                self._study.enqueue_trial(self.space.values(spare))
+                self._enqueue(spare)
             trial = self._study.ask(self._distributions)
             named = trial.params
             row = [d.to_internal_repr(named[key]) for key, d in self._distributions.items()]
