@@ -135,7 +135,7 @@ def measure(n_trials: int) -> list[tuple[str, float]]:
         )
         for i in range(min(n, 16))
     ]
-    fills = outcome.metrics[:, METRICS.index("n_trades")].mean() / market.n_scored
+    trades = outcome.metrics[:, METRICS.index("n_trades")].mean() / market.n_scored
     filling, together = processor_seconds(targets) / per_bar, processor_seconds(both) / per_bar
     rows = [
         ("long_short targets", filling),
@@ -153,7 +153,7 @@ def measure(n_trials: int) -> list[tuple[str, float]]:
         target, atr = ready.target[0].tolist(), ready.atr[ready.atr_row[0]].tolist()
         work = lambda: reference.run_reference(*lists, target, atr, EngineParams(), 252.0, FIRST)  # noqa: E731
         rows.append(("engine in plain Python", processor_seconds(work, 2) / (market.n_scored / 1e9)))
-    rows.append(("fills a bar and trial", fills))
+    rows.append(("trades a bar and trial", trades))
     return rows
 
 

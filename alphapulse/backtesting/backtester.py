@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.backtesting.batch import returns_of_closes
-from alphapulse.backtesting.models import BacktestResult, EngineParams
+from alphapulse.backtesting.models import BacktestResult
+from alphapulse.backtesting.params import EngineParams
 from alphapulse.backtesting.trial import run_trial
 from alphapulse.errors import did_you_mean
 from alphapulse.market.bars import PRICES, Bars, impossible_prices
@@ -107,7 +108,10 @@ class Backtester:
         result = run_trial(market, target, ranges, self.params, benchmark=benchmark)
         for curve in (result.equity, result.returns, result.allocation):
             curve.index = index
-        result.trades["timestamp"] = result.trades["timestamp"].dt.tz_convert(index.tz)
+        for table in (result.trades, result.fills):
+            for name in ("timestamp", "exit_timestamp"):
+                if name in table:
+                    table[name] = table[name].dt.tz_convert(index.tz)
         return result
 
 

@@ -2,29 +2,34 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 
-from alphapulse.backtesting.kernel import (
+from alphapulse.backtesting.kernel.fills import FILL_COLUMNS
+from alphapulse.backtesting.kernel.loop import (
     NEXT_CLOSE,
     NEXT_OPEN,
     SAME_CLOSE,
     run_tile,
 )
-from alphapulse.backtesting.kernel_fills import FILL_COLUMNS
-from alphapulse.backtesting.kernel_state import (
+from alphapulse.backtesting.kernel.state import (
     BAD,
+    BOTH,
     LANES,
+    STOP,
+    TAKE,
     Lanes,
     Mode,
     Outputs,
+    Rules,
     Scratch,
     Tape,
 )
-from alphapulse.backtesting.kernel_state import RUINED as RUINED_ROW
-from alphapulse.backtesting.kernel_totals import (
+from alphapulse.backtesting.kernel.state import RUINED as RUINED_ROW
+from alphapulse.backtesting.kernel.totals import (
     initial_states,
     last_rows,
     set_first_target,
@@ -32,11 +37,13 @@ from alphapulse.backtesting.kernel_totals import (
     sums_of_states,
 )
 from alphapulse.backtesting.metrics import N_METRICS, metrics_of_sums
-from alphapulse.backtesting.models import STOP_CODES, EngineParams
+from alphapulse.backtesting.params import LEVEL_CODES, SERIES, SIZING_CODES, EngineParams
+from alphapulse.backtesting.sizing import Sizing
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.market.targets import TargetBlock
 from alphapulse.typing import (
+    BoolArray1D,
     Float64Array1D,
     Float64Array2D,
     Int8Array1D,
@@ -58,8 +65,23 @@ _CODES: dict[str, Mapping[Any, float]] = {
     "execution": {"next_open": NEXT_OPEN, "next_close": NEXT_CLOSE, "same_close": SAME_CLOSE},
     "rebalance_frequency": {"bar": 0, "week": 1, "month": 2},
     "reentry": {"new_signal": 0, "immediate": 1},
-    "stop.kind": STOP_CODES,
+    "stop.kind": LEVEL_CODES,
+    "take_profit.kind": LEVEL_CODES,
+    "sizing.kind": SIZING_CODES,
 }
+
+_FLAGS = ("stop.trailing", "allow_short")
+
+FULL_FIELDS = (
+    "commission_per_order",
+    "commission_per_unit",
+    "commission_minimum",
+    "lot",
+    "max_bars",
+    "take_profit.kind",
+    "sizing.kind",
+)
+"""Fields that the plain kernel knows at 0 only."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +92,15 @@ class EngineColumns:
     ----------
     values : mapping of str to (n_trials,) float64
         Fields by their dotted names, as in `EngineParams.values`; choices as their codes, an unset
-        `periods_per_year` as NaN.
+        `periods_per_year` as NaN, and 1 for a rate that a joined series has.
     n_trials : int
+    series : mapping of str to str
+        The joined series that all trials share, by field.
     """
 
     values: Mapping[str, Float64Array1D]
     n_trials: int
+    series: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -95,8 +120,7 @@ class EngineColumns:
         Raises
         ------
         ValueError
-            If a name is not an engine field, a column has another length, a value is out of its bounds, or costs eat
-            a whole position: `max_leverage * (commission + slippage) < 1` must hold.
+            If a name is not an engine field, a column has another length, or a value is out of its bounds.
         """
         fixed = params.values
         columns: dict[str, Float64Array1D] = {}
@@ -108,33 +132,42 @@ class EngineColumns:
                 raise ValueError(f"Column {name!r} must have {n_trials} values, but got {len(column)}.")
             columns[name] = _encode(params, name, column)
         for name, value in fixed.items():
-            if name not in columns:
+            if name not in columns and name != "funding":
                 columns[name] = np.full(n_trials, _code(name, value))
-        exposed = columns["max_leverage"] * (columns["commission"] + columns["slippage"])
-        if n_trials and not exposed.max() < 1.0:
+        margin = columns["maintenance_margin"] * columns["max_leverage"]
+        if n_trials and not margin.max() < 1.0:
             raise ValueError(
-                f"`max_leverage * (commission + slippage) < 1` must hold, but got {exposed.max():g}; lower one of them."
+                f"`maintenance_margin * max_leverage < 1` must hold, but got {margin.max():g}; lower one of them."
             )
-        return cls(columns, n_trials)
+        return cls(columns, n_trials, params.series)
+
+    @cached_property
+    def needs_full_rules(self) -> BoolArray1D:
+        """Whether each trial (n_trials,) has a rule that the plain kernel leaves out, by its own fields alone."""
+        v = self.values
+        proportional = v["max_leverage"] * np.abs(v["commission"] + v["slippage"])
+        full: BoolArray1D = (proportional >= 1.0) | bool(self.series)
+        for name in FULL_FIELDS:
+            full = full | (v[name] != 0.0)
+        return full
 
 
 def _code(name: str, value: Any) -> float:
     if name in _CODES:
         return float(_CODES[name][value])
+    if name in SERIES and isinstance(value, str):
+        return 1.0
     return math.nan if value is None else float(value)
 
 
 def _encode(params: EngineParams, name: str, column: list[Any]) -> Float64Array1D:
     """Return the column as numbers, its extremes and its choices checked by the dataclass that owns the field."""
     distinct = set(column)
-    if name not in _CODES and name != "stop.trailing" and None not in distinct:
+    if name not in _CODES and name not in _FLAGS and None not in distinct:
         numbers = np.asarray(column, dtype=np.float64)
         distinct = {float(numbers.min()), float(numbers.max())} if len(numbers) else set()
     for value in distinct:
-        if name.startswith("stop."):
-            replace(params, stop=replace(params.stop, **{name.removeprefix("stop."): value}))
-        else:
-            replace(params, **{name: value})
+        params.with_values({name: value})
     return np.array([_code(name, value) for value in column], dtype=np.float64)
 
 
@@ -164,20 +197,26 @@ class Recording:
 
     Attributes
     ----------
-    curves : (n_scored, 3) float64
-        Equity [quote], units and cash [quote] at each close.
+    curves : (n_scored, 4) float64
+        Equity [quote], units, cash and interest earned so far [quote] at each close.
     fills : (n, 8) float64
         By `FILL_COLUMNS`; rows after the last fill are NaN.
+    ends : (3,) float64
+        Stop and take profit of the open position, times its direction [quote], infinite without one; bars that reached
+        both of a position.
     """
 
     curves: Float64Array2D
     fills: Float64Array2D
+    ends: Float64Array1D
 
     @classmethod
     def of(cls, market: Market) -> "Recording":
-        """Return room for every fill that `market` allows: an order, a stop and a ruin in each bar."""
+        """Return room for every fill that `market` allows: an order, an exit and a ruin in each bar."""
         return cls(
-            np.full((market.n_scored, 3), math.nan), np.full((2 * market.n_scored + 2, len(FILL_COLUMNS)), math.nan)
+            np.full((market.n_scored, 4), math.nan),
+            np.full((2 * market.n_scored + 2, len(FILL_COLUMNS)), math.nan),
+            np.full(3, math.nan),
         )
 
 
@@ -231,13 +270,17 @@ def simulate_batch(
     periods = np.where(np.isnan(values["periods_per_year"]), bars.periods_per_year, values["periods_per_year"])
 
     tape = _tape(market, targets, benchmark)
-    groups = _group(market, values, targets, periods)
+    rules = _rules(bars, engine.series)
+    groups = _group(market, engine, targets, periods)
+    sizing = Sizing.of(bars, values, periods)
     scratch = Scratch(due=np.empty((TILE_BARS + 1, LANES)), equity=np.empty((TILE_BARS + 1, LANES)))
-    unrecorded = Outputs(block_sums, block_squares, np.empty((0, 3)), np.empty((0, len(FILL_COLUMNS))))
+    unrecorded = Outputs(block_sums, block_squares, np.empty((0, 4)), np.empty((0, len(FILL_COLUMNS))))
     recorded = unrecorded if recording is None else unrecorded._replace(curves=recording.curves, fills=recording.fills)
     if first > 0:
         last = np.empty((k, 1))
         targets.fill(first - 1, first, np.arange(k), last)
+        if sizing is not None:
+            sizing.apply(first - 1, np.arange(k), last)
         for group in groups:
             if group.mode.execution != SAME_CLOSE:
                 set_first_target(group.lanes, last[:, 0])
@@ -251,13 +294,17 @@ def simulate_batch(
             for start in range(first, n, TILE_BARS):
                 part = tile[: len(members)] if n - start >= TILE_BARS else np.empty((len(members), n - start))
                 targets.fill(start, start + part.shape[1], members, part)
-                run_tile(tape, group.mode, start, part, lanes, scratch, outputs)
+                if sizing is not None:
+                    sizing.apply(start, members, part)
+                run_tile(tape, group.mode, start, part, lanes, scratch, outputs, rules if group.is_full else None)
     metrics = np.empty((k, N_METRICS))
     status = np.empty(k, dtype=np.int8)
     benchmark_sums = sum_benchmark(tape)
     for group in groups:
         members = group.members
         ends = last_rows(group.lanes.states, len(members))
+        if recording is not None and members[0] == 0:
+            recording.ends[:] = ends[[STOP, TAKE, BOTH], 0]
         sums = sums_of_states(ends, n - first, n, benchmark_sums, periods[members], values["initial_capital"][members])
         metrics[members] = metrics_of_sums(sums)
         status[members] = np.where(ends[BAD] != 0.0, FAILED, np.where(ends[RUINED_ROW] != 0.0, RUINED, OK))
@@ -292,35 +339,47 @@ def _read_only(array: Floats) -> Floats:
     return view
 
 
+def _rules(bars: Bars, series: Mapping[str, str]) -> Rules:
+    """Return what the full rules take of joined series; an unknown rate is 0."""
+    borrow, funding = np.ones(len(bars)), np.zeros(len(bars))
+    if "short_borrow_rate" in series:
+        borrow = np.nan_to_num(bars.column(series["short_borrow_rate"]), nan=0.0)
+    if "funding" in series:
+        funding = np.nan_to_num(bars.event(series["funding"]), nan=0.0)
+    return Rules(_read_only(borrow), _read_only(funding))
+
+
 @dataclass(frozen=True)
 class _Group:
     """Trials that share a mode: `members` (n_members,) int64, laid out in `lanes`."""
 
     mode: Mode
+    is_full: bool
     members: Int64Array1D
     lanes: Lanes
 
 
-def _group(
-    market: Market, values: Mapping[str, Float64Array1D], targets: TargetBlock, periods: Float64Array1D
-) -> list[_Group]:
+def _group(market: Market, engine: EngineColumns, targets: TargetBlock, periods: Float64Array1D) -> list[_Group]:
     """Return the trials by mode, in the order of `targets` but for trial 0, which comes first."""
+    values = engine.values
     atr_row = np.asarray(targets.atr_row, dtype=np.float64)
-    key = values["execution"] * 3 + values["rebalance_frequency"]
+    key = (engine.needs_full_rules * 3 + values["execution"]) * 3 + values["rebalance_frequency"]
     # The kernel records the first lane of a group: trial 0 leads its own, wherever the targets have it.
     order = np.concatenate((targets.order[targets.order == 0], targets.order[targets.order != 0]))
     groups = []
     for code in np.unique(key):
         members = order[key[order] == code]
-        execution, frequency = divmod(int(code), 3)
+        rest, frequency = divmod(int(code), 3)
+        is_full, execution = divmod(rest, 3)
         may_trade = np.ones(len(market.bars), dtype=np.bool_)
         if frequency:
             may_trade[:] = market.week_start if frequency == 1 else market.month_start
             may_trade[market.first] = True
+        carries = any(bool(values[rate][members].any()) for rate in ("cash_rate", "short_borrow_rate"))
         mode = Mode(
             execution=execution,
             may_trade=may_trade,
-            carry=any(bool(values[rate][members].any()) for rate in ("cash_rate", "short_borrow_rate")),
+            carry=carries or "funding" in engine.series,
             trailing=bool(values["stop.trailing"][members].any()),
         )
         n_rows = -(-len(members) // LANES)
@@ -328,5 +387,6 @@ def _group(
         trials.reshape(-1)[: len(members)] = members
         n_lanes = np.full(n_rows, LANES, dtype=np.int64)
         n_lanes[-1] = len(members) - (n_rows - 1) * LANES
-        groups.append(_Group(mode, members, Lanes(trials, n_lanes, initial_states(values, trials, atr_row, periods))))
+        lanes = Lanes(trials, n_lanes, initial_states(values, trials, atr_row, periods))
+        groups.append(_Group(mode, bool(is_full), members, lanes))
     return groups

@@ -18,7 +18,7 @@ To add a metric:
    and that the expression of QuantStats gives the same value.
 3. Write the migration: `alphapulse.study.metric_columns.add_metric("name")`.
 
-A metric of a sum that is not there yet takes a field of `Sums` as well, filled by `kernel_totals.sums_of_states` and,
+A metric of a sum that is not there yet takes a field of `Sums` as well, filled by `kernel.totals.sums_of_states` and,
 if returns decide it, by `sums_of_returns`. A metric whose formula changes gets `since=DEFINITIONS` too.
 """
 
@@ -42,7 +42,7 @@ DEFINITIONS = 2
 NORMAL_5_PERCENT = -1.6448536269514722
 """The 5 % quantile of the standard normal distribution."""
 
-Unit = Literal["ratio", "fraction", "count", "quote"]
+Unit = Literal["ratio", "fraction", "count", "bars", "quote"]
 Direction = Literal["maximize", "minimize"]
 Needs = Literal["returns", "benchmark", "engine"]
 Formula = Callable[[Sums], Float64Array1D]
@@ -58,8 +58,8 @@ class Metric:
         Of the metric, of its column in `trial`, and as an objective.
     formula : callable
         From `Sums` to the values (n_trials,) [unit], NaN or infinite where undefined; its docstring is the definition.
-    unit : {"ratio", "fraction", "count", "quote"}
-        A plain number [1]; a part of equity or of bars [1], shown in percent; a whole number; money [quote].
+    unit : {"ratio", "fraction", "count", "bars", "quote"}
+        A plain number [1]; a part of equity or of bars [1], shown in percent; a whole number; [bars]; money [quote].
     direction : {"maximize", "minimize"} or None
         Which way it is better; None where neither way is, and an objective is maximised unless `direction` is given.
     needs : {"returns", "benchmark", "engine"}
@@ -178,23 +178,22 @@ def value_at_risk_95(s: Sums) -> Float64Array1D:
     return _where(s.varies, s.mean + NORMAL_5_PERCENT * s.deviation)
 
 
-@metric("count", None, needs="engine")
+@metric("count", None, needs="engine", since=2)
 def n_trades(s: Sums) -> Float64Array1D:
-    """Number of fills: orders, stops and closings by ruin; a flip is one. QuantStats sees no fills."""
-    return s.n_fills
+    """Number of closed trades, round trips from flat or a flip to flat or a flip. QuantStats sees no trades."""
+    return s.n_trades
 
 
-@metric("fraction", "maximize", quantstats="win_rate(r)")
+@metric("fraction", "maximize", needs="engine", since=2)
 def win_rate(s: Sums) -> Float64Array1D:
-    """Number of r > 0 over the number of r other than 0; NaN if there is none (QuantStats: 0)."""
-    n_moves = s.n_gains + s.n_losses
-    return _where(n_moves > 0.0, s.n_gains / n_moves)
+    """Closed trades with a profit net of all costs over closed trades; NaN without one (QuantStats: of returns)."""
+    return _where(s.n_trades > 0.0, s.n_wins / s.n_trades)
 
 
-@metric("ratio", "maximize", quantstats="profit_factor(r)")
+@metric("ratio", "maximize", needs="engine", since=2)
 def profit_factor(s: Sums) -> Float64Array1D:
-    """sum(max(r, 0)) / -sum(min(r, 0)); NaN without a loss (QuantStats: 0 or infinite)."""
-    return _where(s.losses < -NO_VARIANCE, s.gains / -s.losses)
+    """Sum of the profits of closed trades over the sum of their losses; NaN without a loss (QuantStats: of returns)."""
+    return _where(s.n_losses > 0.0, s.won / -s.lost)
 
 
 @metric("fraction", None, needs="engine")
@@ -239,6 +238,30 @@ def information_ratio(s: Sums) -> Float64Array1D:
     active = np.sqrt(s.active_m2 / (s.n - 1.0))
     parts = (s.n > 1.0) & (active > NO_VARIANCE) & (active * active > ahead * ahead * NO_SPREAD)
     return _where(parts, ahead / active)
+
+
+@metric("ratio", "maximize", needs="engine", since=2)
+def payoff(s: Sums) -> Float64Array1D:
+    """Mean profit of winning trades over mean loss of losing ones; NaN without both (QuantStats: of returns)."""
+    return _where((s.n_wins > 0.0) & (s.n_losses > 0.0), s.won / s.n_wins / (-s.lost / s.n_losses))
+
+
+@metric("quote", "maximize", needs="engine", since=2)
+def expectancy(s: Sums) -> Float64Array1D:
+    """Mean net profit of closed trades [quote]; NaN without one. QuantStats sees no trades."""
+    return _where(s.n_trades > 0.0, s.net_profit / s.n_trades)
+
+
+@metric("bars", None, needs="engine", since=2)
+def average_trade(s: Sums) -> Float64Array1D:
+    """Mean of exit bar minus entry bar of closed trades [bars]; NaN without one. QuantStats sees no trades."""
+    return _where(s.n_trades > 0.0, s.bars_held / s.n_trades)
+
+
+@metric("bars", None, needs="engine", since=2)
+def longest_trade(s: Sums) -> Float64Array1D:
+    """Largest exit bar minus entry bar of closed trades [bars]; NaN without one. QuantStats sees no trades."""
+    return _where(s.n_trades > 0.0, s.longest)
 
 
 TABLE: Mapping[str, Metric] = MappingProxyType({entry.name: entry for entry in _entries})

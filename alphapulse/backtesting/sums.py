@@ -14,6 +14,12 @@ NO_VARIANCE = 1e-12
 NO_SPREAD = 1e-12
 """A variance that is no more than this part of the squared mean is what rounding leaves of none [1]."""
 
+OF_THE_ENGINE = (
+    "n_exposed", "traded", "costs", "n_trades", "n_wins", "n_losses", "won", "lost", "net_profit", "bars_held",
+    "longest",
+)  # fmt: skip
+"""The sums that returns alone do not have."""
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -31,10 +37,6 @@ class Sums:
         Of r [1].
     downside : (n_trials,) float64
         Sum of min(r - risk_free, 0)^2.
-    gains, losses : (n_trials,) float64
-        Sums of the positive and of the negative r [1].
-    n_gains, n_losses : (n_trials,) float64
-        Their counts.
     drawdown : (n_trials,) float64
         Deepest fall of the equity from its peak, the base included, at most 0 [1].
     growth : (n_trials,) float64
@@ -45,12 +47,18 @@ class Sums:
         Sum of (r - mean) * (b - benchmark_mean).
     active_m2 : (n_trials,) float64
         Sum of the squares of r - b, less their mean.
-    n_fills, n_exposed : (n_trials,) float64
-        Fills, and bars with a position; NaN where returns are all that is known, as the next two.
+    n_exposed : (n_trials,) float64
+        Bars with a position; NaN where returns are all that is known, as all of the engine that follow.
     traded : (n_trials,) float64
         Sum over fills of their value over the equity before them [1].
     costs : (n_trials,) float64
         Sum of costs paid [quote].
+    n_trades, n_wins, n_losses : (n_trials,) float64
+        Closed trades, and those of them that won and lost.
+    won, lost, net_profit : (n_trials,) float64
+        Sums of the net profits of won, of lost (negative) and of all closed trades [quote].
+    bars_held, longest : (n_trials,) float64
+        Sum of the bars of closed trades, and the longest [bars].
     risk_free : (n_trials,) float64
         Rate of a bar [1].
     periods_per_year : (n_trials,) float64
@@ -65,20 +73,23 @@ class Sums:
     lowest: Float64Array1D
     highest: Float64Array1D
     downside: Float64Array1D
-    gains: Float64Array1D
-    losses: Float64Array1D
-    n_gains: Float64Array1D
-    n_losses: Float64Array1D
     drawdown: Float64Array1D
     growth: Float64Array1D
     benchmark_mean: Float64Array1D
     benchmark_m2: Float64Array1D
     cross: Float64Array1D
     active_m2: Float64Array1D
-    n_fills: Float64Array1D
     n_exposed: Float64Array1D
     traded: Float64Array1D
     costs: Float64Array1D
+    n_trades: Float64Array1D
+    n_wins: Float64Array1D
+    n_losses: Float64Array1D
+    won: Float64Array1D
+    lost: Float64Array1D
+    net_profit: Float64Array1D
+    bars_held: Float64Array1D
+    longest: Float64Array1D
     risk_free: Float64Array1D
     periods_per_year: Float64Array1D
 
@@ -120,20 +131,13 @@ def sums_of_returns(
         lowest=returns.min(keepdims=True),
         highest=returns.max(keepdims=True),
         downside=_total(np.square(np.minimum(returns - risk_free, 0.0))),
-        gains=_total(np.maximum(returns, 0.0)),
-        losses=_total(np.minimum(returns, 0.0)),
-        n_gains=_total(returns > 0.0),
-        n_losses=_total(returns < 0.0),
         drawdown=np.minimum((equity / peak - 1.0).min(keepdims=True), 0.0),
         growth=equity[-1:],
         benchmark_mean=benchmark_mean,
         benchmark_m2=_total(b * b),
         cross=_total(r * b),
         active_m2=_total((r - b) * (r - b)),
-        n_fills=unknown,
-        n_exposed=unknown,
-        traded=unknown,
-        costs=unknown,
+        **dict.fromkeys(OF_THE_ENGINE, unknown),
         risk_free=risk_free,
         periods_per_year=periods_per_year,
     )

@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.backtesting.batch import FAILED, RUINED, EngineColumns, Recording, simulate_batch
+from alphapulse.backtesting.curve_metrics import curve_metrics
 from alphapulse.backtesting.metrics import METRICS
-from alphapulse.backtesting.models import BacktestResult, EngineParams
+from alphapulse.backtesting.models import BacktestResult, EngineParams, Position
+from alphapulse.backtesting.trades import FILL_REASONS, Trade, round_trips
 from alphapulse.market.market import Market
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 SIDES = np.array(["sell", "buy"], dtype=object)
-REASONS = np.array(["order", "stop", "ruin"], dtype=object)
+REASONS = np.array(list(FILL_REASONS.values()), dtype=object)
 
 
 @dataclass
@@ -104,8 +106,8 @@ def _result(
     returns[alive] = equity[alive] / before[alive] - 1.0
     allocation = np.zeros(len(equity))
     allocation[equity > 0] = (units * market.bars.close[market.first :])[equity > 0] / equity[equity > 0]
-    fills = recording.fills[: int(metrics[METRICS.index("n_trades")])]
-    trades = pd.DataFrame(
+    fills = recording.fills[np.isfinite(recording.fills[:, 0])]
+    filled = pd.DataFrame(
         {
             "timestamp": times[fills[:, 0].astype(np.int64)],
             "side": SIDES[(fills[:, 3] > 0).astype(np.int64)],
@@ -118,11 +120,61 @@ def _result(
             "position": fills[:, 7],
         }
     )
+    at_open = params.execution == "next_open"
+    trips = round_trips(market.bars, market.first, fills, equity, recording.curves[:, 3], at_open=at_open)
+    trades = _trades(trips, times)
+    values = {name: float(value) for name, value in zip(METRICS, metrics, strict=True)}
     return BacktestResult(
         equity=pd.Series(equity, index, name="equity"),
         returns=pd.Series(returns, index, name="returns"),
         allocation=pd.Series(allocation, index, name="allocation"),
         trades=trades,
-        metrics={name: float(value) for name, value in zip(METRICS, metrics, strict=True)},
+        fills=filled,
+        metrics=values | curve_metrics(returns, index.asi8, trips),
         ruined=ruined,
+        position=_position(market, recording, trips, times),
+        n_both=int(recording.ends[2]),
+    )
+
+
+def _trades(trips: list[Trade], times: pd.DatetimeIndex) -> pd.DataFrame:
+    def column(name: str) -> np.ndarray:
+        return np.array([getattr(trip, name) for trip in trips], dtype=np.float64)
+
+    def moment(name: str) -> pd.DatetimeIndex:
+        return times[column(name).astype(np.int64)]
+
+    return pd.DataFrame(
+        {
+            "timestamp": moment("entry_bar"),
+            "exit_timestamp": moment("exit_bar"),
+            "side": np.array(["long" if trip.units > 0 else "short" for trip in trips], dtype=object),
+            "units": column("units"),
+            "price": column("entry_price"),
+            "exit_price": column("exit_price"),
+            "reason": np.array([trip.reason for trip in trips], dtype=object),
+            "net_profit": column("net_profit"),
+            "return": column("net_profit") / column("equity"),
+            "bars": column("exit_bar").astype(np.int64) - column("entry_bar").astype(np.int64),
+            "worst_excursion": column("worst"),
+            "best_excursion": column("best"),
+        }
+    )
+
+
+def _position(market: Market, recording: Recording, trips: list[Trade], times: pd.DatetimeIndex) -> Position | None:
+    units = float(recording.curves[-1, 1])
+    if units == 0.0:
+        return None
+    trade, direction = trips[-1], np.sign(units)
+    stop, take, _ = recording.ends.tolist()
+    return Position(
+        symbol=market.bars.symbol,
+        units=units,
+        entry_time=times[trade.entry_bar],
+        entry_price=trade.entry_price,
+        stop=float(direction * stop) if np.isfinite(stop) else None,
+        take_profit=float(direction * take) if np.isfinite(take) else None,
+        value=float(units * market.bars.close[-1]),
+        unrealised_profit=trade.net_profit,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from alphapulse.backtesting.models import FACTS_OF_THE_WORLD, EngineParams
+from alphapulse.backtesting.params import FACTS_OF_THE_WORLD, EngineParams
 from alphapulse.config.building import build, convert, field_types, unknown_key
 from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
@@ -170,13 +170,7 @@ def _try_engine(engine: EngineParams, space: SearchSpace) -> None:
     for d in space.dimensions:
         if d.key.startswith("engine."):
             for value in d.ends:
-                _try(functools.partial(_engine_with, engine, d.key.removeprefix("engine."), value))
-
-
-def _engine_with(engine: EngineParams, name: str, value: Any) -> EngineParams:
-    if name.startswith("stop."):
-        return replace(engine, stop=replace(engine.stop, **{name.removeprefix("stop."): value}))
-    return replace(engine, **{name: value})
+                _try(functools.partial(engine.with_values, {d.key.removeprefix("engine."): value}))
 
 
 def _try_strategy(definition: StrategyDefinition, strategy: Mapping[str, Any], space: SearchSpace) -> None:

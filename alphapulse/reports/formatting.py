@@ -15,7 +15,7 @@ from alphapulse.backtesting.metrics import TABLE
 from alphapulse.plain import plain
 
 SHOWN_METRICS = ("sharpe_ratio", "sortino_ratio", "cagr", "volatility", "max_drawdown", "n_trades", "exposure")
-FORMATS = {"ratio": "{:,.3f}", "fraction": "{:.2%}", "count": "{:,.0f}", "quote": "{:,.3f}"}
+FORMATS = {"ratio": "{:,.3f}", "fraction": "{:.2%}", "count": "{:,.0f}", "bars": "{:,.1f}", "quote": "{:,.3f}"}
 
 
 def stdout_console() -> Console:

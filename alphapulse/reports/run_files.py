@@ -17,7 +17,7 @@ from alphapulse.reports.trial_frames import TrialFrames, write_csv, write_parque
 from alphapulse.sweep.opening import OpenStudy, setting_of
 
 EQUITY = "equity.csv"
-TRADES = "trades.csv"
+TRADES, FILLS = "trades.csv", "fills.csv"
 VERDICT = "verdict.json"
 CHOSEN = "chosen.yaml"
 MOST_CSV = 100_000
@@ -25,7 +25,7 @@ MOST_CSV = 100_000
 
 
 def write_curves(result: BacktestResult, benchmark: pd.Series, directory: Path) -> dict[str, str]:
-    """Write the equity and the trades of a backtest; return where they are, by what they are.
+    """Write the equity, the trades and the fills of a backtest; return where they are, by what they are.
 
     Parameters
     ----------
@@ -35,6 +35,7 @@ def write_curves(result: BacktestResult, benchmark: pd.Series, directory: Path) 
     directory : Path
     """
     result.trades.to_csv(directory / TRADES, index=False)
+    result.fills.to_csv(directory / FILLS, index=False)
     bought = (1.0 + benchmark).cumprod() * (result.equity.iloc[0] / (1.0 + result.returns.iloc[0]))
     curves = {
         "equity": result.equity,
@@ -43,7 +44,7 @@ def write_curves(result: BacktestResult, benchmark: pd.Series, directory: Path) 
         "buy_and_hold": bought,
     }
     pd.DataFrame(curves).to_csv(directory / EQUITY)
-    return {"trades": str(directory / TRADES), "equity": str(directory / EQUITY)}
+    return {"trades": str(directory / TRADES), "fills": str(directory / FILLS), "equity": str(directory / EQUITY)}
 
 
 def write_setting(path: Path, setting: Mapping[str, Any], remark: str, space: Mapping[str, str] | None = None) -> None:

@@ -17,7 +17,7 @@ from alphapulse.study.ledger import open_holdout, read_ledger
 from alphapulse.study.null_values import NullValues
 from alphapulse.study.records import TrialRecord
 from alphapulse.sweep.clock import Clock
-from alphapulse.sweep.experiment import Experiment, engine_with
+from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.inputs import StudyInputs
 from alphapulse.sweep.null.search import value_of
 from alphapulse.sweep.null.stage import run_holdout_test, run_null_sweeps
@@ -262,7 +262,7 @@ def break_even(experiment: Experiment, market: Market, parameters: Float64Array1
     strategy, engine = experiment.values(parameters)
 
     def sharpe(commission: float) -> float:
-        changed = engine_with(engine, {"commission": commission})
+        changed = engine.with_values({"commission": commission})
         fixed = replace(experiment, space=SearchSpace(()), strategy=strategy, engine=changed)
         return metrics_of_trial(fixed, market, np.empty(0))["sharpe_ratio"]
 

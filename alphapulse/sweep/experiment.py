@@ -1,7 +1,7 @@
 """What a worker has to know beside the market: one small object, sent once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -98,11 +98,4 @@ class Experiment:
         chosen = self.space.values(parameters)
         swept = {key.removeprefix(STRATEGY): value for key, value in chosen.items() if key.startswith(STRATEGY)}
         engine = {key.removeprefix(ENGINE): value for key, value in chosen.items() if key.startswith(ENGINE)}
-        return {**self.strategy, **swept}, engine_with(self.engine, engine)
-
-
-def engine_with(engine: EngineParams, values: Mapping[str, Any]) -> EngineParams:
-    """Return `engine` with some of its fields changed, by dotted name without "engine."."""
-    stop = {name.removeprefix("stop."): value for name, value in values.items() if name.startswith("stop.")}
-    top = {name: value for name, value in values.items() if not name.startswith("stop.")}
-    return replace(engine, **top, stop=replace(engine.stop, **stop))
+        return {**self.strategy, **swept}, self.engine.with_values(engine)

@@ -21,6 +21,8 @@ CACHE_BYTES = 256 * 2**20
 # Of the targets of one call, where a strategy makes them as whole arrays.
 TARGET_BYTES = 64 * 2**20
 MESSAGE_LENGTH = 500
+# Metrics that closed trades alone decide.
+OF_TRADES = ("win_rate", "profit_factor", "payoff", "expectancy", "average_trade", "longest_trade")
 
 
 @dataclass
@@ -209,8 +211,12 @@ def _why_undefined(experiment: Experiment, trials: Trials, row: int, objective: 
         asked = [METRICS.index(name) for name in experiment.scores[objective].names]
         if not np.isnan(trials.metrics[row, asked]).any():
             return "it is no finite number"
-    if trials.metrics[row, METRICS.index("n_trades")] == 0:
+    if trials.metrics[row, METRICS.index("exposure")] == 0:
         return "the trial never trades"
+    if objective in OF_TRADES and trials.metrics[row, METRICS.index("n_trades")] == 0:
+        return "the trial closes no trade"
+    if objective in OF_TRADES:
+        return "its trades lack wins or losses"
     return "the returns have no variance" if trials.status[row] == OK else "the trial is ruined"
 
 

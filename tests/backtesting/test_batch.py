@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alphapulse.backtesting.batch import FAILED, OK, EngineColumns, benchmark_returns, simulate_batch
-from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.metrics import METRICS, N_METRICS
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.backtesting.trial import ArrayTargets, run_trial
 from alphapulse.market.calendar import calendar_blocks, starts_period
@@ -57,11 +57,11 @@ def test_build_lays_out_fixed_and_swept_fields():
     [
         ({"comission": [0.1]}, "Unknown engine field"),
         ({"commission": [0.1, 0.2]}, "must have 1 values"),
-        ({"commission": [-0.1]}, "engine.commission"),
+        ({"commission": [-0.6]}, "engine.commission"),
         ({"commission": [math.nan]}, "engine.commission"),
         ({"execution": ["now"]}, "engine.execution"),
         ({"stop.kind": ["both"]}, "engine.stop.kind"),
-        ({"max_leverage": [800.0]}, "lower one of them"),
+        ({"maintenance_margin": [0.5], "max_leverage": [2.0]}, "lower one of them"),
     ],
 )
 def test_build_refuses(swept, match):
@@ -81,7 +81,7 @@ def test_rows_are_the_trials_in_their_order(market):
     for i in (0, 1, 63, 64, 129):
         params = EngineParams(execution=executions[i], rebalance_frequency=frequencies[i])
         alone = run_trial(market, targets.target[i], targets.atr[0], params)
-        np.testing.assert_array_equal(list(alone.metrics.values()), outcome.metrics[i])
+        np.testing.assert_array_equal([alone.metrics[name] for name in METRICS], outcome.metrics[i])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -150,4 +150,4 @@ def test_no_trials_no_rows(market):
         ArrayTargets(np.empty((0, N)), np.ones((1, N)), np.empty(0, np.int64)),
         EngineColumns.build(EngineParams(), n_trials=0),
     )
-    assert outcome.metrics.shape == (0, 19)
+    assert outcome.metrics.shape == (0, N_METRICS)

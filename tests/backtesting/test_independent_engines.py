@@ -33,7 +33,7 @@ def replay_in_vectorbt(result, prices, cost_rate):
     """Equity of vectorbt fed our fills: one row a fill at its price, then one row at each close."""
     vectorbt = pytest.importorskip("vectorbt")
     fills = pd.DataFrame(
-        {"timestamp": result.trades["timestamp"], "price": result.trades["price"], "size": result.trades["units"]}
+        {"timestamp": result.fills["timestamp"], "price": result.fills["price"], "size": result.fills["units"]}
     ).assign(last=0)
     closes = pd.DataFrame({"timestamp": prices.index, "price": prices["close"].to_numpy(), "size": np.nan, "last": 1})
     rows = pd.concat([fills, closes]).sort_values(["timestamp", "last"], kind="stable").reset_index(drop=True)
@@ -48,7 +48,7 @@ def replay_in_vectorbt(result, prices, cost_rate):
 def test_vectorbt_fed_our_fills_has_our_equity(prices, signals, execution, stop):
     result = Backtester(execution=execution, stop=stop).backtest(prices, signals)
     equity, n_orders = replay_in_vectorbt(result, prices, 0.0015)
-    assert n_orders == len(result.trades) > 20
+    assert n_orders == len(result.fills) > 20
     np.testing.assert_allclose(equity, result.equity, rtol=1e-9)
 
 
@@ -65,7 +65,7 @@ def test_vectorbt_target_percent_without_costs_has_our_sizes(prices, signals, ex
         prices["close"], size=due, size_type="targetpercent", price=prices[price], init_cash=100_000.0, freq="1D"
     )
     np.testing.assert_allclose(portfolio.value(), result.equity, rtol=1e-9)
-    sizes = result.trades.set_index("timestamp")["units"].reindex(prices.index).fillna(0.0)
+    sizes = result.fills.set_index("timestamp")["units"].reindex(prices.index).fillna(0.0)
     theirs = portfolio.assets().diff().fillna(portfolio.assets().iloc[0])
     np.testing.assert_allclose(sizes, theirs, rtol=1e-6, atol=1e-9)
 
@@ -79,7 +79,7 @@ def test_backtesting_py_with_our_units_has_our_equity(prices, signals):
     engine = Backtester(initial_capital=capital, commission=0.001, slippage=0, stop={"kind": "none"})
     result = engine.backtest(prices, long_only)
     # It fills an order at the open after the bar that sends it; our fill of bar t was decided in t - 1.
-    units = result.trades.set_index("timestamp")["units"].reindex(prices.index).shift(-1).fillna(0.0).to_numpy()
+    units = result.fills.set_index("timestamp")["units"].reindex(prices.index).shift(-1).fillna(0.0).to_numpy()
 
     class Replay(backtesting.Strategy):
         def init(self):
@@ -95,7 +95,7 @@ def test_backtesting_py_with_our_units_has_our_equity(prices, signals):
     data = prices.tz_localize(None).rename(columns=str.capitalize)
     stats = backtesting.Backtest(data, Replay, cash=capital, commission=0.001, trade_on_close=False).run()
     # It counts round trips that are closed, we count fills; the position still open at the end is marked by both.
-    assert stats["# Trades"] == (result.trades["side"] == "sell").sum()
+    assert stats["# Trades"] == (result.fills["side"] == "sell").sum()
     np.testing.assert_allclose(stats["_equity_curve"]["Equity"], result.equity, rtol=2e-6)
 
 

@@ -4,8 +4,8 @@ import numba
 import numpy as np
 import pytest
 
-from alphapulse.backtesting import kernel_vector
-from alphapulse.backtesting.kernel_state import LANES, STRIP
+from alphapulse.backtesting.kernel import vector as kernel_vector
+from alphapulse.backtesting.kernel.state import LANES, STRIP
 
 
 @numba.njit

@@ -78,15 +78,14 @@ def test_metrics_of_returns_agree_with_empyrical(seed):
 def test_metrics_of_returns_without_variance_are_undefined():
     m = metrics_of_returns(np.full(20, 0.001), np.full(20, 0.001))
     undefined = {"sharpe_ratio", "sortino_ratio", "calmar_ratio", "skewness", "kurtosis", "value_at_risk_95"}
-    undefined |= {"profit_factor", "alpha", "beta", "information_ratio"}
+    undefined |= {"alpha", "beta", "information_ratio"}
     assert {name for name, value in m.items() if math.isnan(value)} == undefined
     assert m["volatility"] == m["max_drawdown"] == 0.0
-    assert m["win_rate"] == 1.0
 
 
 def test_metrics_of_returns_of_a_flat_trial():
     m = metrics_of_returns(np.zeros(20))
-    assert math.isnan(m["win_rate"])
+    assert "win_rate" not in m
     assert m["total_return"] == m["cagr"] == 0.0
 
 
@@ -136,7 +135,7 @@ def test_metrics_of_returns_refuse_bad_input(arguments, keywords, match):
 def test_metric_says_all_that_is_asked_of_it(entry):
     assert entry.name.isidentifier()
     assert entry.name.islower()
-    assert entry.unit in ("ratio", "fraction", "count", "quote")
+    assert entry.unit in ("ratio", "fraction", "count", "bars", "quote")
     assert entry.direction in ("maximize", "minimize", None)
     assert entry.needs in ("returns", "benchmark", "engine")
     assert 1 <= entry.since <= DEFINITIONS
@@ -186,9 +185,27 @@ def test_metrics_of_sums_are_never_infinite():
 
 
 def test_metrics_of_sums_of_a_hand_worked_engine():
-    sums = make_sums(1, n=250.0, n_fills=7.0, n_exposed=100.0, traded=5.0, costs=12.5, periods_per_year=252.0)
+    sums = make_sums(1, n=250.0, n_exposed=100.0, traded=5.0, costs=12.5, periods_per_year=252.0, n_trades=7.0)
     m = dict(zip(METRICS, metrics_of_sums(sums)[0], strict=True))
     assert (m["n_trades"], m["exposure"], m["turnover"], m["costs_paid"]) == (7.0, 0.4, 5.0 * 252.0 / 250.0, 12.5)
+
+
+def test_metrics_of_sums_of_hand_worked_trades():
+    # Three wins of 10, 20 and 30, two losses of 5 and 15, and one trade that came out even.
+    sums = make_sums(
+        1, n_trades=6.0, n_wins=3.0, n_losses=2.0, won=60.0, lost=-20.0, net_profit=40.0, bars_held=30.0, longest=12.0
+    )
+    m = dict(zip(METRICS, metrics_of_sums(sums)[0], strict=True))
+    assert (m["n_trades"], m["win_rate"], m["profit_factor"], m["payoff"]) == (6.0, 0.5, 3.0, 2.0)
+    assert (m["expectancy"], m["average_trade"], m["longest_trade"]) == (40.0 / 6.0, 5.0, 12.0)
+
+
+def test_metrics_of_sums_without_trades_are_undefined():
+    none = dict.fromkeys(("n_trades", "n_wins", "n_losses", "won", "lost", "net_profit", "bars_held", "longest"), 0.0)
+    m = dict(zip(METRICS, metrics_of_sums(make_sums(1, **none))[0], strict=True))
+    assert m["n_trades"] == 0.0
+    names = ("win_rate", "profit_factor", "payoff", "expectancy", "average_trade", "longest_trade")
+    assert all(math.isnan(m[name]) for name in names)
 
 
 @pytest.mark.parametrize(("n", "undefined"), [(1.0, {"volatility", "skewness"}), (2.0, {"skewness"}), (3.0, set())])

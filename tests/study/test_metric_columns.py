@@ -26,14 +26,14 @@ def test_add_metric_and_drop_metric(database):
             )
         )
         with Operations.context(MigrationContext.configure(connection)):
-            add_metric("payoff")
-            add_metric("payoff_ratio")
-            assert columns(connection, "trial") == [*before["trial"], "payoff", "payoff_ratio"]
-            assert columns(connection, "trial_named") == [*before["trial_named"], "payoff", "payoff_ratio"]
-            assert connection.execute(text("SELECT payoff FROM trial")).all() == [(None,)]
-            drop_metric("payoff")
-            assert columns(connection, "trial_named") == [*before["trial_named"], "payoff_ratio"]
-            drop_metric("payoff_ratio")
+            add_metric("new_one")
+            add_metric("second_new_one")
+            assert columns(connection, "trial") == [*before["trial"], "new_one", "second_new_one"]
+            assert columns(connection, "trial_named") == [*before["trial_named"], "new_one", "second_new_one"]
+            assert connection.execute(text("SELECT new_one FROM trial")).all() == [(None,)]
+            drop_metric("new_one")
+            assert columns(connection, "trial_named") == [*before["trial_named"], "second_new_one"]
+            drop_metric("second_new_one")
         assert {relation: columns(connection, relation) for relation in before} == before
         transaction.rollback()
 

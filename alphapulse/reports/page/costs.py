@@ -8,7 +8,6 @@ from alphapulse.reports.page.chart import Chart, axis, number, rounded
 from alphapulse.reports.page.subject import Subject
 from alphapulse.reports.weighing import metrics_of_trial
 from alphapulse.search.space import SearchSpace
-from alphapulse.sweep.experiment import engine_with
 
 COMMISSIONS = (0.0, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01)
 
@@ -22,7 +21,7 @@ def cost_chart(subject: Subject) -> list[Chart]:
     commissions = sorted({*COMMISSIONS, engine.commission})
     found = []
     for commission in commissions:
-        changed = engine_with(engine, {"commission": commission})
+        changed = engine.with_values({"commission": commission})
         fixed = replace(experiment, space=SearchSpace(()), strategy=strategy, engine=changed)
         found.append(metrics_of_trial(fixed, market, np.empty(0)))
     level = subject.numbers.get("break_even_commission")

@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from alphapulse.compiling import jit
-from alphapulse.strategies.indicators import atr, realized_volatility
+from alphapulse.market.volatility import realized_volatility
+from alphapulse.strategies.indicators import atr
 from alphapulse.strategies.long_short.bounds import Invariant, at_least, one_of
 from alphapulse.strategies.long_short.indicators import Look, Rows
 from alphapulse.typing import Float64Array1D, Float64Array2D

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from alphapulse.backtesting.kernel_state import STRIP
+from alphapulse.backtesting.kernel.state import STRIP
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 _DOUBLE = ir.DoubleType()

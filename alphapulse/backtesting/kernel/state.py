@@ -19,35 +19,58 @@ LANES = 64
 STRIP = 8
 """Lanes that are traded together: as many as fit the widest vector. A group has a bit of a mask for each strip."""
 
-CASH, UNITS, STOP, DISTANCE, BLOCKED, RUINED = range(6)
-"""Cash [quote], units held; the stop times the direction of the position (-inf: none) and the distance at which it
-trails (+inf: it does not) [quote]; the direction that a stop has blocked, -1, 0 or 1; whether ruined, 0 or 1."""
+EQUAL = 2.0**-40
+"""Numbers are equal that differ by no more than this part of what is compared (4.3)."""
 
-BEFORE, LAST_TARGET, BAD = 6, 7, 8
+TINY = 1e-300
+"""A target of this size has a direction and no allocation: its size is unknown (4.3 Allocation)."""
+
+CASH, UNITS, STOP, TRIGGER, DISTANCE, BLOCKED, RUINED = range(7)
+"""Cash [quote], units held; times the direction of the position the stop, and the nearer of stop and liquidation (-inf:
+none); the distance at which the stop trails (+inf or NaN: it does not) [quote]; the direction that an exit has blocked,
+-1, 0 or 1; whether ruined, 0 or 1."""
+
+BEFORE, LAST_TARGET, BAD = 7, 8, 9
 """Equity at the last close [quote]; the last bar's target, clipped [1]; 1 once a target was not finite."""
 
-FILLS, TRADED, COSTS, EXPOSED, STOPPED = range(9, 14)
-"""Fills; traded value over equity; costs [quote]; bars with a position, less the bar in which an open one began;
-last bar of a stop."""
+FILLS, TRADED, COSTS, SPELLS, EXITED, EARNED = range(10, 16)
+"""Fills; traded value over equity; costs [quote]; times that a position began in a bar in which none had stood before;
+last bar of an exit inside it; interest on cash [quote]."""
 
-BLOCK_SUM, BLOCK_SQUARE, SUM, SQUARE, CUBE, FOURTH, ACTIVE, DOWNSIDE = range(14, 22)
+OPENED, BASE, N_CLOSED, HELD, LONGEST, N_WINS, WON, N_LOST, LOST = range(16, 25)
+"""Of the open trade its first bar, and equity less interest before it [quote]; of closed trades their number, the sum
+of their bars, less the bar in which an open one began, and the longest; of won and of lost ones their numbers and net
+profits [quote]."""
+
+BLOCK_SUM, BLOCK_SQUARE, SUM, SQUARE, CUBE, FOURTH, ACTIVE, DOWNSIDE = range(25, 33)
 """Sums of r and r^2 in the running block; of r to r^4; of (r - b)^2; of min(r - rf, 0)^2."""
 
-LOSSES, N_GAINS, N_LOSSES, LOWEST, HIGHEST, PEAK, LOW, HIGH = range(22, 30)
-"""Sum of negative r; bars with r > 0 and with r < 0; extremes of r; highest equity; equity at the deepest
-drawdown, and its peak [quote]."""
+LOWEST, HIGHEST, PEAK, LOW, HIGH = range(33, 38)
+"""Extremes of r; highest equity; equity at the deepest drawdown, and its peak [quote]."""
 
-BAND, WATCH_BAND, COST, STOP_COST, LEVERAGE, INTEREST, BORROW, RISK_FREE = range(30, 38)
-"""Parameters: band, and a little less of it; costs of orders and of stops; leverage; rates of a bar [1]."""
+BAND, COST, STOP_COST, LEVERAGE, SHORTEST, INTEREST, BORROW, RISK_FREE, MARGIN = range(38, 47)
+"""Parameters: band, and what is equal to it; costs of orders and of stops; the largest and the smallest allocation;
+rates of a bar; maintenance margin [1]."""
 
-KIND, FACTOR, ATR_ROW, TRAILING, REENTRY = range(38, 43)
-"""Parameters of the stop: its kind and factor (inf: no stop), see `models.stop_distance_python`; row of `atr`; 1 if
-trailing; 1 if re-entry is immediate."""
+KIND, FACTOR, ATR_ROW, TRAIL, TRAIL_RATE, REENTRY = range(47, 53)
+"""Parameters of the stop: its kind and factor (inf: no stop), see `params.level_distance_python`; row of `atr`; what it
+trails by, in parts of its first distance (inf: it does not trail) and of the close; 1 if re-entry is immediate."""
 
-DUE, RANGE = 43, 44
+DUE, RANGE = 53, 54
 """Of a strip that trades: due targets [1] and average true ranges [quote]."""
 
-N_ROWS = 45
+PER_ORDER, PER_UNIT, MINIMUM, COMMISSION, SLIPPAGE, STOP_SLIPPAGE, LOT = range(55, 62)
+"""Parameters of the full rules: commissions [quote] and rates [1] apart, and the lot [units], 0 for none."""
+
+TAKE_KIND, TAKE_FACTOR, MAX_BARS, BY_RISK, RISK = range(62, 67)
+"""Parameters of the full rules: kind and factor (inf: none) of the take profit; bars after which a position is closed
+(inf: never); 1 if risk decides the size, and the risk over the factor of the stop [1]."""
+
+TAKE, SIZED, BOTH, ORDERED, ORDER_COST, TIMED = range(67, 73)
+"""Of the full rules: the take profit times the direction (+inf: none) [quote]; allocation at the opening [1]; bars that
+reached stop and take profit; of the last order its value, its cost [quote], and whether it was a time exit."""
+
+N_ROWS = 73
 
 
 @jit_borrowing
@@ -98,6 +121,21 @@ class Mode(NamedTuple):
     trailing: bool
 
 
+class Rules(NamedTuple):
+    """What the full rules take beside the state; plain trials are given None instead, which compiles a smaller loop.
+
+    Attributes
+    ----------
+    borrow : (n_bars,) float64
+        What the row `BORROW` is multiplied with in each bar [1].
+    funding : (n_bars,) float64
+        Paid on the value of a position in each bar [1].
+    """
+
+    borrow: Float64Array1D
+    funding: Float64Array1D
+
+
 class Lanes(NamedTuple):
     """Trials laid out in groups of `LANES`, and their states.
 
@@ -108,7 +146,7 @@ class Lanes(NamedTuple):
     n_lanes : (n_groups,) int64
         Lanes in use.
     states : (n_groups, N_ROWS * LANES) float64
-        By the rows of `kernel_state`; changed from tile to tile.
+        By the rows of `state`; changed from tile to tile.
     """
 
     trials: Int64Array2D
@@ -138,8 +176,9 @@ class Outputs(NamedTuple):
     ----------
     block_sums, block_squares : (n_trials, n_blocks) float64
         Sums of the returns [1] of each calendar block and of their squares.
-    curves : (n_bars - first, 3) float64
-        Of the first lane: equity, units and cash at each close. Nothing is written if it has no rows.
+    curves : (n_bars - first, 4) float64
+        Of the first lane: equity, units, cash and interest earned so far at each close. Nothing is written if it has
+        no rows.
     fills : (n, 8) float64
         Of the first lane, by `FILL_COLUMNS`; fills beyond its length are only counted.
     """
@@ -161,11 +200,23 @@ class Moment(NamedTuple):
         The bar whose target is due; -1 if there is none.
     price : float
         At which all orders fill [quote].
+    may_order : bool
+        Whether a target is due and the frequency lets it be traded.
     """
 
     bar: int
     decision: int
     price: float
+    may_order: bool
+
+
+class Prices(NamedTuple):
+    """Open, high, low and close of a bar [quote]."""
+
+    open: float
+    high: float
+    low: float
+    close: float
 
 
 class Fill(NamedTuple):
@@ -175,7 +226,7 @@ class Fill(NamedTuple):
     ----------
     bar : int
     reason : float
-        ORDER_FILL, STOP_FILL or RUIN_FILL.
+        One of the *_FILL of `fills`.
     price : float
         Before costs [quote].
     units, value : float

@@ -6,7 +6,7 @@ the sums once for four bars, not once for each, is half the cost. The additions 
 
 from typing import TypeAlias
 
-from alphapulse.backtesting.kernel_state import (
+from alphapulse.backtesting.kernel.state import (
     ACTIVE,
     BLOCK_SQUARE,
     BLOCK_SUM,
@@ -16,11 +16,8 @@ from alphapulse.backtesting.kernel_state import (
     HIGH,
     HIGHEST,
     LANES,
-    LOSSES,
     LOW,
     LOWEST,
-    N_GAINS,
-    N_LOSSES,
     PEAK,
     RISK_FREE,
     SQUARE,
@@ -30,15 +27,13 @@ from alphapulse.backtesting.kernel_state import (
 from alphapulse.compiling import jit_borrowing
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
-_Sums: TypeAlias = tuple[
-    float, float, float, float, float, float, float, float, float, float, float, float, float, float
-]  # fmt: skip
+_Sums: TypeAlias = tuple[float, float, float, float, float, float, float, float, float, float, float]
 
 
 @jit_borrowing
 def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _Sums:
     """Return the sums with one more bar in them: equity from `before` to `e` [quote], benchmark return `b` [1]."""
-    total, squares, cube, fourth, active, downside, losses, n_gains, n_losses, lowest, highest, peak, low, high = sums
+    total, squares, cube, fourth, active, downside, lowest, highest, peak, low, high = sums
     r = e / before - 1.0
     # A ruined trial returns 0 on an equity of 0.
     r = r if before > 0.0 else 0.0
@@ -56,9 +51,6 @@ def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _S
         fourth + square * square,
         active + ahead * ahead,
         downside + excess * excess,
-        losses + (r if r < 0.0 else 0.0),
-        n_gains + (1.0 if r > 0.0 else 0.0),
-        n_losses + (1.0 if r < 0.0 else 0.0),
         r if r < lowest else lowest,
         r if r > highest else highest,
         peak,
@@ -76,9 +68,6 @@ def _load(state: Float64Array1D, lane: int) -> _Sums:
         state[at(FOURTH, lane)],
         state[at(ACTIVE, lane)],
         state[at(DOWNSIDE, lane)],
-        state[at(LOSSES, lane)],
-        state[at(N_GAINS, lane)],
-        state[at(N_LOSSES, lane)],
         state[at(LOWEST, lane)],
         state[at(HIGHEST, lane)],
         state[at(PEAK, lane)],
@@ -95,14 +84,11 @@ def _store(sums: _Sums, state: Float64Array1D, lane: int) -> None:
     state[at(FOURTH, lane)] = sums[3]
     state[at(ACTIVE, lane)] = sums[4]
     state[at(DOWNSIDE, lane)] = sums[5]
-    state[at(LOSSES, lane)] = sums[6]
-    state[at(N_GAINS, lane)] = sums[7]
-    state[at(N_LOSSES, lane)] = sums[8]
-    state[at(LOWEST, lane)] = sums[9]
-    state[at(HIGHEST, lane)] = sums[10]
-    state[at(PEAK, lane)] = sums[11]
-    state[at(LOW, lane)] = sums[12]
-    state[at(HIGH, lane)] = sums[13]
+    state[at(LOWEST, lane)] = sums[6]
+    state[at(HIGHEST, lane)] = sums[7]
+    state[at(PEAK, lane)] = sums[8]
+    state[at(LOW, lane)] = sums[9]
+    state[at(HIGH, lane)] = sums[10]
 
 
 @jit_borrowing

@@ -1,0 +1,316 @@
+"""What changes a position: orders, eight lanes at a time; stops, liquidations and ruins, which are rare, one by one.
+
+The rules are those of docs/definitions.md, section 4.3 Engine. Orders of the full rules are in `orders`.
+
+A strip in which any lane may trade runs through `order_strip` whole, without branches: whether a lane trades, and
+which way, cannot be predicted, and a wrong guess costs more than the arithmetic of the other lanes.
+"""
+
+import math
+
+import numpy as np
+
+from alphapulse.backtesting.kernel.state import (
+    ATR_ROW,
+    BAND,
+    BASE,
+    BLOCKED,
+    CASH,
+    COST,
+    COSTS,
+    DISTANCE,
+    DUE,
+    EARNED,
+    EQUAL,
+    EXITED,
+    FACTOR,
+    FILLS,
+    HELD,
+    KIND,
+    LONGEST,
+    LOST,
+    MARGIN,
+    N_CLOSED,
+    N_LOST,
+    N_WINS,
+    OPENED,
+    RANGE,
+    REENTRY,
+    RUINED,
+    SPELLS,
+    STOP,
+    STRIP,
+    TAKE,
+    TRADED,
+    TRAIL,
+    TRIGGER,
+    UNITS,
+    WON,
+    Fill,
+    Moment,
+    at,
+)
+from alphapulse.backtesting.kernel.vector import copy_strip
+from alphapulse.backtesting.params import level_distance_python
+from alphapulse.compiling import jit_borrowing
+from alphapulse.typing import Float64Array1D, Float64Array2D
+
+ORDER_FILL, STOP_FILL, TAKE_PROFIT_FILL, TIME_FILL, LIQUIDATION_FILL, RUIN_FILL = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
+level_distance = jit_borrowing(level_distance_python)
+
+FILL_COLUMNS = (*Fill._fields, "equity", "position")
+
+
+@jit_borrowing
+def sized(a: float, v: float, equity: float, cost_rate: float) -> float:
+    """Return the v' of 4.3 Sizing [quote]: allocation `a`, net of the cost of getting there from a value of `v`."""
+    paid = cost_rate if a * equity > v else -cost_rate
+    return a * (equity + paid * v) / (1.0 + a * paid)
+
+
+@jit_borrowing
+def liquidation(cash: float, units: float, margin: float) -> float:
+    """Return the price of 4.3 Liquidation times the direction of the position [quote]; -inf or NaN without units."""
+    return -cash / (abs(units) - units * margin)
+
+
+@jit_borrowing
+def load_strip(
+    moment: Moment, first: np.uint64, due: Float64Array1D, atr: Float64Array2D, state: Float64Array1D
+) -> bool:
+    """Bring due targets and average true ranges of a strip into `state`; return whether the ranges are there."""
+    # A loop this short becomes vector instructions only if it needs no check whether arrays overlap.
+    copy_strip(due, first, state, at(DUE, first))
+    many_ranges = atr.shape[0] > 1
+    if many_ranges:
+        # A load whose place is data keeps a loop from becoming vector instructions, so it stands apart.
+        for j in range(STRIP):
+            lane = first + np.uint64(j)
+            state[at(RANGE, lane)] = atr[np.uint64(state[at(ATR_ROW, lane)]), moment.decision]
+    return many_ranges
+
+
+@jit_borrowing
+def book_order(
+    t: int, lane: np.uint64, v: float, new_units: float, traded: float, cost: float, share: float, state: Float64Array1D
+) -> bool:
+    """Book an order of value `traded` at its `cost` [quote], and the trades that it closes and opens (4.4).
+
+    Parameters
+    ----------
+    v : float
+        Value before the order [quote].
+    new_units : float
+        Units after it; those before it and a cost of 0 where none is sent.
+    share : float
+        Of the cost that the closed trade bears [quote].
+
+    Returns
+    -------
+    bool
+        Whether the order closes, opens or flips.
+    """
+    units = state[at(UNITS, lane)]
+    cash = state[at(CASH, lane)]
+    equity = cash + v
+    sends = new_units != units
+    state[at(CASH, lane)] = cash - traded - cost
+    state[at(UNITS, lane)] = new_units
+    state[at(FILLS, lane)] += 1.0 if sends else 0.0
+    state[at(COSTS, lane)] += cost
+    state[at(TRADED, lane)] += abs(traded) / (equity if sends else 1.0)
+
+    turns: bool = sends & (units * new_units <= 0.0)
+    closes, opens = turns & (units != 0.0), turns & (new_units != 0.0)
+    # A position that an exit closed before in this bar has counted the bar.
+    starts = opens & (units == 0.0) & (state[at(EXITED, lane)] != t)
+    state[at(SPELLS, lane)] += 1.0 if starts else 0.0
+    now = np.float64(t)
+    close_trade(now, equity - share, closes, lane, state)
+    state[at(HELD, lane)] -= now if opens else 0.0
+    state[at(BASE, lane)] = equity - share - state[at(EARNED, lane)] if opens else state[at(BASE, lane)]
+    state[at(OPENED, lane)] = now if opens else state[at(OPENED, lane)]
+    return turns
+
+
+@jit_borrowing
+def close_trade(now: float, equity: float, closes: bool, lane: np.uint64, state: Float64Array1D) -> None:
+    """Count a trade that ends in bar `now` with `equity` [quote], if it `closes` (4.4 trades)."""
+    base = state[at(BASE, lane)]
+    profit = equity - state[at(EARNED, lane)] - base
+    least = EQUAL * abs(base)
+    wins, loses = closes & (profit > least), closes & (profit < -least)
+    bars = now - state[at(OPENED, lane)]
+    longest = state[at(LONGEST, lane)]
+    state[at(N_CLOSED, lane)] += 1.0 if closes else 0.0
+    state[at(HELD, lane)] += now if closes else 0.0
+    state[at(LONGEST, lane)] = bars if closes & (bars > longest) else longest
+    state[at(N_WINS, lane)] += 1.0 if wins else 0.0
+    state[at(WON, lane)] += profit if wins else 0.0
+    state[at(N_LOST, lane)] += 1.0 if loses else 0.0
+    state[at(LOST, lane)] += profit if loses else 0.0
+
+
+@jit_borrowing
+def set_stop(
+    price: float, average_range: float, turns: bool, trailing: bool, lane: np.uint64, state: Float64Array1D
+) -> float:
+    """Set the stop of a position that opens or flips (4.3 Stops), and the nearer of stop and liquidation.
+
+    Returns the distance of the stop [quote]; inf without one.
+    """
+    units = state[at(UNITS, lane)]
+    distance = level_distance(state[at(KIND, lane)], state[at(FACTOR, lane)], price, average_range)
+    distance = distance if (distance > 0.0) & (units != 0.0) else math.inf
+    new_stop = (price if units > 0.0 else -price) - distance
+    stop = new_stop if turns else state[at(STOP, lane)]
+    state[at(STOP, lane)] = stop
+    if trailing:
+        state[at(DISTANCE, lane)] = distance * state[at(TRAIL, lane)] if turns else state[at(DISTANCE, lane)]
+    margin = liquidation(state[at(CASH, lane)], units, state[at(MARGIN, lane)])
+    state[at(TRIGGER, lane)] = margin if margin > stop else stop
+    return distance
+
+
+@jit_borrowing
+def order_strip(
+    moment: Moment,
+    first: np.uint64,
+    due: Float64Array1D,
+    atr: Float64Array2D,
+    trailing: bool,
+    state: Float64Array1D,
+) -> None:
+    """Send the orders of a moment in lanes [first, first + STRIP), by the plain rules.
+
+    Which are sent says 4.3 Rebalancing, with the blocks of 4.3 After an exit; how large they are 4.3 Sizing; what they
+    cost 4.3 Costs; where a position that opens or flips gets its stop 4.3 Stops.
+
+    Parameters
+    ----------
+    moment : Moment
+        Bar, decision and price of the orders.
+    first : uint64
+        The first lane of the strip.
+    due : (LANES,) float64
+        The targets that are due [1].
+    atr : (n_windows, n_bars) float64
+        Average true ranges [quote]; NaN sets no stop.
+    trailing : bool
+        Whether any lane has a trailing stop.
+    state : (N_ROWS * LANES,) float64
+        Changed.
+    """
+    t, price = moment.bar, moment.price
+    many_ranges = load_strip(moment, first, due, atr, state)
+    only_range = atr[0, moment.decision]
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
+        a = state[at(DUE, lane)]
+        units = state[at(UNITS, lane)]
+        v = units * price
+        equity = state[at(CASH, lane)] + v
+        closes = (a == 0.0) & (v != 0.0)
+        off_band = abs(a * equity - v) > state[at(BAND, lane)] * equity
+        wants = (state[at(BLOCKED, lane)] == 0.0) & (equity > 0.0) & (closes | (a * v < 0.0) | off_band)
+
+        cost_rate = state[at(COST, lane)]
+        new_v = sized(a, v, equity, cost_rate)
+        traded = new_v - v
+        cost = cost_rate * abs(traded)
+        sends = wants & (equity - cost > EQUAL * abs(traded))
+        traded = traded if sends else 0.0
+        cost = cost if sends else 0.0
+        new_units = new_v / price if sends else units
+        turns = book_order(t, lane, v, new_units, traded, cost, cost_rate * abs(v), state)
+        average_range = state[at(RANGE, lane)] if many_ranges else only_range
+        set_stop(price, average_range, turns, trailing, lane, state)
+
+
+@jit_borrowing
+def write_order(
+    moment: Moment, a: float, units: float, cash: float, state: Float64Array1D, fills: Float64Array2D
+) -> None:
+    """Write the order that lane 0 has filled out of `units` and `cash` [quote] to `fills`; it is counted already.
+
+    Its value and cost are those of 4.3 Sizing and 4.3 Costs again, for the target `a` [1].
+    """
+    v = units * moment.price
+    traded = sized(a, v, cash + v, state[at(COST, 0)]) - v
+    bought = state[at(UNITS, 0)] - units
+    write_fill(
+        Fill(moment.bar, ORDER_FILL, moment.price, bought, traded, state[at(COST, 0)] * abs(traded)), 0, state, fills
+    )
+
+
+@jit_borrowing
+def write_fill(fill: Fill, lane: int | np.uint64, state: Float64Array1D, fills: Float64Array2D) -> None:
+    """Write the last fill counted, and what it leaves, to its row of `fills` (n, 8), if that has room."""
+    place = int(state[at(FILLS, lane)]) - 1
+    if place < fills.shape[0]:
+        position = state[at(UNITS, lane)]
+        fills[place, 0], fills[place, 1], fills[place, 2] = fill.bar, fill.reason, fill.price
+        fills[place, 3], fills[place, 4], fills[place, 5] = fill.units, fill.value, fill.cost
+        fills[place, 6], fills[place, 7] = state[at(CASH, lane)] + position * fill.price, position
+
+
+@jit_borrowing
+def leave(t: int, lane: int | np.uint64, state: Float64Array1D) -> None:
+    """End a position in bar `t`, its cash being what is left of it: no units, no levels, one fill and trade more."""
+    close_trade(np.float64(t), state[at(CASH, lane)], True, np.uint64(lane), state)
+    state[at(UNITS, lane)] = 0.0
+    state[at(STOP, lane)] = -math.inf
+    state[at(TRIGGER, lane)] = -math.inf
+    state[at(DISTANCE, lane)] = math.inf
+    state[at(TAKE, lane)] = math.inf
+    state[at(FILLS, lane)] += 1.0
+
+
+@jit_borrowing
+def ruin(t: int, lane: int, price: float, state: Float64Array1D, fills: Float64Array2D) -> None:
+    """Close what is held at `price`, for nothing, and leave an equity of 0 to the end (4.3 Ruin)."""
+    units = state[at(UNITS, lane)]
+    v = units * price
+    count_traded(abs(v), state[at(CASH, lane)] + v, lane, state)
+    state[at(CASH, lane)] = 0.0
+    state[at(RUINED, lane)] = 1.0
+    if units != 0.0:
+        leave(t, lane, state)
+        write_fill(Fill(t, RUIN_FILL, price, -units, -v, 0.0), lane, state, fills)
+
+
+@jit_borrowing
+def count_traded(x: float, equity: float, lane: int | np.uint64, state: Float64Array1D) -> None:
+    """Add a fill of value `x` to the turnover (4.4), unless what is left before it is 0 but for rounding [quote]."""
+    state[at(TRADED, lane)] += x / equity if equity > EQUAL * x else 0.0
+
+
+@jit_borrowing
+def exit_position(
+    t: int,
+    lane: int | np.uint64,
+    reason: float,
+    price: float,
+    cost: float,
+    state: Float64Array1D,
+    fills: Float64Array2D,
+) -> None:
+    """Close one lane's position inside bar `t` at `price` and `cost` [quote], which want of equity never holds back.
+
+    What blocks says 4.3 After an exit, when nothing is left 4.3 Ruin.
+    """
+    units = state[at(UNITS, lane)]
+    v = units * price
+    equity = state[at(CASH, lane)] + v
+    ruined = equity - cost <= EQUAL * abs(v)
+    if ruined:
+        cost = min(cost, max(equity, 0.0))
+        state[at(RUINED, lane)] = 1.0
+    state[at(CASH, lane)] = 0.0 if ruined else equity - cost
+    state[at(COSTS, lane)] += cost
+    count_traded(abs(v), equity, lane, state)
+    state[at(EXITED, lane)] = t
+    leave(t, lane, state)
+    if state[at(REENTRY, lane)] == 0.0:
+        state[at(BLOCKED, lane)] = 1.0 if units > 0.0 else -1.0
+    write_fill(Fill(t, reason, price, -units, -v, cost), lane, state, fills)

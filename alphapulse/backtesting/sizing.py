@@ -1,0 +1,71 @@
+"""Allocations out of targets before the kernel sees them: sizing by volatility, and directions for sizing by risk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from alphapulse.backtesting.kernel.state import EQUAL, TINY
+from alphapulse.backtesting.params import SIZING_CODES
+from alphapulse.market.bars import Bars
+from alphapulse.market.volatility import realized_volatility
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """How the targets of a batch are scaled (4.3 Allocation).
+
+    Attributes
+    ----------
+    scales : (n_windows, n_bars) float64
+        Of a target volatility of 1 over the realized one of a bar's year [1]; NaN where that is undefined or 0.
+    row : (n_trials,) int64
+        Row of `scales`; -1 of trials whose targets stay as they are, -2 of those that risk decides.
+    factor : (n_trials,) float64
+        Of `scales`, or the allocation that stands for a direction [1].
+    """
+
+    scales: Float64Array2D
+    row: Int64Array1D
+    factor: Float64Array1D
+
+    @classmethod
+    def of(cls, bars: Bars, values: Mapping[str, Float64Array1D], periods: Float64Array1D) -> "Sizing | None":
+        """Return the sizing of trials with these engine fields and `periods` [bars a year]; None if none is needed."""
+        kind = values["sizing.kind"]
+        if not kind.any():
+            return None
+        by_volatility = kind == SIZING_CODES["volatility"]
+        windows, place = np.unique(values["sizing.window"][by_volatility].astype(np.int64), return_inverse=True)
+        scales = np.full((max(len(windows), 1), len(bars)), np.nan)
+        for i, window in enumerate(windows.tolist()):
+            volatility = realized_volatility(bars.close, window, 1.0) / 100.0
+            np.divide(1.0, volatility, out=scales[i], where=volatility > 0.0)
+        row = np.full(len(kind), -1, dtype=np.int64)
+        row[by_volatility] = place
+        row[kind == SIZING_CODES["risk"]] = -2
+        factor = np.where(by_volatility, values["sizing.target_volatility"] / np.sqrt(periods), values["max_leverage"])
+        return cls(scales, row, factor)
+
+    def apply(self, start: int, trials: Int64Array1D, targets: Float64Array2D) -> None:
+        """Make allocations of the targets (n, n_tile) of `trials` from bar `start` on, in place.
+
+        A target that is not finite stays so. One whose size is unknown becomes `TINY` in its direction, which trades
+        nothing and lifts no block.
+        """
+        for place, trial in enumerate(trials.tolist()):
+            row = self.row[trial]
+            if row == -1:
+                continue
+            a = targets[place]
+            wrong = ~np.isfinite(a)
+            a[np.abs(a) <= EQUAL] = 0.0
+            if row == -2:
+                sized = np.copysign(self.factor[trial], a)
+            else:
+                scale = self.scales[row, start : start + len(a)]
+                sized = a * self.factor[trial] * scale
+                small = np.isnan(scale) | (np.abs(sized) < TINY)
+                sized[small] = np.copysign(TINY, a[small])
+            targets[place] = np.where(wrong, np.nan, np.where(a == 0.0, 0.0, sized))
