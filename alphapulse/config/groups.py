@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 from alphapulse.config.found import SAMPLER_NAMES
 from alphapulse.errors import ConfigError, did_you_mean
@@ -12,6 +13,7 @@ from alphapulse.market.timeframes import read_length, read_timeframe
 
 Output = Literal["table", "json"]
 Source = Literal["sample", "database", "yahoo"]
+COLUMN_ROLES = ("timestamp", "date", "time", "symbol", "timeframe", "open", "high", "low", "close", "volume")
 Lookahead = Literal["on", "strict", "off"]
 
 
@@ -57,6 +59,26 @@ def check_dates(prefix: str, start: str | None, end: str | None) -> None:
             moments.append(moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC))
     if len(moments) == 2 and moments[0] > moments[1]:
         raise ConfigError(f"`{prefix}.start` must not be after `{prefix}.end`, but got {start} and {end}")
+
+
+def check_timezone(key: str, name: str) -> None:
+    """Raise ConfigError unless there is a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        hint = did_you_mean(name, sorted(available_timezones()))
+        raise ConfigError(
+            f"`{key}` must be a time zone such as America/New_York or UTC, but got {name!r}{hint}"
+        ) from None
+
+
+def check_columns(key: str, columns: Mapping[str, Any] | Sequence[str] | None) -> None:
+    """Raise ConfigError unless the columns of a file are said by roles that bars have."""
+    roles = COLUMN_ROLES if isinstance(columns, Mapping) else (*COLUMN_ROLES, "_")
+    for role in columns or ():
+        if role not in roles:
+            hint = did_you_mean(role, roles) or f"; they are {', '.join(roles)}"
+            raise ConfigError(f"`{key}` must say which column is what, but got {role!r}{hint}")
 
 
 def check_symbols(key: str, symbols: tuple[str, ...]) -> None:

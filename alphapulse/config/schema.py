@@ -21,9 +21,11 @@ from alphapulse.config.groups import (
     ValidationConfig,
     WalkForwardConfig,
     at_least,
+    check_columns,
     check_dates,
     check_symbols,
     check_timeframe,
+    check_timezone,
     one_of,
     within,
 )
@@ -250,7 +252,13 @@ class ProviderConfig:
     name : str
         One of `PROVIDER_NAMES`.
     path : str, optional
-        The file of a provider that reads one; which do says `data_pipeline.manager.make_provider`.
+        The file, folder or pattern of a provider that reads one; which do says `data_pipeline.manager.make_provider`.
+    timezone : str, optional
+        Zone of the times in a file that say none ("America/New_York").
+    columns : mapping of str to str, or tuple of str, optional
+        Names of a file's columns by what they are, or what the columns are in their order, "_" for none.
+    day_first : bool, optional
+        Whether 01/02/2024 is 1 February; None finds out.
     wait : float
         How long a request that Yahoo refuses is made again [s]; a network that is down is tried for some 15 s of it.
     requests_per_minute : float
@@ -261,6 +269,9 @@ class ProviderConfig:
 
     name: str = "yfinance"
     path: str | None = None
+    timezone: str | None = None
+    columns: Mapping[str, Any] | tuple[str, ...] | None = None
+    day_first: bool | None = None
     wait: float = 300.0
     requests_per_minute: float = 120.0
     workers: int = 4
@@ -268,6 +279,9 @@ class ProviderConfig:
     def __post_init__(self) -> None:
         one_of("provider.name", self.name, PROVIDER_NAMES)
         at_least("provider.wait", self.wait, 0)
+        check_columns("provider.columns", self.columns)
+        if self.timezone is not None:
+            check_timezone("provider.timezone", self.timezone)
         at_least("provider.requests_per_minute", self.requests_per_minute, 1)
         at_least("provider.workers", self.workers, 1)
 

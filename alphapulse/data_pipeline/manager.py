@@ -7,6 +7,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, cast
 
 from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.downloading.files import import_files
 from alphapulse.data_pipeline.downloading.night import Failure, Wanted, refresh_all
 from alphapulse.data_pipeline.downloading.progress import DownloadProgress
 from alphapulse.data_pipeline.downloading.series import Refreshed
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig
 
 
+OF_FILES = ("path", "timezone", "columns", "day_first")
+"""Keys that providers without a file do not have."""
+
+
 def make_provider(config: "ProviderConfig") -> Provider:
     """Return the provider that `config` names, from the file NAME_provider.py, made with the keys that it has.
 
@@ -37,8 +42,10 @@ def make_provider(config: "ProviderConfig") -> Provider:
     classes = (one for one in vars(module).values() if isinstance(one, type))
     provider_class = next(one for one in classes if vars(one).get("name") == config.name)
     parameters = signature(provider_class).parameters
-    if "path" not in parameters and config.path is not None:
-        raise ConfigError(f"`provider.path` must be null with provider={config.name}, but got {config.path!r}")
+    for key in OF_FILES:
+        if key not in parameters and getattr(config, key) is not None:
+            got = getattr(config, key)
+            raise ConfigError(f"`provider.{key}` must be null with provider={config.name}, but got {got!r}")
     keys = {f.name: getattr(config, f.name) for f in fields(config) if f.name in parameters}
     return cast("Provider", provider_class(**keys))
 
@@ -83,20 +90,19 @@ def download(
             done, failures = refresh_all(database, provider, wanted, progress.count)
         warnings = [line for one in done for line in (*one.notes, *_left_out(one), *_faults(one.fetched))]
         return Download([one.written for one in done], [], failures, warnings)
+    if not provider.symbols:
+        source = Source(provider.name, path)
+        return import_files(database, provider, data, (start, stop), source, replace=replace, quiet=quiet)
     fetched: list[Fetched] = []
     failures = []
-    if provider.symbols:
-        for symbol in data.symbols or provider.symbols:
-            for timeframe in timeframes:
-                try:
-                    fetched += provider.fetch([symbol], [timeframe], start, stop)
-                except UnreachableError:
-                    raise
-                except DataError as error:
-                    failures.append(Failure(symbol, timeframe, str(error)))
-    else:
-        # A file is read once, whatever is wanted of it.
-        fetched += provider.fetch(data.symbols, timeframes, start, stop)
+    for symbol in data.symbols or provider.symbols:
+        for timeframe in timeframes:
+            try:
+                fetched += provider.fetch([symbol], [timeframe], start, stop)
+            except UnreachableError:
+                raise
+            except DataError as error:
+                failures.append(Failure(symbol, timeframe, str(error)))
     if fetched and all(one.bars.empty and not one.rejected for one in fetched):
         raise DataError(
             f"provider={provider.name} has bars, but none from data.start={data.start or 'null'} to "

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.market.bars import Bars
+from alphapulse.market.calendar import THURSDAY
 from alphapulse.market.joining import bar_spacing
-from alphapulse.market.timeframes import DAY, HOUR, MINUTE, timeframe_length
+from alphapulse.market.timeframes import DAY, HOUR, MINUTE, labelled_end, timeframe_length, timeframe_of
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
 MOST_STALE_OPENS = 0.20
@@ -19,14 +20,13 @@ MOST_FLAT = 0.002
 MOST_EQUAL_VOLUME = 0.05
 FEWEST_BARS_OF_A_DATE = 0.75
 MOST_UNKNOWN_VOLATILITY = 0.01
+MOST_WEEKENDS = 0.05
 # Rounding of adjusted prices moves an open outside [low, high] by less than this share of the price.
 ROUNDING = 1e-6
 # A hole that comes again: on so many dates, and on this share of them.
 FEWEST_HOLES, HOLES_OF_DATES = 5, 0.2
 # Dates of a New York symbol that are sessions of its exchange; elsewhere some ten holidays a year differ.
 NEW_YORK_SHARE = 0.985
-# The epoch was one; weeks start on Mondays.
-THURSDAY = 3
 CALENDAR_START = np.datetime64("1960-01-01")
 
 
@@ -92,7 +92,8 @@ def series_warnings(symbol: str, timeframe: str, bars: pd.DataFrame) -> list[str
 def _series_lines(series: _Series) -> list[str]:
     if len(series.close) < 2:
         return []
-    return _volume(series) + _order(series) + _flat(series) + _label(series) + _gaps(series) + _holes(series)
+    lines = _volume(series) + _order(series) + _flat(series) + _overlaps(series) + _label(series) + _weekends(series)
+    return lines + _gaps(series) + _holes(series)
 
 
 def _opens(series: _Series) -> list[str]:
@@ -162,6 +163,43 @@ def _label(series: _Series) -> list[str]:
         f"{series.name}: {n_longer:,} of {len(longer):,} bars are longer than their label (typically {hours:g} h), "
         f"{series.when(int(places[0]))} to {series.when(int(places[-1]))}; joined by their real end, "
         "but counted as bars of the label."
+    ]
+
+
+def count_overlaps(timestamp: Int64Array1D, timeframe: str) -> int:
+    """Return how many bars begin before the one before them ends by its label.
+
+    A day may be an hour short where clocks change, and what is made of days so much shorter than its label.
+    """
+    length = timeframe_length(timeframe)
+    slack = length // 6 if length >= DAY else 0
+    return int(np.count_nonzero(timestamp[1:] + slack < labelled_end(timestamp[:-1], timeframe)))
+
+
+def _overlaps(series: _Series) -> list[str]:
+    timeframe = series.name.rpartition(" ")[2]
+    n_overlaps = count_overlaps(series.timestamp, timeframe)
+    if n_overlaps == 0:
+        return []
+    apart = timeframe_of(int(np.median(np.diff(series.timestamp))))
+    return [
+        f"{series.name}: {n_overlaps:,} of {len(series.close):,} bars begin before the one before them has ended, "
+        f"typically {apart} apart; if they are bars of {apart}, import them with data.timeframe={apart}."
+    ]
+
+
+def _weekends(series: _Series) -> list[str]:
+    if series.length != DAY:
+        return []
+    # The date that most of a bar lies in: a broker's Monday begins on Sunday evening.
+    date = (series.timestamp + DAY // 2) // DAY
+    on_weekend = (date + THURSDAY) % 7 >= 5
+    n_weekend = int(np.count_nonzero(on_weekend))
+    if n_weekend == 0 or n_weekend > MOST_WEEKENDS * len(date):
+        return []
+    return [
+        f"{series.name}: {n_weekend:,} of {len(date):,} daily bars are on a Saturday or Sunday, the first "
+        f"{series.when(int(np.argmax(on_weekend)))}, though the market is closed on most; their dates may be wrong."
     ]
 
 

@@ -27,12 +27,15 @@ class Download:
         Each symbol and timeframe that could not be had, or is not stored over what another source gave.
     warnings : sequence of str
         What was done beside, what was left out, and faults of the bars.
+    notes : sequence of str
+        What was recognised of each file.
     """
 
     written: Sequence[Written]
     rejected: Sequence[Rejected]
     failures: Sequence[Failure]
     warnings: Sequence[str]
+    notes: Sequence[str] = ()
 
 
 def print_json(result: Download) -> None:
@@ -72,6 +75,10 @@ def print_table(name: str, place: str, result: Download) -> None:
         names = (f"{one.symbol} {one.timeframe}" if one.symbol else "-", _short(one.first), _short(one.last))
         table.add_row(*map(escape, names), *(f"{getattr(one, count):,}" for count in COUNTS))
     console.print(table)
+    for text in result.notes[:MOST_LINES]:
+        line(f"recognised {text}")
+    if len(result.notes) > MOST_LINES:
+        line(f"... and {len(result.notes) - MOST_LINES} more files")
     for failure in result.failures:
         line(f"failed {failure.symbol} {failure.timeframe}: {failure.reason}")
     for row in result.rejected[:MOST_LINES]:

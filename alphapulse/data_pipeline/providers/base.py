@@ -153,7 +153,9 @@ class Feed(Provider, Protocol):
         """Let whoever waits for an answer in another thread give up."""
 
 
-def checked(symbol: str, timeframe: str, rows: pd.DataFrame, lines: Sequence[int] | None = None) -> Fetched:
+def checked(
+    symbol: str, timeframe: str, rows: pd.DataFrame, lines: Sequence[int] | np.ndarray | None = None
+) -> Fetched:
     """Split `rows` into bars and rejected rows.
 
     Refused is what cannot be a bar: a missing, infinite or non-positive price, high below low, a negative volume, and
@@ -170,26 +172,33 @@ def checked(symbol: str, timeframe: str, rows: pd.DataFrame, lines: Sequence[int
     prices = rows[list(PRICES)].to_numpy(dtype=np.float64)
     volume = rows["volume"].to_numpy(dtype=np.float64)
     high, low = prices[:, 1], prices[:, 2]
-    reasons = np.full(len(rows), "", dtype=object)
+    # The number of the reason of each row, 0 for none.
+    codes = np.zeros(len(rows), dtype=np.int8)
+    texts = [""]
 
     def refuse(mask: np.ndarray, reason: str) -> None:
-        reasons[mask & (reasons == "")] = reason
+        texts.append(reason)
+        codes[mask & (codes == 0)] = len(texts) - 1
 
     for place, name in enumerate(PRICES):
         refuse(~np.isfinite(prices[:, place]), f"{name} is not a number")
         refuse(impossible_prices(prices[:, place]), f"{name} is not positive")
     refuse(high < low, "high is below low")
     refuse(impossible_volumes(volume), "volume is negative or infinite")
-    accepted = rows["timestamp"].where(reasons == "")
-    refuse((accepted.notna() & accepted.duplicated(keep="last")).to_numpy(), "its timestamp comes again later")
+    stamps = rows["timestamp"]
+    if not stamps.is_monotonic_increasing or not stamps.is_unique:
+        accepted = stamps.where(codes == 0)
+        refuse((accepted.notna() & accepted.duplicated(keep="last")).to_numpy(), "its timestamp comes again later")
 
     rejected = []
-    for place in np.flatnonzero(reasons != "").tolist():
-        stamp = rows["timestamp"].iloc[place].isoformat()
+    for place in np.flatnonzero(codes).tolist():
+        stamp = stamps.iloc[place].isoformat()
         values = (*prices[place].tolist(), float(volume[place]))
-        line = 0 if lines is None else lines[place]
+        line = 0 if lines is None else int(lines[place])
         where = f"line {line}" if line else stamp
         text = " ".join([stamp, *(f"{value:.10g}" for value in values)])
-        rejected.append(Rejected(where, reasons[place], line, text, stamp, values))
-    bars = rows.loc[reasons == ""].assign(symbol=symbol, timeframe=timeframe).sort_values("timestamp", kind="stable")
+        rejected.append(Rejected(where, texts[codes[place]], line, text, stamp, values))
+    bars = (rows.loc[codes == 0] if rejected else rows).assign(symbol=symbol, timeframe=timeframe)
+    if not stamps.is_monotonic_increasing:
+        bars = bars.sort_values("timestamp", kind="stable")
     return Fetched(symbol, timeframe, bars[list(COLUMNS)].reset_index(drop=True), tuple(rejected))
