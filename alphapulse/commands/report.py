@@ -8,8 +8,9 @@ from alphapulse.plain import command_line
 from alphapulse.reports.formatting import print_warnings
 from alphapulse.reports.page.page import REPORT, write_report
 from alphapulse.reports.page.subject import Subject
-from alphapulse.reports.summary import N_BEST, Account, summarise
+from alphapulse.reports.summary import N_BEST, N_OF_FRONT, Account, summarise
 from alphapulse.reports.summary_table import print_ending, print_summary
+from alphapulse.study.picking import rank_trials
 from alphapulse.study.store import Store
 
 
@@ -47,7 +48,7 @@ def run_report(config: ReportConfig, directory: Path) -> None:
     )
     if not config.quiet:
         print_warnings(account.warnings)
-    summary = summarise(store, study, store.best(study, N_BEST), account)
+    summary = summarise(store, study, rank_trials(store, study, N_BEST, N_OF_FRONT), account)
     print_summary(summary, config.output, details=config.details)
     write_report(Subject.of(store, study, verdict), directory / REPORT)
     print_ending(summary, config.output, details=config.details)

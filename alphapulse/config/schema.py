@@ -67,6 +67,8 @@ __all__ = [
     "check_objectives",
 ]
 
+FIRST, KNEE = "first", "knee"
+
 TARGET = "_target_"
 DEFAULT_STRATEGY = "alphapulse.strategies.long_short.LongShort"
 
@@ -99,6 +101,9 @@ class SweepConfig:
         Conditions over metrics; a trial that breaks one is kept, but is never the best and never chosen.
     constraints : tuple of str
         Conditions over keys of the strategy and the engine that every trial keeps, beside the strategy's own.
+    choose : str
+        Of several objectives' Pareto front what is weighed: "first" (the best by the first objective), "knee", or an
+        expression over metrics, whose highest is chosen.
     strategy : mapping
         It has `_target_`, the dotted path, and the parameters that are set.
     details : bool
@@ -121,6 +126,7 @@ class SweepConfig:
     direction: tuple[Literal["maximize", "minimize"], ...] | None = None
     feasible: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    choose: str = FIRST
     data: DataConfig = field(default_factory=DataConfig)
     strategy: Mapping[str, Any] = field(default_factory=_default_strategy)
     engine: EngineParams = field(default_factory=EngineParams)
@@ -139,6 +145,7 @@ class SweepConfig:
             raise ConfigError(f"`seed` must be in [0, 2**63), but got {self.seed!r}")
         check_objectives(self.objective)
         self.conditions  # noqa: B018
+        check_choice(self.choose, len(self.objective))
         if self.direction is not None and len(self.direction) != len(self.objective):
             raise ConfigError(
                 f"`direction` must have one entry an objective, "
@@ -363,3 +370,22 @@ def check_objectives(objectives: tuple[str, ...]) -> None:
             raise ConfigError(f"`objective` must be a metric, but got {name!r}{hint}")
         if objectives.count(name) > 1:
             raise ConfigError(f"`objective` must name each once, but got {name!r} twice")
+
+
+def check_choice(choose: str, n_objectives: int) -> None:
+    """Raise ConfigError unless `choose` chooses one of a Pareto front."""
+    if choose == FIRST:
+        return
+    if n_objectives == 1:
+        hint = "" if choose == KNEE else f"; search for it with objective={choose}"
+        raise ConfigError(f"`choose={choose}` must go with several objectives, but got one{hint}")
+    if choose == KNEE:
+        return
+    from alphapulse.backtesting.metrics import METRICS
+
+    if choose.isidentifier() and choose not in METRICS:
+        hint = did_you_mean(choose, [FIRST, KNEE, *METRICS])
+        raise ConfigError(f"`choose` must be first, knee or an expression over metrics, but got {choose!r}{hint}")
+    expression = read_expression(choose, "choose", METRICS)
+    if expression.is_condition or not expression.names:
+        raise ConfigError(f"`choose` must be a number made of metrics, but got {choose!r}")

@@ -10,7 +10,15 @@ from alphapulse.plain import command_line
 from alphapulse.reports.page.page import REPORT, write_report
 from alphapulse.reports.page.subject import Subject
 from alphapulse.reports.run_files import write_study_files
-from alphapulse.reports.summary import N_BEST, Account, StudySummary, describe_bars, describe_data, summarise
+from alphapulse.reports.summary import (
+    N_BEST,
+    N_OF_FRONT,
+    Account,
+    StudySummary,
+    describe_bars,
+    describe_data,
+    summarise,
+)
 from alphapulse.reports.tear_sheet_process import draw_tear_sheet
 from alphapulse.reports.weighing import (
     Weighing,
@@ -20,6 +28,7 @@ from alphapulse.reports.weighing import (
     weigh,
 )
 from alphapulse.study.optuna.mirror import describe_study, mirror
+from alphapulse.study.picking import rank_trials
 from alphapulse.study.records import Status, TrialRecord
 from alphapulse.sweep.clock import Clock, seconds_since_start
 from alphapulse.sweep.opening import OpenStudy
@@ -52,11 +61,11 @@ def conclude(
         Whether the search was ended early; the null sweeps may be as well.
     """
     store, study, inputs = opened.store, opened.study, opened.inputs
-    best = store.best(study, N_BEST)
+    ranking = rank_trials(store, study, N_BEST, N_OF_FRONT)
     verdict = study.verdict if weighing is None else None
-    if best and not interrupted and weighing is not None:
+    if ranking.chosen is not None and not interrupted and weighing is not None:
         try:
-            verdict = _verdict(opened, best[0], weighing)
+            verdict = _verdict(opened, ranking.chosen, weighing)
         except WeighingInterruptedError:
             interrupted = True
     clock.seconds["to_verdict"] = seconds_since_start()
@@ -76,7 +85,7 @@ def conclude(
         warnings=inputs.warnings,
         seconds=clock.seconds,
     )
-    return summarise(store, study, best, account)
+    return summarise(store, study, ranking, account)
 
 
 def follow_up(opened: OpenStudy, summary: StudySummary, directory: Path, clock: Clock) -> StudySummary:
@@ -94,7 +103,7 @@ def follow_up(opened: OpenStudy, summary: StudySummary, directory: Path, clock: 
         stored = opened.store.find_study(study.name)
         write_report(Subject(opened.store, stored, summary.verdict or {}, inputs), directory / REPORT)
         places["report"] = str(directory / REPORT)
-    if summary.best and opened.config.tear_sheet:
+    if summary.best and summary.best[0].feasible and opened.config.tear_sheet:
         sheet = directory / TEAR_SHEET
         chosen = opened.store.trial(study, (summary.chosen or summary.best[0]).number)
         with clock.phase("tear_sheet"):
@@ -122,14 +131,14 @@ def _mirror(opened: OpenStudy, facts: Mapping[str, str]) -> str | None:
     return None
 
 
-def _verdict(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> dict[str, Any]:
+def _verdict(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> dict[str, Any]:
     """Weigh a study and return the verdict as stored."""
     inputs, study = opened.inputs, opened.study
-    verdict = weigh(opened, best, weighing)
-    market = compare_with_market(inputs, best["parameters"])
+    verdict = weigh(opened, chosen, weighing)
+    market = compare_with_market(inputs, chosen["parameters"])
     stored = verdict.to_dict() | {
         "lines": verdict.lines(),
-        "chosen": best["number"],
+        "chosen": chosen["number"],
         "chosen_holdout": market.chosen_holdout,
         "benchmark": market.benchmark,
         "benchmark_holdout": market.benchmark_holdout,

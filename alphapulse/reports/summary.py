@@ -1,17 +1,19 @@
 """What a sweep says at its end, or a report later: trials, benchmark, verdict, and where everything is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from alphapulse.market.market import Market
+from alphapulse.study.picking import Ranking
 from alphapulse.study.records import Study, StudyBars, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.sweep.starting import StartPoints
 
 N_BEST = 5
+N_OF_FRONT = 10
 N_REASONS = 3
 
 
@@ -131,7 +133,10 @@ class StudySummary:
     data : str
         One line: symbol, timeframe, scored bars.
     best : tuple of TrialSummary
-        Where none is feasible, the one that breaks the conditions least.
+        With several objectives some of the Pareto front, in order of the first. Where none is feasible, the one that
+        breaks the conditions least.
+    front : tuple of int
+        Numbers of all trials of the Pareto front; with one objective that of the best.
     benchmark : dict of str to float
         Metrics of buy and hold on the searched bars; empty where they are not known.
     failures : dict of str to int
@@ -151,6 +156,10 @@ class StudySummary:
         Metrics of buy and hold on the hold-out; None where it was not opened.
     defaults : DefaultsTrial, optional
         Where the strategy's own setting ended; None where it was not tried as such.
+    robust : TrialSummary, optional
+        The trial whose neighbourhood is best; None where none has a neighbour, and before the study is weighed.
+    choose : str
+        How the trial of a front is chosen.
     schema : int
         Number of this document's shape.
     """
@@ -168,6 +177,7 @@ class StudySummary:
     directions: tuple[str, ...]
     data: str
     best: tuple[TrialSummary, ...]
+    front: tuple[int, ...]
     benchmark: Mapping[str, float] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
@@ -178,18 +188,20 @@ class StudySummary:
     chosen: ChosenTrial | None = None
     benchmark_holdout: Mapping[str, float] | None = None
     defaults: DefaultsTrial | None = None
+    robust: TrialSummary | None = None
+    choose: str = "first"
     schema: int = 1
 
 
-def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: Account) -> StudySummary:
-    """Return the summary of a study from its stored trials, the `best` of them, and what is told beside them."""
+def summarise(store: Store, study: Study, ranking: Ranking, account: Account) -> StudySummary:
+    """Return the summary of a study from its stored trials, those that are shown, and what is told beside them."""
     failures = store.failures(study)
     verdict = account.verdict or {}
     warnings = account.warnings
-    nearest = None if best or not study.feasible else store.nearest(study)
-    if nearest is not None:
-        best, warnings = [nearest], (*warnings, nothing_feasible(study, nearest))
-    shown = [_shown(study, trial) for trial in best]
+    if ranking.best and ranking.chosen is None:
+        warnings = (*warnings, nothing_feasible(study, ranking.best[0]))
+    number = verdict.get("chosen")
+    chosen = None if number is None else _shown(study, store.trial(study, number))
     return StudySummary(
         study=study.name,
         status=account.status,
@@ -203,7 +215,8 @@ def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: 
         objectives=study.objectives,
         directions=study.directions,
         data=account.data,
-        best=tuple(TrialSummary(**trial) for trial in shown),
+        best=tuple(TrialSummary(**_shown(study, trial)) for trial in ranking.best),
+        front=tuple(ranking.front),
         benchmark=account.benchmark,
         failures=dict(list(failures.items())[:N_REASONS]),
         verdict=account.verdict,
@@ -211,17 +224,20 @@ def summarise(store: Store, study: Study, best: Sequence[TrialRecord], account: 
         warnings=warnings,
         seconds=dict(account.seconds),
         bars=verdict.get("bars"),
-        chosen=next(
-            (
-                ChosenTrial(**trial, holdout=verdict.get("chosen_holdout"))
-                for trial in shown
-                if trial["number"] == verdict.get("chosen")
-            ),
-            None,
-        ),
+        chosen=None if chosen is None else ChosenTrial(**chosen, holdout=verdict.get("chosen_holdout")),
         benchmark_holdout=verdict.get("benchmark_holdout"),
         defaults=_defaults(store, study),
+        robust=_robust(store, study, verdict),
+        choose=study.choose,
     )
+
+
+def _robust(store: Store, study: Study, verdict: Mapping[str, Any]) -> TrialSummary | None:
+    """Return the trial with the best neighbourhood, which a verdict has found."""
+    number = (verdict.get("numbers") or {}).get("robust_trial")
+    if number is None or number < 0:
+        return None
+    return TrialSummary(**_shown(study, store.trial(study, int(number))))
 
 
 def _defaults(store: Store, study: Study) -> DefaultsTrial | None:

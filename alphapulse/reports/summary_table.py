@@ -80,6 +80,8 @@ def _print_table(console: Console, summary: StudySummary, details: bool) -> None
         if summary.defaults is not None:
             console.print(defaults_line(summary.defaults))
         _print_chosen(console, summary)
+        if len(summary.objectives) > 1 and summary.front:
+            _print_front(console, summary)
     if details:
         _print_details(console, summary)
     if summary.verdict is not None:
@@ -109,6 +111,19 @@ def _print_chosen(console: Console, summary: StudySummary) -> None:
     for name, heading in COMPARED.items():
         columns[heading] = [format_metric(name, metrics.get(name)) for metrics in rows.values()]
     console.print(fitted_table("", columns, console.width, left=[""], light=True))
+
+
+def _print_front(console: Console, summary: StudySummary) -> None:
+    """Print what the objectives of some trials of the front are, and which of them is chosen."""
+    number = None if summary.chosen is None else summary.chosen.number
+    n, n_shown = len(summary.front), len(summary.best)
+    shown = "" if n_shown == n else f", {n_shown} of them shown"
+    chosen = "" if number is None else f"; trial {number:,} is weighed (choose={summary.choose})"
+    console.print(f"The Pareto front has {n:,} trial{'s' if n > 1 else ''}{shown}{chosen}.")
+    columns = {"trial": [f"{t.number:,}{' *' if t.number == number else ''}" for t in summary.best]}
+    for name in summary.objectives:
+        columns[name.replace("_", " ")] = [f"{trial.values[name]:,.4g}" for trial in summary.best]
+    console.print(fitted_table("", columns, console.width, light=True))
 
 
 def _value(objective: str, shown: TrialSummary, metrics: Mapping[str, float]) -> str:

@@ -26,7 +26,7 @@ from alphapulse.sweep.searching import study_state
 from alphapulse.sweep.study_state import StudyState
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.sweep.workers.cluster import Cluster
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation import (
     MarketComparison,
     NullSweeps,
@@ -71,6 +71,13 @@ class StoredTrials:
         """Return parameters and per-bar Sharpe ratios of some trials."""
         parameters, annual = self.columns.parameters_and_sharpes(trials)
         return parameters, annual / math.sqrt(self.periods_per_year)
+
+    def may_be_chosen(self, trials: Int64Array1D) -> BoolArray1D:
+        """Return which of some trials break no condition on results."""
+        if not self.columns.study.feasible:
+            return np.ones(len(trials), dtype=np.bool_)
+        good = np.concatenate([np.empty(0, np.int64), *(numbers for numbers, _ in self.columns.candidates())])
+        return np.isin(trials, good)
 
 
 @dataclass(frozen=True)
@@ -127,8 +134,8 @@ class WeighingInterruptedError(Exception):
     """The user ended the null sweeps; what is done of them is kept, and the hold-out was not opened."""
 
 
-def weigh(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> Verdict:
-    """Return the verdict on the stored trials of a study; this opens the hold-out for the trial `best`.
+def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> Verdict:
+    """Return the verdict on the stored trials of a study; this opens the hold-out for the trial `chosen`.
 
     Raises
     ------
@@ -139,7 +146,7 @@ def weigh(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> Verdict:
     experiment, market, holdout = inputs.experiment, inputs.market, inputs.holdout
     validation = opened.config.validation
     assert experiment.bootstrap is not None
-    n_done, bars, parameters = store.n_done(study), inputs.bars, best["parameters"]
+    n_done, bars, parameters = store.n_done(study), inputs.bars, chosen["parameters"]
     state = study_state(opened)
     ledger = read_ledger(store.database, study, bars, n_done)
     with weighing.clock.phase("null_sweeps"):
@@ -147,7 +154,7 @@ def weigh(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> Verdict:
             opened,
             weighing.cluster,
             fix_null_sweeps(opened, state, weighing, ledger.factor),
-            best["values"][0],
+            chosen["values"][0],
             ledger.factor,
             watch=weighing.watch,
             stop=weighing.stop,
@@ -156,7 +163,7 @@ def weigh(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> Verdict:
         raise WeighingInterruptedError
     chosen_p, n_surrogates = math.nan, 0
     if holdout is not None:
-        open_holdout(store.database, bars, f"study {study.name} trial {best['number']}")
+        open_holdout(store.database, bars, f"study {study.name} trial {chosen['number']}")
         ledger = read_ledger(store.database, study, bars, n_done)
         n_surrogates = n_holdout_surrogates(ledger.n_openings)
         with weighing.clock.phase("hold_out"):
@@ -169,7 +176,7 @@ def weigh(opened: OpenStudy, best: TrialRecord, weighing: Weighing) -> Verdict:
     columns = StudyColumns(store.database, study)
     return make_verdict(
         VerdictInputs(
-            chosen=best["number"],
+            chosen=chosen["number"],
             in_sample=estimate(experiment, market, parameters),
             hold_out=None if holdout is None else estimate(experiment, holdout, parameters),
             trials=StoredTrials(columns, n_done, periods),

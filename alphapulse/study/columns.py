@@ -78,6 +78,13 @@ class StudyColumns:
             violations=columns.get("violation", np.empty((0, 0))),
         )
 
+    def candidates(self) -> Iterator[tuple[Int64Array1D, Float64Array2D]]:
+        """Yield numbers (n,) and objectives (n, n_objectives) of the trials that may be called good, in pieces."""
+        kinds: dict[str, Kind] = {"number": np.int32, "value": (np.float64, len(self.study.objectives))}
+        query = f"SELECT number, value FROM trial WHERE sweep_id = $1 AND {CANDIDATE}"
+        for piece in self._pieces(query, kinds, TRIALS_A_PIECE):
+            yield piece["number"].astype(np.int64), piece["value"]
+
     def sharpes(self, n_trials: int) -> Iterator[Float64Array1D]:
         """Yield the annual Sharpe ratios of the first `n_trials` trials in order, in pieces; NaN for a failed one."""
         kinds: dict[str, Kind] = {"number": np.int32, "sharpe": np.float64}

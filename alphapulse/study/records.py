@@ -93,6 +93,11 @@ class StudyPlan:
         """Conditions that the results of its trials must keep, as they were written."""
         return tuple(self.config.get("feasible", ()))
 
+    @property
+    def choose(self) -> str:
+        """Which trial of a Pareto front is the one, see `choice.Choice`."""
+        return str(self.config.get("choose", "first"))
+
 
 @dataclass(frozen=True)
 class Study(StudyPlan):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -128,6 +128,11 @@ class Store:
                 f"Study {study.name!r} has no trial {number}; its {self.n_done(study)} trials count from 0."
             )
         return _record(study, rows[0])
+
+    def trials(self, study: Study, numbers: Sequence[int]) -> list[TrialRecord]:
+        """Return the stored trials among `numbers`, by number."""
+        query = "SELECT * FROM trial WHERE sweep_id = $1 AND number = ANY($2::int[]) ORDER BY number"
+        return [_record(study, row) for row in self.database.fetch(query, study.id, list(numbers))]
 
     def best(self, study: Study, n: int) -> list[TrialRecord]:
         """Return the `n` best trials by the first objective that break no condition, earlier first among equals."""

@@ -110,7 +110,7 @@ class Plateau:
     n_neighbours : ndarray (n_candidates,)
         Other trials in the neighbourhood with a value.
     robust : int
-        Row of the candidate with the highest median, -1 if none has a neighbour.
+        Row of the eligible candidate with the highest median, -1 if none has a neighbour.
     """
 
     trials: Int64Array1D
@@ -133,6 +133,7 @@ def plateau(
     *,
     n_candidates: int = 1000,
     include: Sequence[int] = (),
+    eligible: ArrayLike | None = None,
 ) -> Plateau:
     """Compare the best trials with their neighbourhoods among all trials.
 
@@ -150,6 +151,8 @@ def plateau(
         How many of the best trials to judge.
     include : sequence of int
         Rows to judge in any case.
+    eligible : array_like (n_trials,), optional
+        Rows among which the robust one is; all by default.
 
     Returns
     -------
@@ -178,7 +181,8 @@ def plateau(
     rows, candidates = np.ascontiguousarray(space[order]), np.ascontiguousarray(scaled[trials])
     _neighbourhoods(rows, level[order], candidates, key, medians, n_neighbours)
     medians[n_neighbours == 0] = np.nan
-    robust = int(trials[np.nanargmax(medians)]) if np.any(n_neighbours > 0) else -1
+    ranked_by = medians if eligible is None else np.where(np.asarray(eligible, dtype=bool)[trials], medians, np.nan)
+    robust = int(trials[np.nanargmax(ranked_by)]) if not np.isnan(ranked_by).all() else -1
     return Plateau(trials, value[trials], medians, n_neighbours, robust)
 
 

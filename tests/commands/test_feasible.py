@@ -29,7 +29,7 @@ def config(small_study):
     )
 
 
-def test_no_trial_that_breaks_a_condition_is_called_good(config, run, in_process, database, table, capsys):
+def test_no_trial_that_breaks_a_condition_is_called_good(config, run, in_process, database, table, capsys, tmp_path):
     summary = run(config, in_process())
     with database.sync_engine.connect() as connection:
         broken, best = connection.execute(
@@ -53,8 +53,8 @@ def test_no_trial_that_breaks_a_condition_is_called_good(config, run, in_process
     run(replace(config, study="steps", n_trials=50), in_process(3))
     run(replace(config, study="steps"), in_process(2))
     assert table("steps") == table("small")
-    run_report(ReportConfig(study="small"))
-    assert f"{broken} of 96 trials are infeasible." in capsys.readouterr().out
+    run_report(ReportConfig(study="small"), tmp_path)
+    assert f"96 trials, {broken} infeasible;" in capsys.readouterr().out
     run_replay(ReplayConfig(study="small", trial=3))
 
 
@@ -70,7 +70,7 @@ def test_null_sweeps_obey_the_same_conditions(config, run, in_process, database)
     assert [values["small"][s] for s in shared] != [values["free"][s] for s in shared]
 
 
-def test_nearest_trial_is_shown_where_none_is_feasible(config, run, in_process, database, capsys):
+def test_nearest_trial_is_shown_where_none_is_feasible(config, run, in_process, database, capsys, tmp_path):
     summary = run(replace(config, n_trials=40, feasible=("n_trades > 100_000", "cagr < 99")), in_process())
     assert (summary.status, summary.n_infeasible, summary.verdict) == ("COMPLETE", 40, None)
     assert [trial.feasible for trial in summary.best] == [False]
@@ -82,7 +82,7 @@ def test_nearest_trial_is_shown_where_none_is_feasible(config, run, in_process, 
     assert sentence.startswith("No trial is feasible (n_trades > 100_000, cagr < 99), so that none is chosen; the near")
     assert f"trial {most}, which breaks n_trades > 100_000 by " in sentence
     assert "cagr < 99 by" not in sentence
-    run_report(ReportConfig(study="small"))
+    run_report(ReportConfig(study="small"), tmp_path)
     assert sentence in capsys.readouterr().out
 
 

@@ -44,13 +44,13 @@ def values_of(database, study):
         return np.array(connection.execute(text(query), {"name": study}).all())
 
 
-def test_expression_is_searched_for(config, run, in_process, database, capsys):
+def test_expression_is_searched_for(config, run, in_process, database, capsys, tmp_path):
     summary = run(config, in_process())
     values = values_of(database, "small")
     np.testing.assert_array_equal(values[:, 0], values[:, 1])
     assert summary.best[0].values == {EXPRESSION: values[:, 0].max()}
     assert summary.verdict["null_sweeps"]["observed"] == values[:, 0].max()
-    run_report(ReportConfig(study="small"))
+    run_report(ReportConfig(study="small"), tmp_path)
     assert f"{values[:, 0].max():,.3f}" in capsys.readouterr().out
     run_replay(ReplayConfig(study="small", trial=5))
     # Later, by the name alone.

@@ -176,6 +176,8 @@ BAD = [
     ("sweep", "objective=[]", "at least one metric"),
     ("sweep", "objective=[cagr,cagr]", "twice"),
     ("sweep", "objective=cagr,max_drawdown", "a list is objective=[cagr,max_drawdown]"),
+    ("sweep", "choose=knee", "`choose=knee` must go with several objectives, but got one"),
+    ("sweep", "choose=cagr - volatility", "search for it with objective=cagr - volatility"),
     ("sweep", "objective=sharp - 2", "`objective` must be made of known names, but got 'sharp'"),
     ("sweep", "objective=cagr > 3", "`objective` must be a number made of metrics, but got 'cagr > 3'"),
     ("sweep", "objective=3", "`objective` must be a number made of metrics, but got '3'"),
@@ -455,6 +457,18 @@ def test_objectives_are_typed_as_they_read(run: Run) -> None:
     assert config.objective == ("sharpe_ratio - 2*abs(max_drawdown)", "volatility", "my_module.score")
     assert config.directions == ("maximize", "minimize", "maximize")
     assert run("sweep", "objective=-cagr / max(0.01, volatility)").objective == ("-cagr / max(0.01, volatility)",)
+
+
+def test_choice_is_typed_as_it_reads(run: Run, refuse: Refuse) -> None:
+    two = ("objective=[sharpe_ratio,max_drawdown]", "search=nsga2")
+    assert run("sweep", *two).choose == "first"
+    assert run("sweep", *two, "choose=sharpe_ratio - 2*abs(max_drawdown)").choose == (
+        "sharpe_ratio - 2*abs(max_drawdown)"
+    )
+    assert run("sweep", *two, "choose=knee").choose == "knee"
+    assert "did you mean 'knee'?" in refuse("sweep", *two, "choose=kne")
+    assert "did you mean 'cagr'?" in refuse("sweep", *two, "choose=2*cagrr")
+    assert "must be a number made of metrics" in refuse("sweep", *two, "choose=cagr > 1")
 
 
 def test_natural_directions() -> None:

@@ -13,6 +13,7 @@ from alphapulse.errors import AlphaPulseError
 from alphapulse.market.market import Market
 from alphapulse.reports.curves import backtest_trial
 from alphapulse.study.columns import StudyColumns
+from alphapulse.study.picking import rank_trials
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.sweep.inputs import StudyInputs, load_inputs
@@ -128,7 +129,7 @@ class Subject:
         number = self.verdict.get("chosen")
         if number is not None:
             return self.store.trial(self.study, number)
-        return next(iter(self.store.best(self.study, 1)), None)
+        return rank_trials(self.store, self.study, 1, 1).chosen
 
     @cached_property
     def robust(self) -> TrialRecord | None:

@@ -2,23 +2,22 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from alphapulse.config.schema import FIRST
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.search.choosing import Sampler, make_sampler
+from alphapulse.study.choice import Choice
 from alphapulse.study.trials import Trials
 from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.typing import Float64Array1D, Float64Array2D
-
-Choose: TypeAlias = Callable[[Trials], int | None]
-"""Returns the row of the trial that a study would show as its choice, None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class SearchPlan:
         Of the sampler, as `make_sampler` takes them.
     enqueued : (k, p) float64, optional
         Points that the study started from.
+    choose : str
+        Which trial of a Pareto front the study chooses, see `Choice`.
     """
 
     sampler: str
@@ -44,6 +45,7 @@ class SearchPlan:
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
     enqueued: Float64Array2D | None = None
+    choose: str = FIRST
 
     def start(self, experiment: Experiment, seed: int) -> Sampler:
         """Return the sampler before its first generation, under some seed."""
@@ -59,10 +61,8 @@ class SearchPlan:
         )
 
 
-def null_search(
-    market: Market, experiment: Experiment, plan: SearchPlan, s: int, *, block: int = 1, choose: Choose | None = None
-) -> float:
-    """Return the best value that the search finds on surrogate `s`; NaN without one.
+def null_search(market: Market, experiment: Experiment, plan: SearchPlan, s: int, *, block: int = 1) -> float:
+    """Return the first objective of the trial that the search would choose on surrogate `s`; NaN without one.
 
     Parameters
     ----------
@@ -74,31 +74,17 @@ def null_search(
         Number of the surrogate, from 0; it also seeds the sampler.
     block : int
         Length of the pieces of the market that stay together [bars].
-    choose : callable, optional
-        How the study chooses its trial; by default the best by the first objective, the earliest of equals.
     """
     surrogate = surrogate_market(market, s, block)
     lean = replace(experiment, bootstrap=None)
     trials = run_search(surrogate, lean, plan.start(lean, null_seed(plan.seed, s)), plan.n_trials)
-    chosen = best_trial(trials, experiment.directions[0]) if choose is None else choose(trials)
+    chosen = Choice(experiment.directions, plan.choose)(trials)
     return float("nan") if chosen is None else float(trials.values[chosen, 0])
 
 
 def null_seed(seed: int, s: int) -> int:
     """Return the seed of the sampler on surrogate `s` of a study with this seed."""
     return int.from_bytes(hashlib.sha256(f"null sweep {seed} {s}".encode()).digest()[:8], "little")
-
-
-def best_trial(trials: Trials, direction: str) -> int | None:
-    """Return the row of the best trial by the first objective that breaks no condition, the earliest of equals.
-
-    None where there is no such trial.
-    """
-    good = np.flatnonzero(trials.is_candidate)
-    if len(good) == 0:
-        return None
-    sign = 1.0 if direction == "maximize" else -1.0
-    return int(good[np.argmax(sign * trials.values[good, 0])])
 
 
 def holdout_values(

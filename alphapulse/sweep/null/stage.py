@@ -44,7 +44,7 @@ def run_null_sweeps(
     n_wanted : int
         Most null sweeps, fixed before the first.
     observed : float
-        Best value that the search found on the market.
+        First objective of the trial that was chosen on the market.
     factor : float
         What the ledger multiplies p with [1].
     watch : callable
@@ -58,7 +58,7 @@ def run_null_sweeps(
     values = kept.read()
     experiment = inputs.experiment
     begin = StartPoints.of(opened.study).points
-    plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.arguments, begin)
+    plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.arguments, begin, config.choose)
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     missing = deque(s for s in range(n_wanted) if s not in values)
     tasks: dict[Any, int] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphapulse.compiling import jit
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation.blocks import merge_blocks
 from alphapulse.validation.spa import Bootstrap
 from alphapulse.validation.verdict.sources import BlockSource, TrialSource
@@ -32,12 +32,15 @@ class TrialSample:
     parameters : ndarray (n_sample, n_parameters)
     sharpes : ndarray (n_sample,)
         Their Sharpe ratios per bar; NaN for a failed trial [1].
+    may_be_chosen : ndarray (n_sample,)
+        Whether they break no condition on results.
     """
 
     sharpe_variance: float
     trials: Int64Array1D
     parameters: Float64Array2D
     sharpes: Float64Array1D
+    may_be_chosen: BoolArray1D
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def sample_trials(source: TrialSource, chosen: int) -> TrialSample:
         spread = np.linspace(0, n_trials - 1, MAX_SAMPLE - N_BEST - 1).astype(np.int64)
         trials = np.unique(np.concatenate([spread, best, [chosen]]))
     n, _, deviation = moments.tolist()
-    return TrialSample(deviation / (n - 1) if n > 1 else math.nan, trials, *source.read(trials))
+    variance = deviation / (n - 1) if n > 1 else math.nan
+    return TrialSample(variance, trials, *source.read(trials), source.may_be_chosen(trials))
 
 
 def sample_blocks(

@@ -220,7 +220,7 @@ def neighbourhood_reasons(
 ) -> None:
     """Whether the chosen trial stands on a plateau among the trials of `sample`, and which parameters matter there."""
     chosen = int(np.searchsorted(sample.trials, inputs.chosen))
-    result = plateau(sample.parameters, sample.sharpes, grid, include=[chosen])
+    result = plateau(sample.parameters, sample.sharpes, grid, include=[chosen], eligible=sample.may_be_chosen)
     place = np.flatnonzero(result.trials == chosen)
     ratio = float(result.ratios[place[0]]) if len(place) else math.nan
     n_neighbours = int(result.n_neighbours[place[0]]) if len(place) else 0

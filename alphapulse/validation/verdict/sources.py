@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
 
 class TrialSource(Protocol):
@@ -21,6 +21,9 @@ class TrialSource(Protocol):
 
     def read(self, trials: Int64Array1D) -> tuple[Float64Array2D, Float64Array1D]:
         """Return parameters (n, n_parameters) and per-bar Sharpe ratios (n,) of some trials, given ascending."""
+
+    def may_be_chosen(self, trials: Int64Array1D) -> BoolArray1D:
+        """Return which of some trials break no condition on results (n,), given ascending."""
 
 
 class BlockSource(Protocol):
@@ -62,6 +65,10 @@ class TrialArrays:
         """Return parameters and Sharpe ratios of some trials."""
         table = np.empty((len(self.values), 0)) if self.parameters is None else self.parameters
         return table[trials], self.values[trials]
+
+    def may_be_chosen(self, trials: Int64Array1D) -> BoolArray1D:
+        """Return that all of them are."""
+        return np.ones(len(trials), dtype=np.bool_)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from alphapulse.search.expressions import read_condition
 from alphapulse.search.rules import read_rules
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import resolve
+from alphapulse.study.choice import Choice
 from alphapulse.study.trials import Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.generations import Generations
 from alphapulse.sweep.null.search import (
     SearchPlan,
-    best_trial,
     holdout_values,
     null_search,
     null_seed,
@@ -152,7 +152,7 @@ def test_run_search_has_the_trials_of_a_study(market, name):
     assert got.errors == expected.errors
     assert space.fits(got.parameters).all()
     sign = 1.0 if tried.directions[0] == "maximize" else -1.0
-    best = best_trial(got, tried.directions[0])
+    best = Choice(tried.directions)(got)
     assert 0 < expected.is_candidate.sum() < 100 or not tried.feasible
     assert got.values[best, 0] == sign * np.nanmax(sign * expected.values[expected.is_candidate, 0])
 
@@ -186,18 +186,19 @@ def test_null_search_is_the_same_in_any_order_and_process(market):
     assert [null_search(market, experiment(), replace(plan, seed=4), s) for s in range(4)] != values
 
 
-def test_null_search_takes_the_first_objective_of_the_chosen_trial(market):
+@pytest.mark.parametrize("choose", ["first", "knee", "-n_trades", "cagr - 0.001*n_trades"])
+def test_null_search_takes_the_first_objective_of_the_chosen_trial(market, choose):
     two = experiment(objectives=("sharpe_ratio", "n_trades"), directions=("maximize", "minimize"))
-    plan = SearchPlan("nsga2", 60, seed=1, options={"population_size": 20})
-
-    def fewest_trades(trials):
-        assert len(trials) == 60
-        return int(np.argmin(trials.values[:, 1]))
-
+    plan = SearchPlan("nsga2", 60, seed=1, options={"population_size": 20}, choose=choose)
     trials = run_search(surrogate_market(market, 0), two, plan.start(two, null_seed(1, 0)), 60)
-    assert null_search(market, two, plan, 0) == trials.values[:, 0].max()
-    assert null_search(market, two, plan, 0, choose=fewest_trades) == trials.values[np.argmin(trials.values[:, 1]), 0]
-    assert np.isnan(null_search(market, two, plan, 0, choose=lambda trials: None))
+    chosen = Choice(two.directions, choose)(trials)
+    found = null_search(market, two, plan, 0)
+    assert found == trials.values[chosen, 0]
+    if choose == "first":
+        assert found == trials.values[:, 0].max()
+    if choose == "-n_trades":
+        fewest = trials.values[:, 1] == trials.values[:, 1].min()
+        assert found == trials.values[fewest, 0].max()
 
 
 def test_a_search_that_always_fails_has_no_value(market):
@@ -220,22 +221,6 @@ def test_holdout_values_are_those_of_the_setting_alone_after_the_same_warm_up(ma
         assert value == evaluate_batch(surrogate, experiment(), setting[None]).trials.values[0, 0]
     assert holdout_values(holdout, experiment(), setting, [3, 1]) == [values[3], values[1]]
     assert value_of(holdout, experiment(), setting) not in values
-
-
-@pytest.mark.parametrize(("direction", "row"), [("maximize", 2), ("minimize", 1)])
-def test_best_trial_is_the_earliest_of_equals(direction, row):
-    trials = Trials.blank(np.zeros((6, 1)), 2)
-    trials.values[:, 0] = [np.nan, 1.0, 3.0, 1.0, 3.0, 9.0]
-    trials.values[:, 1] = [0.0, 0.0, 0.0, 0.0, 0.0, np.nan]
-    assert best_trial(trials, direction) == row
-    assert best_trial(trials[:1], direction) is None
-    trials.violations = np.zeros((6, 1))
-    assert best_trial(trials, direction) == row
-    trials.violations[[row, 0]] = [[0.1], [np.nan]]
-    assert best_trial(trials, direction) == {2: 4, 1: 3}[row]
-    trials.violations[:] = np.nan
-    assert best_trial(trials, direction) is None
-    assert best_trial(trials[:0], direction) is None
 
 
 def test_null_seeds_are_all_different():
