@@ -147,7 +147,7 @@ class SearchConfig:
     sampler : str
         One of `SAMPLER_NAMES`.
     generation_size : int, optional
-        Trials proposed at once; None is the sampler's own.
+        Trials proposed at once; None is the sampler's own, which grows with what is done for tpe and optuna.
     n_startup_trials : int, optional
         This many random trials precede the first fit of a model; None is the sampler's own.
     population_size : int, optional

@@ -16,6 +16,7 @@ from alphapulse.sweep.study_state import StudyState, read_state
 from alphapulse.sweep.worker import BatchResult
 
 SIZE = 40
+FIXED, GROWING = Schedule(SIZE, SIZE), Schedule(3, 11)
 SPACE = SearchSpace((FloatDimension("strategy.a", 0.0, 1.0), FloatDimension("strategy.b", 0.0, 1.0)))
 GRID = SearchSpace((IntDimension("strategy.a", 0, 4), IntDimension("strategy.b", 0, 4)))
 
@@ -23,9 +24,8 @@ GRID = SearchSpace((IntDimension("strategy.a", 0, 4), IntDimension("strategy.b",
 class Learner:
     """Proposes from the order and content of all that it may know: results with a lag, parameters without."""
 
-    schedule, lag = Schedule(SIZE, SIZE), LAG
-
-    def __init__(self, space, seed=0, last=10**9):
+    def __init__(self, space, seed=0, last=10**9, schedule=FIXED, lag=LAG):
+        self.schedule, self.lag = schedule, lag
         self.space, self.seed, self.last = space, seed, last
         self.told, self.proposed = {}, {}
         self.memory, self.n_absorbed = 0.0, 0
@@ -36,7 +36,7 @@ class Learner:
         self.told[generation] = parameters, values
 
     def propose(self, generation):
-        while self.n_absorbed <= generation - 2:
+        while self.n_absorbed <= generation - self.lag:
             _, values = self.told.pop(self.n_absorbed)
             weights = np.arange(1, len(values) + 1)[:, None]
             self.memory += float(np.nansum(values * weights)) % 1.0
@@ -44,12 +44,12 @@ class Learner:
         if generation >= self.last:
             return np.empty((0, len(self.space)))
         before = self.proposed.get(generation - 1, self.told.get(generation - 1, (None,))[0])
-        hint = 0 if before is None else int(before.sum() * 1000)
+        hint = 0 if before is None or self.lag == 1 else int(before.sum() * 1000)
         rng = np.random.default_rng([self.seed, generation, hint, int(self.memory * 2**40) % 2**31])
         if self.space.size is None:
-            parameters = rng.random((SIZE, len(self.space)))
+            parameters = rng.random((self.schedule.size(generation), len(self.space)))
         else:
-            parameters = rng.integers(0, 5, (SIZE, len(self.space))).astype(float)
+            parameters = rng.integers(0, 5, (self.schedule.size(generation), len(self.space))).astype(float)
         self.proposed = {generation: parameters}
         return parameters
 
@@ -119,12 +119,14 @@ class Table:
         return np.array([row[place] for row in self.rows])
 
 
-def run(table, n_trials, *, space=SPACE, n_cpus=2, seed=0, keep_blocks=10**6, stop_after=None, last=10**9):
+def run(
+    table, n_trials, *, space=SPACE, n_cpus=2, seed=0, keep_blocks=10**6, stop_after=None, last=10**9, how=(FIXED, LAG)
+):
     state = read_state(table.state, 2)
     workers = Threads(n_cpus, seed)
     n_asked = iter(range(10**9))
     generations = Generations(
-        Learner(space, last=last),
+        Learner(space, last=last, schedule=how[0], lag=how[1]),
         workers,
         Experiment(space, cast(StrategyDefinition, None)),
         state,
@@ -152,9 +154,10 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("space", [SPACE, GRID])
 @pytest.mark.parametrize("keep_blocks", [10**6, 60])
-def test_table_does_not_depend_on_workers_steps_or_interruptions(space, keep_blocks):
+@pytest.mark.parametrize("how", [(FIXED, LAG), (GROWING, LAG), (GROWING, 1)])
+def test_table_does_not_depend_on_workers_steps_or_interruptions(space, keep_blocks, how):
     straight = Table()
-    run(straight, 330, space=space, keep_blocks=keep_blocks)
+    run(straight, 330, space=space, keep_blocks=keep_blocks, how=how)
     assert len(straight.rows) == 330
     for seed in range(12):
         other = Table()
@@ -169,6 +172,7 @@ def test_table_does_not_depend_on_workers_steps_or_interruptions(space, keep_blo
                 seed=seed,
                 keep_blocks=keep_blocks,
                 stop_after=choice.choice([None, 3, 9, 20]),
+                how=how,
             )
         assert_same(straight, other)
 

@@ -22,9 +22,9 @@ N_BELOW_PARETO = 100
 N_KEPT = 512
 """Trials kept beside the good ones: beyond, a uniform random sample, so that the cost of a proposal stays flat."""
 
-GENERATION_SIZE = 16
-"""As many again are in flight. 32 would save overhead, but cost what a short search lives on, the results of the trials
-just before: after 500 trials the best of Hartmann's function is then four times as far off."""
+FIRST_SIZE, GENERATION_SIZE = 4, 16
+"""Generations grow from the one to the other, see `Schedule`; as many trials again are in flight. What a short search
+lives on is the results of the trials just before, and what costs time is a fit, of which each generation has some."""
 
 ISLAND_SIZE = 4
 """Proposals of a generation that share a model: a generation of 16 has four islands.
@@ -33,12 +33,15 @@ Each island knows its own trials only and settles on a hill of its own, where on
 first; with fewer proposals in flight it also learns more often.
 """
 
-N_BEFORE_REFINING = 500
-"""After so many trials half of a generation refines the best of all islands.
+N_BEFORE_REFINING, N_BEFORE_REFINING_EARLY = 500, 100
+"""After so many trials half of a generation refines the best of all.
 
 Their kernels have a width from a ladder, from Optuna's narrowest (1/27 of the range: its magic clip) to a thousandth;
-it finds the summit that many fits would.
+it finds the summit that many fits would. While generations grow, before there are islands, it does so sooner.
 """
+
+REFINING, ALL = -1, -2
+"""In place of an island: proposals that refine the best of all, or that learn from all without refining."""
 
 WIDEST_RUNG, NARROWEST_RUNG = 0.03, 0.001
 
@@ -53,7 +56,7 @@ class TPESampler(HistorySampler):
 
     Where Optuna fits anew before every trial, a generation is divided: with a single objective, islands of
     `ISLAND_SIZE` proposals that learn from their own trials, and, after `N_BEFORE_REFINING` trials, a half that refines
-    the best of all.
+    the best of all. While generations grow they have one model of all trials, as Optuna's.
 
     With several objectives the good trials are the first in order of non-domination rank, then crowding distance, and
     the dimensions are independent unless `multivariate` says otherwise, as Optuna does.
@@ -62,6 +65,8 @@ class TPESampler(HistorySampler):
 
     Parameters
     ----------
+    generation_size : int, optional
+        Trials of every generation; None lets them grow.
     n_startup_trials : int, default 10
         Random trials before the first fit; the lag makes it two generations at least.
     n_ei_candidates : int, default 24
@@ -84,7 +89,11 @@ class TPESampler(HistorySampler):
         multivariate: bool | None = None,
     ) -> None:
         super().__init__(
-            space, seed=seed, directions=directions, generation_size=given(generation_size, GENERATION_SIZE)
+            space,
+            seed=seed,
+            directions=directions,
+            generation_size=given(generation_size, GENERATION_SIZE),
+            first_size=given(generation_size, FIRST_SIZE),
         )
         self.n_startup_trials = given(n_startup_trials, 10)
         self.n_ei_candidates = given(n_ei_candidates, 24)
@@ -103,10 +112,10 @@ class TPESampler(HistorySampler):
         ]
 
     def propose(self, generation: int) -> Float64Array2D:
-        """Return the parameters (generation_size, p) of a generation."""
+        """Return the parameters (m, p) of a generation."""
         before = generation - 1
         n_told = sum(len(told.parameters) for told in self._told.get(before, []))
-        if before >= 0 and before not in self._proposed and n_told < self.generation_size:
+        if before >= 0 and before not in self._proposed and n_told < self.schedule.size(before):
             # A resumed study was told less than it had proposed: what is in flight is drawn again.
             super().propose(before)
         return super().propose(generation)
@@ -118,16 +127,25 @@ class TPESampler(HistorySampler):
         rows = np.column_stack([number, key, losses, self.encoding.encode(parameters)])
         self._n_seen += k
         owner = self._owner(generation)[:k]
+        if self._grows(generation):
+            # The islands share what there is when they begin.
+            owner = number % self._n_islands
         self._all.absorb(rows)
         for island, pool in enumerate(self._islands):
             pool.absorb(rows[owner == island])
 
+    def _grows(self, generation: int) -> bool:
+        """Return whether a generation is smaller than the later ones."""
+        return self.schedule.size(generation) < self.generation_size
+
     def _owner(self, generation: int) -> Int64Array1D:
-        """Return the island (generation_size,) that each place of a generation belongs to, -1 where it refines."""
-        m = self.generation_size
-        owner = np.arange(m) % self._n_islands
-        if generation * m >= N_BEFORE_REFINING:
-            owner[m - m // 2 :] = -1
+        """Return the island (m,) that each place of a generation belongs to, REFINING or ALL where it knows all."""
+        m = self.schedule.size(generation)
+        owner, n_before = np.arange(m) % self._n_islands, N_BEFORE_REFINING
+        if self._grows(generation):
+            owner, n_before = np.full(m, ALL), N_BEFORE_REFINING_EARLY if self.n_objectives == 1 else N_BEFORE_REFINING
+        if self.schedule.first_trial(generation) >= n_before:
+            owner[m - m // 2 :] = REFINING
         return owner
 
     def settle(self, generation: int, parameters: Float64Array2D) -> None:
@@ -140,7 +158,7 @@ class TPESampler(HistorySampler):
         return parameters
 
     def _next(self, generation: int) -> Float64Array2D:
-        m, p = self.generation_size, len(self.space)
+        m, p = self.schedule.size(generation), len(self.space)
         unit = self.uniforms(generation, m, p)
         if self._n_seen < max(self.n_startup_trials, 1):
             return self.encoding.decode(unit)
@@ -149,15 +167,15 @@ class TPESampler(HistorySampler):
         draws = [self._uniforms_of(generation, columns) for columns in self._groups]
         for island in np.unique(owner):
             places = np.flatnonzero(owner == island)
-            mates = in_flight if island < 0 else in_flight[owner_before == island]
+            mates = in_flight if island < 0 else in_flight[(owner_before == island) | (owner_before == ALL)]
             pool = self._all if island < 0 else self._islands[island]
-            rungs = _rungs(len(places)) if island < 0 else np.zeros(len(places))
+            rungs = _rungs(len(places)) if island == REFINING else np.zeros(len(places))
             unit[places] = self._points(pool, mates, rungs, [d[places] for d in draws])
         return self.encoding.decode(unit)
 
     def _uniforms_of(self, generation: int, columns: slice) -> Float64Array3D:
         """Return what the candidates of a generation are drawn from in some dimensions (m, n_candidates, 1 + q)."""
-        shape = self.generation_size, self.n_ei_candidates, 1 + columns.stop - columns.start
+        shape = self.schedule.size(generation), self.n_ei_candidates, 1 + columns.stop - columns.start
         draws: Float64Array3D = self.uniforms(generation, *shape, stream=2 + columns.start)
         return draws
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import Trial
 
-GENERATION_SIZE = 16
+FIRST_SIZE, GENERATION_SIZE = 4, 16
+"""Generations grow from the one to the other, see `Schedule`; what is in flight a sampler does not know yet."""
 
 
 class OptunaSampler(HistorySampler):
@@ -33,7 +34,8 @@ class OptunaSampler(HistorySampler):
 
     Parameters
     ----------
-    generation_size : int, default 16
+    generation_size : int, optional
+        Trials of every generation; None lets them grow.
     optuna : str, default "TPESampler"
         A name of `optuna.samplers`, or the dotted path of any `BaseSampler`.
     options : mapping, optional
@@ -59,7 +61,11 @@ class OptunaSampler(HistorySampler):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            space, seed=seed, directions=directions, generation_size=given(generation_size, GENERATION_SIZE)
+            space,
+            seed=seed,
+            directions=directions,
+            generation_size=given(generation_size, GENERATION_SIZE),
+            first_size=given(generation_size, FIRST_SIZE),
         )
         self.lag = 1 if self.generation_size == 1 else LAG
         self.optuna = optuna or "TPESampler"
