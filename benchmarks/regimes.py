@@ -9,8 +9,8 @@ import numpy as np
 import yaml
 
 from alphapulse.backtesting.models import EngineParams
+from alphapulse.config.found import resource_dir
 from alphapulse.config.grammar import read_space
-from alphapulse.config.resources import resource_dir
 from alphapulse.data_pipeline.loading import History
 from alphapulse.market.market import Market
 from alphapulse.strategies.resolve import resolve

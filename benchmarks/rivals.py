@@ -16,7 +16,7 @@ import yaml
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.assembly import assemble
-from alphapulse.config.resources import resource_dir
+from alphapulse.config.found import resource_dir
 from alphapulse.config.schema import DEFAULT_STRATEGY, SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.search.space import SearchSpace

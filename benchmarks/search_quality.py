@@ -152,7 +152,7 @@ def default_sweep() -> Problem:
     import yaml
 
     from alphapulse.config.assembly import assemble
-    from alphapulse.config.resources import resource_dir
+    from alphapulse.config.found import resource_dir
     from alphapulse.config.schema import DEFAULT_STRATEGY, SweepConfig
     from alphapulse.data_pipeline.opening import open_database
     from alphapulse.sweep.inputs import load_inputs
