@@ -7,8 +7,9 @@ import numpy as np
 
 from alphapulse.market.market import Market
 from alphapulse.reports.weighing import estimate
+from alphapulse.study.choice import Choice
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.null.search import SearchPlan, best_trial, holdout_values, null_search, run_search, value_of
+from alphapulse.sweep.null.search import SearchPlan, holdout_values, null_search, run_search, value_of
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.ledger import Ledger
 from alphapulse.validation.null_sweeps import NullSweeps, fewest_draws, holdout_p, n_holdout_surrogates
@@ -50,7 +51,7 @@ def weigh_search(
     """
     ledger = ledger or Ledger(plan.n_trials, n_openings=1)
     trials = run_search(search, experiment, plan.start(experiment, plan.seed), plan.n_trials)
-    best = best_trial(trials, experiment.directions[0])
+    best = Choice(experiment.directions, plan.choose)(trials)
     chosen = np.full(len(experiment.space), math.nan) if best is None else trials.parameters[best]
     observed = math.nan if best is None else float(trials.values[best, 0])
     nulls = _null_sweeps(search, experiment, plan, observed, max(n_null, fewest_draws(ledger.factor)), block)

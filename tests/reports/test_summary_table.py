@@ -33,6 +33,7 @@ SUMMARY = StudySummary(
     directions=("maximize",),
     data="SAMPLE_SP500 1d, 3,824 bars from 1999-12-31 to 2015-03-16 (252 a year), 956 held out from 2015-03-17 on",
     best=(CHOSEN,),
+    front=(1737,),
     benchmark=METRICS,
     benchmark_holdout=METRICS,
     failures={"The objective `sharpe_ratio` is undefined: the trial never trades.": 3},
