@@ -14,10 +14,18 @@ from alphapulse.backtesting.models import EngineParams
 from alphapulse.config.assembly import assemble, disassemble
 from alphapulse.config.given import Given
 from alphapulse.config.schema import TARGET, BacktestConfig
+from alphapulse.data_pipeline.downloading.importing import import_first
 from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.reports.curves import backtest_trial, write_tear_sheet
-from alphapulse.reports.formatting import metrics_table, print_json, print_places, print_warnings, stdout_console
+from alphapulse.reports.formatting import (
+    metrics_table,
+    print_json,
+    print_lines,
+    print_places,
+    print_warnings,
+    stdout_console,
+)
 from alphapulse.reports.run_files import write_curves, write_setting
 from alphapulse.reports.summary import describe_data
 from alphapulse.reports.weighing import benchmark_metrics, metrics_of_trial
@@ -89,6 +97,10 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
         Whatever a user can cause, in one line.
     """
     database = open_database(config.db)
+    chosen, imported = import_first(database, config.data)
+    config = replace(config, data=chosen)
+    if not config.quiet:
+        print_lines(imported)
     subject = _Subject(config) if config.study is None else _stored(config, given or Given(), Store(database))
     config = subject.config
     definition, values = define_strategy(config.strategy)

@@ -12,6 +12,7 @@ from alphapulse.commands.interruption import Interruption, interrupted
 from alphapulse.config.assembly import require_space, with_rules
 from alphapulse.config.given import Given
 from alphapulse.config.schema import SweepConfig
+from alphapulse.data_pipeline.downloading.importing import import_first
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
 from alphapulse.reports.closing import conclude, follow_up, is_weighed
@@ -100,8 +101,10 @@ def run_study(
     """
     clock, say = Clock(), Phases(console, quiet=config.quiet)
     with clock.phase("load"), say("opening the database and loading the bars"):
-        assert config.study is not None
         store = Store(open_database(config.db))
+        data, imported = import_first(store.database, config.data)
+        config = replace(config, data=data)
+        assert config.study is not None
         exists = store.exists(config.study)
         if exists and given is not None:
             config = continued_config(store.find_study(config.study), config, given)
@@ -111,6 +114,8 @@ def run_study(
         inputs = load_inputs(config, store.database)
         begin = None if exists else start_points(config, inputs.experiment, store)
     if not config.quiet:
+        for line in imported:
+            console.print(line)
         for line in (*inputs.warnings, *(begin.notes if begin else ())):
             console.print(f"warning: {line}")
     cluster: Cluster | None = None

@@ -12,7 +12,9 @@ from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.market.timeframes import read_length, read_timeframe
 
 Output = Literal["table", "json"]
-Source = Literal["sample", "database", "yahoo"]
+Source = Literal["sample", "database", "yahoo", "csv"]
+# What a file says itself.
+AUTO = "auto"
 COLUMN_ROLES = ("timestamp", "date", "time", "symbol", "timeframe", "open", "high", "low", "close", "volume")
 Lookahead = Literal["on", "strict", "off"]
 
@@ -96,14 +98,18 @@ class DataConfig:
 
     Attributes
     ----------
-    source : {"sample", "database", "yahoo"}
-        Bundled figures, bars already in the database, or the same after fetching what is missing from Yahoo.
+    source : {"sample", "database", "yahoo", "csv"}
+        Bundled figures, bars already in the database, the same after fetching what is missing from Yahoo, or after
+        a file of the user's own was imported.
+    path : str, optional
+        That file, a folder or a pattern.
     symbols : tuple of str
-        The first is traded; the closes of the others are joined to it by the end of each bar.
+        The first is traded; the closes of the others are joined to it by the end of each bar. It may be empty with
+        a file: then its one symbol is traded.
     volatility_symbol : str, optional
         Volatility index joined to the traded bars.
     timeframe : str
-        Length of a bar.
+        Length of a bar; with a file "auto" is what it says itself.
     start, end : str, optional
         ISO dates, UTC; the first scored bar is not before `start`, the last not after `end`, which is a whole day.
     max_staleness : str
@@ -115,6 +121,7 @@ class DataConfig:
     """
 
     source: Source = "sample"
+    path: str | None = None
     symbols: tuple[str, ...] = ("SAMPLE_SP500",)
     volatility_symbol: str | None = None
     timeframe: str = "1d"
@@ -125,10 +132,14 @@ class DataConfig:
     periods_per_year: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.symbols:
+        if (self.source == "csv") != (self.path is not None):
+            got = f"data={self.source} and data.path={'null' if self.path is None else self.path}"
+            raise ConfigError(f"`data.path` must name the file with data=csv, and be null else, but got {got}")
+        if not self.symbols and self.source != "csv":
             raise ConfigError("`data.symbols` must name at least one symbol, but got []; write data.symbols=[SYMBOL]")
         check_symbols("data.symbols", self.symbols)
-        object.__setattr__(self, "timeframe", check_timeframe("data.timeframe", self.timeframe))
+        if self.source != "csv" or self.timeframe != AUTO:
+            object.__setattr__(self, "timeframe", check_timeframe("data.timeframe", self.timeframe))
         check_dates("data", self.start, self.end)
         if read_length(self.max_staleness) is None:
             raise ConfigError(

@@ -23,11 +23,16 @@ def stdout_console() -> Console:
     return Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines to stderr; stdout is for results."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
+
+
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print warnings to stderr, one line each; stdout is for results."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    for line in warnings:
-        console.print(f"warning: {line}")
+    print_lines(f"warning: {line}" for line in warnings)
 
 
 def print_places(console: Console, places: Mapping[str, str]) -> None:

@@ -60,6 +60,16 @@ class CsvProvider:
         self.zone = timezone
         self.given = Given(columns, day_first)
 
+    @property
+    def says_timeframe(self) -> bool:
+        """Whether the first file says how long its bars are, so that nobody else has to."""
+        source = self.sources[0]
+        layout = self._layout(source)
+        return (
+            "timeframe" in layout.places
+            or (layout.timeframe or read_file_name(source.name)[1] or layout.spacing) is not None
+        )
+
     def fetch(
         self,
         symbols: Sequence[str],
@@ -110,17 +120,20 @@ class CsvProvider:
         symbols: Sequence[str],
         timeframes: Sequence[str],
     ) -> tuple[Layout, Filling]:
-        with source.open() as file:
-            # A small piece of a large file says what it is.
-            first = io.BytesIO(file.read(SAMPLE_BYTES))
-        begin = next(read_blocks(first, str(source)), Block(b"", 1))
-        layout = recognise(str(source), begin.text.decode("utf-8", "replace"), self.given)
+        layout = self._layout(source)
         wanted = timeframes[0] if len(timeframes) == 1 else None
         label = layout.timeframe or wanted or read_file_name(source.name)[1] or layout.spacing
         if label is None and "timeframe" not in layout.places:
             raise DataError(f"{source} does not say how long its bars are; set data.timeframe, such as 1d.")
         symbol = None if "symbol" in layout.places and len(symbols) != 1 else names[source]
         return layout, Filling(symbol, label, self.zone)
+
+    def _layout(self, source: FileSource) -> Layout:
+        with source.open() as file:
+            # A small piece of a large file says what it is.
+            first = io.BytesIO(file.read(SAMPLE_BYTES))
+        begin = next(read_blocks(first, str(source)), Block(b"", 1))
+        return recognise(str(source), begin.text.decode("utf-8", "replace"), self.given)
 
 
 class _Gathered:
