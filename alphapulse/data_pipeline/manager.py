@@ -1,19 +1,20 @@
 """A download: from a provider into `ohlcv_data`, with a summary."""
 
-from collections import Counter
 from dataclasses import fields
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, cast
 
+from alphapulse.config.schema import QualityConfig
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.downloading.files import import_files
 from alphapulse.data_pipeline.downloading.night import Failure, Wanted, refresh_all
 from alphapulse.data_pipeline.downloading.progress import DownloadProgress
+from alphapulse.data_pipeline.downloading.screening import ImplausibleError, screen
 from alphapulse.data_pipeline.downloading.series import Refreshed
 from alphapulse.data_pipeline.downloading.summary import Download, print_json, print_table
 from alphapulse.data_pipeline.opening import open_database
-from alphapulse.data_pipeline.providers.base import Feed, Fetched, Provider, UnreachableError
+from alphapulse.data_pipeline.providers.base import Feed, Fetched, Provider, Rejected, UnreachableError
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import range_start, range_stop
 from alphapulse.data_pipeline.storage.db_writer import Written, write_bars
@@ -57,6 +58,7 @@ def download(
     *,
     path: str | None = None,
     replace: bool = False,
+    quality: QualityConfig | None = None,
     quiet: bool = True,
 ) -> Download:
     """Fetch everything that is wanted, and store each series by itself.
@@ -69,6 +71,8 @@ def download(
         The file that the provider reads, to be kept with its bars.
     replace : bool
         Whether bars of other sources are written over.
+    quality : QualityConfig, optional
+        What becomes of prices that cannot be right; by default what the configuration has.
     quiet : bool
         Whether progress is silent.
 
@@ -83,9 +87,10 @@ def download(
         start, stop = range_start("data.start", data.start), range_stop("data.end", data.end)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    quality = QualityConfig() if quality is None else quality
     timeframes = provider.timeframes if data.timeframe is None else (data.timeframe,)
     if isinstance(provider, Feed):
-        wanted = Wanted(data.symbols or provider.symbols, timeframes, start, stop, replace)
+        wanted = Wanted(data.symbols or provider.symbols, timeframes, start, stop, replace, quality)
         with DownloadProgress(len(wanted.symbols) * len(timeframes), quiet=quiet) as progress:
             done, failures = refresh_all(database, provider, wanted, progress.count)
         warnings = [line for one in done for line in (*one.notes, *_left_out(one), *_faults(one.fetched))]
@@ -109,28 +114,36 @@ def download(
             f"data.end={data.end or 'null'}; widen the range."
         )
     written: list[Written] = []
+    stored: list[Fetched] = []
     for one in sorted(fetched, key=lambda one: (one.symbol, one.timeframe)):
         try:
-            written += write_bars(database, [one], Source(provider.name, path), replace=replace)
-        except SecondSourceError as error:
+            screened = screen(database, one, quality)
+            written += write_bars(database, [screened], Source(provider.name, path), replace=replace)
+            stored.append(screened)
+        except (SecondSourceError, ImplausibleError) as error:
             failures.append(Failure(one.symbol, one.timeframe, str(error)))
-    rejected = sorted((row for one in fetched for row in one.rejected), key=lambda row: row.line)
-    warnings = [line for one in fetched for line in (*one.notes, *_faults(one))]
+    rejected = sorted((row for one in stored for row in one.rejected), key=lambda row: row.line)
+    warnings = [line for one in stored for line in (*one.notes, *_faults(one))]
     return Download(written, rejected, failures, warnings)
 
 
 def _left_out(refreshed: Refreshed) -> list[str]:
     """Say how many rows of a feed are no bars, and why: they are not the user's to correct."""
-    reasons = Counter(row.reason for row in refreshed.fetched.rejected)
     name = f"{refreshed.written.symbol} {refreshed.written.timeframe}"
+    alike: dict[str, list[Rejected]] = {}
+    for row in refreshed.fetched.rejected:
+        alike.setdefault(row.reason.partition(" (")[0], []).append(row)
     return [
-        f"{name}: {n:,} bars are left out, since {reason}; see `python -m alphapulse.data rejected`."
-        for reason, n in reasons.most_common()
+        f"{name}: {len(rows):,} bars are left out, the first {rows[0].where}, since {rows[0].reason}; "
+        "see `python -m alphapulse.data rejected`."
+        for rows in alike.values()
     ]
 
 
 def _faults(fetched: Fetched) -> list[str]:
-    return series_warnings(fetched.symbol, fetched.timeframe, fetched.bars) if len(fetched.bars) else []
+    if not len(fetched.bars):
+        return []
+    return series_warnings(fetched.symbol, fetched.timeframe, fetched.bars, screened=True)
 
 
 def run_download(config: "DownloadConfig") -> None:
@@ -151,6 +164,7 @@ def run_download(config: "DownloadConfig") -> None:
             config.data,
             path=config.provider.path,
             replace=config.replace,
+            quality=config.quality,
             quiet=config.quiet,
         )
     finally:

@@ -3,14 +3,16 @@
 Nothing is repaired. Bars stay as published; the lines say what to make of results that rest on them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from alphapulse.market.bars import Bars
+from alphapulse.market.bars import Bars, impossible_prices
 from alphapulse.market.calendar import THURSDAY
 from alphapulse.market.joining import bar_spacing
+from alphapulse.market.jumps import Faults, find_faults
 from alphapulse.market.timeframes import DAY, HOUR, MINUTE, labelled_end, timeframe_length, timeframe_of
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
@@ -65,7 +67,7 @@ def data_warnings(bars: Bars, execution: str) -> list[str]:
         *(getattr(bars, name) for name in ("timestamp", "open", "high", "low", "close", "volume")),
     )
     lines = _opens(series) if execution == "next_open" else []
-    lines += _series_lines(series)
+    lines += _implausible(series) + _series_lines(series)
     known = np.isfinite(bars.volatility)
     share = 1.0 - np.count_nonzero(known) / max(len(known), 1)
     if known.any() and share > MOST_UNKNOWN_VOLATILITY:
@@ -76,17 +78,20 @@ def data_warnings(bars: Bars, execution: str) -> list[str]:
     return lines
 
 
-def series_warnings(symbol: str, timeframe: str, bars: pd.DataFrame) -> list[str]:
+def series_warnings(symbol: str, timeframe: str, bars: pd.DataFrame, *, screened: bool = False) -> list[str]:
     """Return one line for each fault of the bars of one symbol, however they are used.
 
     Parameters
     ----------
     bars : DataFrame
         Columns timestamp (UTC), open, high, low, close, volume, sorted by timestamp.
+    screened : bool
+        Whether prices that cannot be right have been found and said already.
     """
     stamps = bars["timestamp"].dt.as_unit("ns").astype("int64").to_numpy()
     values = (bars[name].to_numpy(dtype=np.float64) for name in ("open", "high", "low", "close", "volume"))
-    return _series_lines(_Series(f"{symbol} {timeframe}", timeframe_length(timeframe), stamps, *values))
+    series = _Series(f"{symbol} {timeframe}", timeframe_length(timeframe), stamps, *values)
+    return ([] if screened else _implausible(series)) + _series_lines(series)
 
 
 def _series_lines(series: _Series) -> list[str]:
@@ -94,6 +99,37 @@ def _series_lines(series: _Series) -> list[str]:
         return []
     lines = _volume(series) + _order(series) + _flat(series) + _overlaps(series) + _label(series) + _weekends(series)
     return lines + _gaps(series) + _holes(series)
+
+
+def _implausible(series: _Series) -> list[str]:
+    if impossible_prices(np.stack([series.open, series.high, series.low, series.close])).any():
+        return []
+    return fault_lines(series.name, series.when, find_faults(series.open, series.high, series.low, series.close))
+
+
+def fault_lines(name: str, when: Callable[[int], str], faults: Faults) -> list[str]:
+    """Return one line for each kind of price that cannot be right, with the date and size of the first.
+
+    Parameters
+    ----------
+    when : callable
+        Says of a place in the series which bar it is.
+    """
+    kinds = (
+        (faults.nonsense, "have a price that is none"),
+        (faults.spike, "are out of line with those before and after them"),
+        (faults.wick, "have a price that is far from all others"),
+        (faults.jump, "jump to another level and stay there, as after a split that is not in the prices before it"),
+    )
+    lines = []
+    for mask, what in kinds:
+        if mask.any():
+            place = int(np.argmax(mask))
+            lines.append(
+                f"{name}: {np.count_nonzero(mask):,} bars {what}, the first {when(place)} "
+                f"({faults.size[place]:.4g} times the close before)."
+            )
+    return lines
 
 
 def _opens(series: _Series) -> list[str]:

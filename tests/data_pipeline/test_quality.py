@@ -175,3 +175,17 @@ def test_the_close_of_an_exchange_is_no_hole():
     (line,) = [line for line in series_warnings("A", "10m", frame(lunch)) if "have no bars" in line]
     assert "60 minutes have no bars on 60 of 60 dates" in line
     assert "a break of the exchange, or a hole" in line
+
+
+def test_prices_that_cannot_be_right_are_found_in_what_is_stored():
+    table = frame(sessions())
+    prices = ["open", "high", "low", "close"]
+    table.loc[300:, prices] /= 4.0
+    table.loc[100, prices] *= 100.0
+    lines = series_warnings("A", "1d", table)
+    assert any(
+        "1 bars are out of line with those before and after them, the first 2015-05-28 (1" in line for line in lines
+    )
+    assert any("1 bars jump to another level and stay there" in line for line in lines)
+    assert any("jump to another level" in line for line in data_warnings(to_bars(table), "next_open"))
+    assert not any("jump" in line for line in series_warnings("A", "1d", table, screened=True))

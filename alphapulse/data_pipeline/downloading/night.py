@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from alphapulse.config.schema import QualityConfig
 from alphapulse.data_pipeline.downloading.series import Refreshed, refresh_series
 from alphapulse.data_pipeline.providers.base import Feed, UnreachableError
 from alphapulse.data_pipeline.storage.ingests import series_of
@@ -41,6 +42,8 @@ class Wanted:
         Range of bar starts [start, end), UTC; without a start, what is missing.
     replace : bool
         Whether bars of other sources are written over.
+    quality : QualityConfig, optional
+        What becomes of prices that cannot be right; by default what the configuration has.
     """
 
     symbols: Sequence[str]
@@ -48,6 +51,7 @@ class Wanted:
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
     replace: bool = False
+    quality: QualityConfig | None = None
 
 
 @dataclass
@@ -103,7 +107,16 @@ def refresh_all(
         if reach.is_away:
             return Failure(symbol, timeframe, f"not asked for, since nobody answered before: {reach.last}")
         try:
-            done = refresh_series(database, feed, symbol, timeframe, wanted.start, wanted.end, replace=wanted.replace)
+            done = refresh_series(
+                database,
+                feed,
+                symbol,
+                timeframe,
+                wanted.start,
+                wanted.end,
+                replace=wanted.replace,
+                quality=wanted.quality,
+            )
         except DataError as error:
             reach.note(error)
             return Failure(symbol, timeframe, str(error))

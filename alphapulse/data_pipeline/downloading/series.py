@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from alphapulse.config.schema import QualityConfig
+from alphapulse.data_pipeline.downloading.screening import screen
 from alphapulse.data_pipeline.downloading.seams import FEWEST_SHARED, is_unadjusted, split_between
 from alphapulse.data_pipeline.providers.base import Feed, Fetched, UnreachableError
 from alphapulse.data_pipeline.storage.actions import known_splits
@@ -77,6 +79,7 @@ class _Series:
     feed: Feed
     symbol: str
     timeframe: str
+    quality: QualityConfig
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -100,6 +103,7 @@ def refresh_series(
     end: pd.Timestamp | None,
     *,
     replace: bool = False,
+    quality: QualityConfig | None = None,
 ) -> Refreshed:
     """Fetch and store the bars of one series that start in [start, end).
 
@@ -111,7 +115,7 @@ def refresh_series(
     DataError
         If the feed cannot be reached or does not have the series, or another source has given other bars.
     """
-    series = _Series(database, feed, symbol, timeframe)
+    series = _Series(database, feed, symbol, timeframe, QualityConfig() if quality is None else quality)
     (state,) = database.fetch(STATE, *series.key)
     if state["unknown"]:
         return _read_whole(series, None, replace, "its bars were of an unknown source")
@@ -130,6 +134,8 @@ def refresh_series(
 
 def _store(series: _Series, fetched: Fetched, overwrite: bool, reread: Reread | None = None) -> Refreshed:
     fetched, notes = _without_unadjusted(series, fetched)
+    # What is stored is of other prices where the series is read again.
+    fetched = screen(series.database, fetched, series.quality, alone=reread is not None)
     fetched = dataclasses.replace(fetched, rejected=without_decided(series.database, fetched))
     source = Source(series.feed.name)
     (written,) = write_bars(series.database, [fetched], source, replace=overwrite, reread=reread)

@@ -41,6 +41,13 @@ HOLD = """
         AND coalesce(other.timestamp, '-infinity') = coalesce(row.timestamp, '-infinity')
         AND (other.line, other.text, other.reason) = (row.line, row.text, row.reason)
     )"""
+# A bar that was stored before it was found out.
+REMOVE = """
+    DELETE FROM ohlcv_data AS bars USING unnest(
+        $3::timestamptz[], $4::float8[], $5::float8[], $6::float8[], $7::float8[]
+    ) AS row (timestamp, open, high, low, close)
+    WHERE symbol = $1 AND timeframe = $2 AND bars.timestamp = row.timestamp
+    AND (bars.open, bars.high, bars.low, bars.close) = (row.open, row.high, row.low, row.close)"""
 DECIDED = (
     "SELECT timestamp, text, reason, state FROM ohlcv_rejected WHERE symbol = $1 AND timeframe = $2 AND state <> 'held'"
 )
@@ -109,6 +116,8 @@ async def hold_rows(
     # A NUL is no text to PostgreSQL.
     texts = [row.text.replace("\0", "\\0") for row in rows]
     values = [[None if row.values is None else row.values[place] for row in rows] for place in range(len(VALUES))]
+    if known:
+        await connection.execute(REMOVE, symbol, timeframe, stamps, *values[:4])
     await connection.execute(
         HOLD,
         number,
@@ -132,12 +141,21 @@ async def forget_all(connection: asyncpg.Connection, symbol: str, timeframe: str
     await connection.execute(FORGET, symbol, timeframe)
 
 
+def decided_rows(database: "Database", symbol: str, timeframe: str, state: str | None = None) -> set[tuple[Any, str]]:
+    """Return start (ISO 8601 or None) and text of the rows that were released or dropped, or of those in one state."""
+    rows = database.fetch(DECIDED, symbol, timeframe)
+    return {
+        (row["timestamp"] and pd.Timestamp(row["timestamp"]).isoformat(), row["text"])
+        for row in rows
+        if state is None or row["state"] == state
+    }
+
+
 def without_decided(database: "Database", fetched: "Fetched") -> list["Rejected"]:
     """Return the refused rows of `fetched` that nobody has decided on yet."""
     if not fetched.rejected:
         return []
-    rows = database.fetch(DECIDED, fetched.symbol, fetched.timeframe)
-    decided = {(row["timestamp"] and pd.Timestamp(row["timestamp"]).isoformat(), row["text"]) for row in rows}
+    decided = decided_rows(database, fetched.symbol, fetched.timeframe)
     return [row for row in fetched.rejected if (row.timestamp, row.text) not in decided]
 
 
