@@ -1,5 +1,6 @@
 """What `python -m alphapulse.db` does: make role and database, upgrade the tables, tell address and state, stop it."""
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import asyncpg
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from alphapulse.config.settings import DEFAULT_PORT, check_port
 from alphapulse.data_pipeline import embedded, timescale, upgrading
@@ -17,6 +18,9 @@ from alphapulse.errors import ConfigError, DatabaseError
 
 if TYPE_CHECKING:
     from alphapulse.config.schema import DatabaseCommandConfig, DatabaseConfig
+
+HIDDEN = "***"
+"""What SQLAlchemy prints in place of a password."""
 
 RUNNING = """
 SELECT name FROM sweep WHERE EXISTS (
@@ -39,9 +43,16 @@ def run_database_command(config: "DatabaseCommandConfig") -> None:
         case "stop":
             print(stop(config.db))
         case _ if config.optuna:
-            print(optuna_url(config.db, show_password=config.show_password))
+            _print_url(optuna_url(config.db, show_password=config.show_password))
         case _:
-            print(locate_database(config.db).url(config.show_password))
+            _print_url(locate_database(config.db).url(config.show_password))
+
+
+def _print_url(url: str) -> None:
+    """Print a URL, and on stderr how to have it with its password, without which no other program can use it."""
+    print(url)
+    if make_url(url).password == HIDDEN:
+        print("The password is hidden; show_password=true prints the URL as other programs need it.", file=sys.stderr)
 
 
 def initialise(db: "DatabaseConfig | None" = None, admin_url: str | None = None) -> str:

@@ -278,7 +278,11 @@ def check_keys(
             continue
         if strategy is None and key.startswith("strategy."):
             continue
-        section = key.rpartition(".")[0]
+        section, _, name = key.rpartition(".")
+        if name == "pruner":
+            from alphapulse.search.samplers.optuna.making import NO_PRUNERS
+
+            raise ConfigError(f"`{key}` must be left out: {NO_PRUNERS}")
         near = [name for name in known if name.rpartition(".")[0] == section] if section in known else sorted(known)
         if did_you_mean(key, near) or not did_you_mean(key, known):
             raise unknown_key(key, near)

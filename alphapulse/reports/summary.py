@@ -8,7 +8,7 @@ import numpy as np
 
 from alphapulse.market.market import Market
 from alphapulse.study.picking import Ranking
-from alphapulse.study.records import Study, StudyBars, TrialRecord
+from alphapulse.study.records import Study, StudyBars, TrialRecord, named_search
 from alphapulse.study.store import Store
 from alphapulse.sweep.starting import StartPoints
 
@@ -211,7 +211,7 @@ def summarise(store: Store, study: Study, ranking: Ranking, account: Account) ->
         n_infeasible=store.n_infeasible(study),
         n_wanted=account.n_wanted,
         seed=study.seed,
-        search=str(study.config.get("sampler", "")),
+        search=named_search(study.config),
         objectives=study.objectives,
         directions=study.directions,
         data=account.data,

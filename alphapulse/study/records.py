@@ -1,5 +1,6 @@
 """What goes into a study and comes out of it: the study itself, generations, single trials."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypedDict
@@ -10,6 +11,12 @@ from alphapulse.typing import Float64Array1D
 from alphapulse.validation.ledger import Span
 
 Status = Literal["RUNNING", "COMPLETE", "INTERRUPTED"]
+
+
+def named_search(config: Mapping[str, Any]) -> str:
+    """Return the search of a stored configuration in words: "tpe", or "optuna CmaEsSampler" where it is Optuna's."""
+    sampler = str(config.get("sampler", ""))
+    return f"{sampler} {config['search'].get('optuna') or 'TPESampler'}" if sampler == "optuna" else sampler
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,14 @@ def test_commands_print_one_line(environment, session_database):
 
     told = run("url")
     assert (told.returncode, told.stdout.strip()) == (0, session_database.url())
+    assert told.stderr == ""
+    hidden = run("url", DB_HOST="127.0.0.1", DB_PASS="secret")
+    assert ":***@127.0.0.1" in hidden.stdout
+    assert hidden.stderr.splitlines() == [
+        "The password is hidden; show_password=true prints the URL as other programs need it."
+    ]
+    shown = run("url", "show_password=true", DB_HOST="127.0.0.1", DB_PASS="secret")
+    assert (":secret@127.0.0.1" in shown.stdout, shown.stderr) == (True, "")
     refused = run("upgrade", DB_HOST="127.0.0.1", DB_PORT="1")
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: No answer from the database ")

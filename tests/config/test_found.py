@@ -103,6 +103,7 @@ def test_options_of_an_optuna_sampler_are_open(run: Run) -> None:
     [
         (["search.optuna=TPESampler"], "`search.optuna` must go with search=optuna, but got search=tpe"),
         (["search=qmc", "search.options.scramble=true"], "`search.options` must go with search=optuna"),
+        (["search=optuna", "search.pruner=MedianPruner"], "`search.pruner` must be left out: a pruner stops a trial"),
         (["search=optuna", "search.multivariate=true"], "must be written search.options.multivariate=True"),
     ],
 )

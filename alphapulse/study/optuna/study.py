@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, text
 
 from alphapulse.data_pipeline.database import OPTUNA_SCHEMA
 from alphapulse.errors import StudyError
-from alphapulse.study.records import Status
+from alphapulse.study.records import Status, named_search
 
 PREFIX = "alphapulse:"
 SWEEP_ATTRIBUTE = f"{PREFIX}sweep_id"
@@ -109,7 +109,7 @@ def describe(
         "status": status or sweep.status,
         "n_trials": sweep.n_done,
         "n_wanted": sweep.n_trials,
-        "search": sweep.config.get("sampler"),
+        "search": named_search(sweep.config),
         "seed": sweep.seed,
         # A verdict on fewer trials than there are by now is out of date.
         "verdict": verdict.get("word"),

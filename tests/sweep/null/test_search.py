@@ -120,6 +120,8 @@ CASES = {
     "tpe under a constraint": (SearchSpace(FINITE.dimensions, RULES), {}, {}),
     "random under a constraint": (SearchSpace(FINITE.dimensions, RULES), {}, {}),
     "cmaes": (SearchSpace(NUMERIC), {}, {}),
+    "optuna": (MIXED, {"optuna": "RandomSampler"}, {}),
+    "optuna, one in flight": (FINITE, {"optuna": "TPESampler", "generation_size": 1}, {}),
     "nsga2": (MIXED, {"population_size": 20}, {"objectives": ("sharpe_ratio", "max_drawdown")}),
     "tpe, plateau": (MIXED, {}, {"robustness": "plateau"}),
     "tpe, worst fold": (MIXED, {}, {"robustness": "worst_fold"}),
