@@ -40,6 +40,10 @@ class StudyError(AlphaPulseError):
     """A study cannot be created, continued or found."""
 
 
+class LimitExceeded(BaseException):
+    """A trial costs more than it may. What catches every Exception lets it through, as it does KeyboardInterrupt."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known name nearest to `name`, or an empty string."""
     candidates = list(known)

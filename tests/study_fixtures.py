@@ -19,7 +19,8 @@ from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.database import Database
 from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
-from alphapulse.sweep.workers.cluster import Cluster, evaluate_kept
+from alphapulse.sweep.worker import BatchResult, evaluate_batch
+from alphapulse.sweep.workers.cluster import Cluster
 
 SPACE = SearchSpace(
     (
@@ -56,6 +57,10 @@ def small_study() -> Callable[..., SweepConfig]:
     return make
 
 
+def _evaluate(market: Any, experiment: Any, parameters: Any, keep: Any, threshold: float) -> BatchResult:
+    return evaluate_batch(market, experiment, parameters, keep=keep, threshold=threshold)
+
+
 class InProcess:
     """Workers without Ray: every batch runs where it is submitted."""
 
@@ -74,7 +79,7 @@ class InProcess:
     def put(self, market: Any, experiment: Any) -> Any:
         return market, experiment
 
-    def start(self, shipment: Any, work: Any, *arguments: Any) -> Any:
+    def start(self, shipment: Any, work: Any, *arguments: Any, n_retries: int = 0) -> Any:
         result = [work(*shipment, *arguments)]
         self.results = {**getattr(self, "results", {}), id(result): result}
         return id(result)
@@ -82,9 +87,9 @@ class InProcess:
     def cancel(self, references: Any) -> None:
         pass
 
-    def submit(self, parameters: Any, keep: Any, threshold: float) -> Any:
+    def submit(self, parameters: Any, keep: Any, threshold: float, limits: Any) -> Any:
         self.sizes.append(len(parameters))
-        return self.start((self.market, self.experiment), evaluate_kept, parameters, keep, threshold)
+        return self.start((self.market, self.experiment), _evaluate, parameters, keep, threshold)
 
     def wait(self, references: list[Any], timeout: float) -> list[Any]:
         return references[-1:]

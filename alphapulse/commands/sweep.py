@@ -64,9 +64,9 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
     print_ending(summary, config.output, details=config.details)
     if summary.status == "INTERRUPTED":
         raise interrupted()
-    if summary.n_trials == summary.n_failed:
-        reason = next(iter(summary.failures), "")
-        raise StudyError(f"All {summary.n_trials:,} trials of study {summary.study!r} failed, most of them: {reason}")
+    if summary.n_trials and summary.n_failed == summary.n_trials:
+        reason = next(iter(summary.failures), "").rstrip(".")
+        raise StudyError(f"All {summary.n_trials:,} trials of study {summary.study!r} failed, most of them: {reason}.")
 
 
 def run_study(
@@ -127,13 +127,19 @@ def run_study(
                 opened = open_study(config, store, inputs)
             if opened is None or opened.study.n_done < config.n_trials or not is_weighed(opened):
                 cluster = start()
-            with clock.phase("gate"), say("looking for decisions that see the future"):
-                inputs = pass_gate(inputs, config)
+            # A strategy of the user's may end the process that it runs in; ours are checked while Ray starts.
+            is_risky = cluster is not None and not inputs.experiment.definition.is_built_in
+            if not is_risky:
+                with clock.phase("gate"), say("looking for decisions that see the future"):
+                    inputs = pass_gate(inputs, config)
             with clock.phase("compile"), say("compiling (half a minute for the first sweep on a machine)"):
                 compile_for(inputs, spare)
             if cluster is not None:
                 with clock.phase("ray"), say("starting Ray"):
                     cluster.wait_until_started()
+            if is_risky:
+                with clock.phase("gate"), say("looking for decisions that see the future"):
+                    inputs = pass_gate(inputs, config, cluster)
             opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs, begin)
             summary = run_opened(opened, cluster, console, directory, clock)
             store.finish(opened.study, "INTERRUPTED" if summary.status == "INTERRUPTED" else "COMPLETE")

@@ -60,12 +60,17 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
             workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
         )
         try:
-            with clock.phase("gate"), say("looking for decisions that see the future"):
-                opened = replace(opened, inputs=pass_gate(inputs, configured))
+            is_risky = not inputs.experiment.definition.is_built_in
+            if not is_risky:
+                with clock.phase("gate"), say("looking for decisions that see the future"):
+                    opened = replace(opened, inputs=pass_gate(inputs, configured))
             with clock.phase("compile"), say("compiling"):
                 compile_for(opened.inputs, make_study_sampler(configured, opened.sampler.name))
             with clock.phase("ray"), say("starting Ray"):
                 cluster.wait_until_started()
+            if is_risky:
+                with clock.phase("gate"):
+                    opened = replace(opened, inputs=pass_gate(inputs, configured, cluster))
             with Interruption() as interruption, NullProgress(console, quiet=config.quiet) as progress:
                 weighing = Weighing(cluster, clock, progress.update, lambda: interruption.requested)
                 summary = conclude(opened, directory, clock, weighing, interrupted=False)

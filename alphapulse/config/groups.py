@@ -224,16 +224,26 @@ class ClusterConfig:
         Whether the local cluster serves Ray's dashboard.
     head_timeout : float
         How long the head of a cluster may give no answer before the sweep ends [s].
+    trial_timeout : float, optional
+        How long a trial may run before it is a failed one [s]; None is a minute, or 100 times the median of a trial
+        where that is longer.
+    trial_memory : float, optional
+        How much memory a worker may take before the trial that it runs is a failed one [GB]; None is no limit.
     """
 
     address: str | None = None
     num_cpus: int | None = None
     dashboard: bool = True
     head_timeout: float = 15.0
+    trial_timeout: float | None = None
+    trial_memory: float | None = None
 
     def __post_init__(self) -> None:
         at_least("cluster.num_cpus", self.num_cpus, 1)
         at_least("cluster.head_timeout", self.head_timeout, 0)
+        for name, limit in (("trial_timeout", self.trial_timeout), ("trial_memory", self.trial_memory)):
+            if limit is not None and not 0 < limit < math.inf:
+                raise ConfigError(f"`cluster.{name}` must be above 0, or null, but got {limit!r}")
         if self.address is not None and self.num_cpus is not None:
             raise ConfigError(
                 f"`cluster.num_cpus` must be null with `cluster.address`, but got {self.num_cpus} "

@@ -111,6 +111,9 @@ class SweepConfig:
         Whether every test's line, the best trials and the times are printed too.
     tear_sheet : bool
         Whether QuantStats' tear sheet of the chosen trial is drawn at the end.
+    max_failure_rate : float
+        Share of trials that may raise or end their workers; more of them, after 100 trials, end the sweep. Trials whose
+        objective is undefined do not count.
     space : SearchSpace
         What is swept.
     """
@@ -128,6 +131,7 @@ class SweepConfig:
     feasible: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     choose: str = FIRST
+    max_failure_rate: float = 0.5
     data: DataConfig = field(default_factory=DataConfig)
     strategy: Mapping[str, Any] = field(default_factory=_default_strategy)
     engine: EngineParams = field(default_factory=EngineParams)
@@ -147,6 +151,7 @@ class SweepConfig:
         check_objectives(self.objective)
         self.conditions  # noqa: B018
         check_choice(self.choose, len(self.objective))
+        within("max_failure_rate", self.max_failure_rate, 0.0, 1.0)
         if self.direction is not None and len(self.direction) != len(self.objective):
             raise ConfigError(
                 f"`direction` must have one entry an objective, "

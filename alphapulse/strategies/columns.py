@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from alphapulse.errors import LimitExceeded
 from alphapulse.market.bars import Bars
 from alphapulse.strategies.base import Strategy
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
@@ -54,7 +55,7 @@ class TargetColumns:
                 strategy = construct(values[group[0]])
                 self._rows[place] = checked_target(strategy, bars)
                 average = checked_atr(strategy, bars)
-            except Exception as error:
+            except (Exception, SystemExit, LimitExceeded) as error:
                 self.failures = {**self.failures, **dict.fromkeys(group, describe(error))}
                 continue
             # The same memory is the same indicator; `distinct` keeps it from being used again.

@@ -17,6 +17,7 @@ from alphapulse.strategies.base import ATR_WINDOW, Strategy, average_true_range,
 from alphapulse.strategies.columns import TargetColumns
 from alphapulse.strategies.importing import import_object
 from alphapulse.strategies.parameters import Parameter, annotations, reject_unknown, signature_parameters
+from alphapulse.strategies.sources import PACKAGE
 from alphapulse.typing import Float64Array1D
 
 BUILT_IN = {
@@ -90,6 +91,11 @@ class StrategyDefinition:
     def name(self) -> str:
         """Name of the class or function."""
         return self.target.rpartition(".")[2]
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is a part of alphapulse."""
+        return self.target.partition(".")[0] == PACKAGE
 
     @property
     def constraints(self) -> tuple[str, ...]:

@@ -4,9 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alphapulse.config.groups import ValidationConfig
+from alphapulse.errors import LimitExceeded, StrategyError
 from alphapulse.market.bars import Bars
+from alphapulse.market.market import Market
 from alphapulse.strategies.resolve import StrategyDefinition
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.workers.batches import TrialLimits
+from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.limits import Limits, begin_trial, watched
+from alphapulse.sweep.workers.losses import WorkerDiedError
 from alphapulse.validation.lookahead import check_lookahead, gate_points
+
+TRIALS_OF_A_POINT = 10
+"""How many times the limit of a trial the gate may take for each of its points, at which it asks again and again."""
 
 
 def run_gate(
@@ -29,3 +39,62 @@ def run_gate(
     points = gate_points(values, swept, strict=strict)
     check_lookahead(definition, bars, points, strict=strict)
     return "clean"
+
+
+def run_gate_on(
+    cluster: Cluster,
+    market: Market,
+    experiment: Experiment,
+    swept: Mapping[str, Sequence[Any]],
+    validation: ValidationConfig,
+    limits: TrialLimits,
+) -> str:
+    """Do what `run_gate` does on a worker, whom a strategy may end.
+
+    A point that ends its worker, or takes too long, is left out, as one that the strategy refuses is; where no point
+    is left, the gate is "off".
+    """
+    if validation.lookahead == "off":
+        return "off"
+    strict = validation.lookahead == "strict"
+    points = gate_points(experiment.strategy, swept, strict=strict)
+    shipment = cluster.put(market, experiment)
+
+    def check(some: Sequence[Mapping[str, Any]]) -> Any:
+        limit = limits.at(0.0)
+        limit = limit._replace(seconds=TRIALS_OF_A_POINT * len(some) * limit.seconds)
+        return cluster.start(shipment, gate_task, some, strict, limit)
+
+    def passed(reference: Any) -> bool:
+        while not cluster.wait([reference], timeout=0.5):
+            pass
+        try:
+            return bool(cluster.result(reference))
+        except WorkerDiedError:
+            return False
+        except StrategyError as error:
+            refusals.append(error)
+            return False
+
+    refusals: list[StrategyError] = []
+    if passed(check(points)):
+        return "clean"
+    n_passed = 0
+    if not refusals:
+        n_passed = sum([passed(reference) for reference in [check([point]) for point in points]])
+    if refusals and not n_passed:
+        raise refusals[0]
+    return "clean" if n_passed else "off"
+
+
+def gate_task(
+    market: Market, experiment: Experiment, points: Sequence[Mapping[str, Any]], strict: bool, limits: Limits
+) -> bool:
+    """Stop a strategy that sees the future; return False where a point takes too long."""
+    try:
+        with watched(limits):
+            begin_trial()
+            check_lookahead(experiment.definition, market.bars, points, strict=strict)
+    except LimitExceeded:
+        return False
+    return True

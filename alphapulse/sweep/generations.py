@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from alphapulse.study.records import Generation
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.duplicates import Answers, Duplicates
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.failures import Failures
+from alphapulse.sweep.pace import Pace
 from alphapulse.sweep.study_state import StudyState, sampled
 from alphapulse.sweep.worker import BatchResult
-from alphapulse.typing import BoolArray1D, Float64Array2D, Int64Array1D
+from alphapulse.sweep.workers.batches import Batch, Batches
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
-BATCH_SECONDS = 0.1
-SHORTEST_BATCH_SECONDS = 0.005
-FIRST_GUESS = 2e-4
+COMMIT_SECONDS = 3.0
+"""How often what is finished of a generation is committed."""
+
 QUEUED_PER_CPU = 2
 HISTORY_CHUNK = 20_000
 
@@ -45,21 +48,6 @@ class Sampler(Protocol):
         violations: Float64Array2D | None = None,
     ) -> None:
         """Take in a whole generation, in order."""
-
-
-class Workers(Protocol):
-    """Where batches go, see `alphapulse.sweep.workers.cluster`."""
-
-    n_cpus: int
-
-    def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float) -> Any:
-        """Start a batch."""
-
-    def wait(self, references: list[Any], timeout: float) -> list[Any]:
-        """Return those that are done."""
-
-    def result(self, reference: Any) -> BatchResult:
-        """Return the outcome of one that is done."""
 
 
 @dataclass
@@ -99,7 +87,7 @@ class _Work:
         self.trials.put(rows, result.trials)
         self.done[rows] = True
         self.batches.append((rows, result))
-        self.n_waiting -= 1
+        self.n_waiting -= len(rows)
 
     def fill_same(self) -> None:
         """Write the outcome of rows that equal another row of this generation."""
@@ -107,11 +95,22 @@ class _Work:
         self.trials.answer(same, self.trials[first])
         self.done[same] = self.done[first]
 
-    def cut(self) -> list[tuple[Int64Array1D, BatchResult]]:
-        """Return the batches before `stop`, in order; one that reaches beyond it is left out and `stop` moves there."""
-        beyond = [int(rows[0]) for rows, _ in self.batches if rows[-1] >= self.stop]
-        self.stop = min([self.stop, *beyond])
-        return sorted((b for b in self.batches if b[0][-1] < self.stop), key=lambda batch: int(batch[0][0]))
+    @property
+    def n_evaluated(self) -> int:
+        """Number of trials that have an outcome and are not committed."""
+        return int(np.count_nonzero(self.done[self.offset : self.stop]))
+
+    def finished(self) -> int:
+        """Return the first row of [offset, stop) that has no outcome, or `stop`."""
+        missing = np.flatnonzero(~self.done[self.offset : self.stop])
+        return self.offset + int(missing[0]) if len(missing) else self.stop
+
+    def cut(self, stop: int) -> tuple[int, list[tuple[Int64Array1D, BatchResult]]]:
+        """Take out the batches before `stop` and return them in order; where one reaches beyond, `stop` moves there."""
+        stop = min([stop, *(int(rows[0]) for rows, _ in self.batches if rows[-1] >= stop)])
+        cut = sorted((b for b in self.batches if b[0][-1] < stop), key=lambda batch: int(batch[0][0]))
+        self.batches = [b for b in self.batches if b[0][-1] >= stop]
+        return stop, cut
 
 
 class Generations:
@@ -123,7 +122,8 @@ class Generations:
     Parameters
     ----------
     sampler : Sampler
-    workers : Workers
+    batches : Batches
+        The way to the workers.
     experiment : Experiment
         Tells the space, the objectives and their directions.
     state : StudyState
@@ -134,6 +134,8 @@ class Generations:
         Trials of the study in total.
     keep_blocks : int
         Number of trials whose block moments are all kept.
+    failures : Failures, optional
+        Ends the study where too many trials fail.
     watch : callable, optional
         Called now and then with the number of evaluated trials and the best value of the first objective.
     stop : callable, optional
@@ -143,30 +145,33 @@ class Generations:
     def __init__(
         self,
         sampler: Sampler,
-        workers: Workers,
+        batches: Batches,
         experiment: Experiment,
         state: StudyState,
         commit: Callable[[Generation], None],
         *,
         n_trials: int,
         keep_blocks: int,
+        failures: Failures | None = None,
         watch: Callable[[int, float], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
         self._sampler = sampler
-        self._workers = workers
+        self._batches = batches
         self._commit = commit
         self._state = state
         self._experiment = experiment
         self._duplicates = Duplicates(experiment.space, len(experiment.objectives), len(experiment.feasible))
+        self._failures = failures or Failures(1.0)
         self._n_trials = n_trials
         self._keep_blocks = keep_blocks
         self._sign = 1.0 if experiment.directions[0] == "maximize" else -1.0
         self._watch = watch or (lambda n_done, best: None)
         self._stop = stop or (lambda: False)
         self._flight: deque[_Work] = deque()
-        self._tasks: dict[Any, tuple[_Work, Int64Array1D]] = {}
-        self._seconds_per_trial = FIRST_GUESS
+        self._pace = Pace()
+        self._best = float(state.best[-1]) if len(state.best) else -math.inf
+        self._committed_at = time.monotonic()
         self._next_generation = 0
         self._next_trial = 0
         self._partial: Trials | None = None
@@ -224,8 +229,8 @@ class Generations:
     def run(self) -> None:
         """Run until `n_trials` are committed or the space is exhausted.
 
-        If `stop` says so first, the finished first rows of the oldest generation are committed too; the rest of
-        what was in flight runs again when the study continues.
+        Every `COMMIT_SECONDS`, and where `stop` ends it, the finished first rows of the oldest generation are
+        committed; the rest of what was in flight when it ended runs again when the study continues.
         """
         while not self._stop():
             while self._wants_generation():
@@ -236,21 +241,23 @@ class Generations:
             if self._flight[0].complete:
                 self._finish(self._flight.popleft())
                 continue
-            for reference in self._workers.wait(list(self._tasks), timeout=0.5):
-                self._take(reference)
+            if time.monotonic() - self._committed_at > COMMIT_SECONDS:
+                self._store_finished(self._flight[0])
+            for batch, result in self._batches.collect(timeout=0.5):
+                self._take(batch, result)
             self._watch(self.n_evaluated, self.best)
         if self._flight:
-            self._finish_early(self._flight.popleft())
+            self._store_finished(self._flight.popleft())
 
     @property
     def n_evaluated(self) -> int:
         """Committed trials, and those in flight whose outcome is known."""
-        return self.n_done + sum(int(work.done[work.offset : work.stop].sum()) for work in self._flight)
+        return self.n_done + sum(work.n_evaluated for work in self._flight)
 
     @property
     def best(self) -> float:
-        """Best value of the first objective among the committed trials that break no condition; NaN without one."""
-        return self._sign * float(self._state.best[-1]) if len(self._state.best) else math.nan
+        """Best value of the first objective among the evaluated trials that break no condition; NaN without one."""
+        return self._sign * self._best if self._best > -math.inf else math.nan
 
     def _wants_generation(self) -> bool:
         return len(self._flight) < self._sampler.lag and not self._exhausted and self._next_trial < self._n_trials
@@ -281,54 +288,48 @@ class Generations:
     def _submit(self) -> None:
         """Keep the workers' queues filled, with the batches of the oldest generation first."""
         for work in self._flight:
-            while work.n_unsubmitted and len(self._tasks) < (QUEUED_PER_CPU + 1) * self._workers.n_cpus:
-                rows = work.next_rows(self._batch_size(len(work.answers.run)))
+            while work.n_unsubmitted and self._batches.n_under_way < (QUEUED_PER_CPU + 1) * self._batches.n_cpus:
+                rows = work.next_rows(self._pace.size(len(work.answers.run), self._batches.n_cpus))
                 keep = sampled(work.first_trial + rows, self._keep_blocks)
-                reference = self._workers.submit(work.trials.parameters[rows], keep, work.threshold)
-                self._tasks[reference] = (work, rows)
+                self._batches.submit(Batch(work, rows, work.trials.parameters[rows], keep, work.threshold))
                 work.n_submitted += len(rows)
-                work.n_waiting += 1
+                work.n_waiting += len(rows)
 
-    def _batch_size(self, n_rows: int) -> int:
-        """Return trials for about `BATCH_SECONDS`, fewer where a small generation would leave processors idle."""
-        longest = BATCH_SECONDS / self._seconds_per_trial
-        shortest = SHORTEST_BATCH_SECONDS / self._seconds_per_trial
-        return max(1, int(min(longest, max(shortest, n_rows / self._workers.n_cpus))))
-
-    def _take(self, reference: Any) -> None:
-        work, rows = self._tasks.pop(reference)
-        result = self._workers.result(reference)
+    def _take(self, batch: Batch, result: BatchResult) -> None:
+        work, rows = batch.owner, batch.rows
         work.take(rows, result)
-        self._seconds_per_trial += 0.3 * (max(result.seconds / len(rows), 1e-7) - self._seconds_per_trial)
+        self._pace.measure(len(rows), result.seconds, is_first=result.is_first)
+        self._best = max(self._best, float(np.nanmax(self._scores(result.trials), initial=-math.inf)))
 
     def _finish(self, work: _Work) -> None:
         work.fill_same()
-        if work.stop > work.offset:
-            self._store(work)
+        self._store(work, work.stop)
         if work.is_whole:
             trials = work.trials
             self._sampler.tell(work.number, trials.parameters, trials.values, trials.violations)
             self._duplicates.record(work.trials)
 
-    def _finish_early(self, work: _Work) -> None:
-        work.fill_same()
-        missing = np.flatnonzero(~work.done[work.offset : work.stop])
-        work.stop = work.offset + int(missing[0]) if len(missing) else work.stop
-        if work.stop > work.offset:
-            self._store(work)
+    def _scores(self, trials: Trials) -> Float64Array1D:
+        """Return the first objective, larger is better (n_trials,); NaN where a trial failed or breaks a condition."""
+        scores: Float64Array1D = np.where(trials.is_candidate, self._sign * trials.values[:, 0], np.nan)
+        return scores
 
-    def _store(self, work: _Work) -> None:
-        """Commit rows [offset, stop); batches that reach beyond them are left out and run again later."""
-        batches = work.cut()
-        if work.stop <= work.offset:
+    def _store_finished(self, work: _Work) -> None:
+        work.fill_same()
+        self._store(work, work.finished())
+
+    def _store(self, work: _Work, stop: int) -> None:
+        """Commit rows [offset, stop); those of a batch that reaches beyond them stay behind."""
+        self._committed_at = time.monotonic()
+        stop, batches = work.cut(stop)
+        if stop <= work.offset:
             return
         for _, result in batches:
             self._state.merge(result.observed, result.maxima, np.empty(0))
             self._state.seconds += result.seconds
-        trials = work.trials[work.offset : work.stop]
-        scores = np.where(trials.is_candidate, self._sign * trials.values[:, 0], np.nan)
-        self._state.merge(-np.inf, self._state.maxima, scores)
-        if work.is_whole:
+        trials = work.trials[work.offset : stop]
+        self._state.merge(-np.inf, self._state.maxima, self._scores(trials))
+        if stop == len(work.trials):
             self._state.complete(work.number)
         self._commit(
             Generation(
@@ -339,11 +340,14 @@ class Generations:
                 state=self._state.to_bytes(),
             )
         )
-        self.n_done = work.first_trial + work.stop
+        self.n_done = work.first_trial + stop
+        work.offset = stop
+        self._failures.count(trials)
 
 
 def _kept_blocks(first_trial: int, batches: list[tuple[Int64Array1D, BatchResult]]) -> BlockMoments:
     """Return the block moments that batches of a generation kept, by number in the study."""
+    batches = [(rows, result) for rows, result in batches if len(result.kept.trials)]
     if not batches:
         return BlockMoments(np.empty(0, dtype=np.int64), np.empty((0, 0)), np.empty((0, 0)))
     return BlockMoments(

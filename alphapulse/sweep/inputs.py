@@ -22,9 +22,11 @@ from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition, resolve
 from alphapulse.study.records import StudyBars
 from alphapulse.sweep.experiment import STRATEGY, Experiment
-from alphapulse.sweep.gate import run_gate
+from alphapulse.sweep.gate import run_gate, run_gate_on
 from alphapulse.sweep.objectives import check_functions, own_objectives
 from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.sweep.workers.batches import TrialLimits
+from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.validation.spa import make_bootstrap
 
 # Trials that an objective of the user's own is shown before the search.
@@ -105,8 +107,8 @@ def _moment(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(int(nanoseconds) / 1e9, UTC)
 
 
-def pass_gate(inputs: StudyInputs, config: SweepConfig) -> StudyInputs:
-    """Let the look-ahead gate see the strategy of a study.
+def pass_gate(inputs: StudyInputs, config: SweepConfig, cluster: Cluster | None = None) -> StudyInputs:
+    """Let the look-ahead gate see the strategy of a study, in this process or on a worker of a cluster.
 
     Raises
     ------
@@ -115,7 +117,11 @@ def pass_gate(inputs: StudyInputs, config: SweepConfig) -> StudyInputs:
     """
     experiment, bars = inputs.experiment, inputs.market.bars
     swept = swept_values(config.space)
-    gate = run_gate(experiment.definition, bars, experiment.strategy, swept, config.validation)
+    if cluster is None:
+        gate = run_gate(experiment.definition, bars, experiment.strategy, swept, config.validation)
+    else:
+        limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
+        gate = run_gate_on(cluster, inputs.market, experiment, swept, config.validation, limits)
     return replace(inputs, gate=gate)
 
 
@@ -129,8 +135,13 @@ def compile_for(inputs: StudyInputs, sampler: Sampler) -> None:
     ConfigError
         If an objective of the user's own cannot be one.
     """
-    middle = np.array([d.middle for d in inputs.experiment.space.dimensions], dtype=np.float64)
-    evaluate_batch(inputs.market, inputs.experiment, np.stack([middle, middle]))
+    experiment = inputs.experiment
+    if not experiment.definition.is_built_in:
+        # What a strategy of the user's does is for workers to bear: it may end the process that it runs in.
+        stand_in = resolve("sma_cross")
+        experiment = replace(experiment, definition=stand_in, strategy={}, space=SearchSpace(()), robustness=None)
+    middle = np.array([d.middle for d in experiment.space.dimensions], dtype=np.float64)
+    evaluate_batch(inputs.market, experiment, np.stack([middle, middle]))
     surrogate_market(inputs.market, 0)
     rehearse(sampler)
     if inputs.experiment.functions:

@@ -7,9 +7,11 @@ from concurrent.futures import Future
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.records import Generation
 from alphapulse.sweep.clock import Clock, seconds_since_start
+from alphapulse.sweep.failures import Failures
 from alphapulse.sweep.generations import Generations
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.study_state import StudyState, read_state
+from alphapulse.sweep.workers.batches import Batches, TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
 
 
@@ -46,16 +48,18 @@ def search(
         clock.seconds.setdefault("to_first_trial", seconds_since_start())
 
     state = study_state(opened)
+    limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
     evaluated_before = state.seconds
     with clock.phase("search"):
         generations = Generations(
             sampler,
-            cluster,
+            Batches(cluster, opened.inputs.experiment, limits),
             opened.inputs.experiment,
             state,
             commit,
             n_trials=config.n_trials,
             keep_blocks=config.validation.keep_blocks,
+            failures=Failures(config.max_failure_rate),
             watch=watch,
             stop=stop,
         )

@@ -1,8 +1,9 @@
 """What runs on a Ray worker: a batch of trials from parameters to metrics, without database or search."""
 
 import time
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,9 +11,13 @@ from alphapulse.backtesting.batch import FAILED, OK, TRIALS_PER_CALL, EngineColu
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.market import Market
+from alphapulse.strategies.base import Strategy
+from alphapulse.strategies.columns import TargetColumns
+from alphapulse.strategies.resolve import AdaptedStrategy, StrategyDefinition
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.objectives import objective_values
+from alphapulse.sweep.workers import limits
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
 from alphapulse.validation.blocks import excess_moments
 from alphapulse.validation.plateau import ParameterGrid, neighbours, plateau_objective, worst_fold_sharpe
@@ -38,12 +43,15 @@ class BatchResult:
         Largest studentised mean of the batch; -inf without a bootstrap or without trials.
     maxima : (n_bootstrap,) float64
         The largest studentised mean of each bootstrap sample.
+    is_first : bool
+        Whether its process had run nothing of this study before, and bore what it takes to load and to compile.
     """
 
     trials: Trials
     kept: BlockMoments
     observed: float
     maxima: Float64Array1D
+    is_first: bool = False
 
     @property
     def seconds(self) -> float:
@@ -64,6 +72,7 @@ class _Context:
     market: Market
     experiment: Experiment
     cache: IndicatorCache
+    definition: StrategyDefinition
 
 
 _context: _Context | None = None
@@ -73,8 +82,29 @@ def _enter(market: Market, experiment: Experiment) -> _Context:
     """Return the indicators that this process has computed, kept while market and experiment are the same."""
     global _context
     if _context is None or _context.market is not market or _context.experiment is not experiment:
-        _context = _Context(market, experiment, IndicatorCache(CACHE_BYTES))
+        definition = replace(experiment.definition, construct=_on_the_clock(experiment.definition.construct))
+        _context = _Context(market, experiment, IndicatorCache(CACHE_BYTES), definition)
+        if limits.is_watched():
+            _load(_context)
     return _context
+
+
+def _load(context: _Context) -> None:
+    """Load the compiled engine, which is no part of what a trial costs."""
+    market, engine = context.market, context.experiment.engine
+    flat = AdaptedStrategy(lambda bars: np.zeros(len(bars)), {})
+    targets = TargetColumns(market.bars, {}, 2, lambda values: flat, {})
+    simulate_batch(market, targets, EngineColumns.build(engine, {}, 2))
+
+
+def _on_the_clock(construct: Callable[[Mapping[str, Any]], Strategy]) -> Callable[[Mapping[str, Any]], Strategy]:
+    """Return what makes the strategy of a trial, and starts the trial's clock with it."""
+
+    def begin(values: Mapping[str, Any]) -> Strategy:
+        limits.begin_trial()
+        return construct(values)
+
+    return begin
 
 
 def evaluate_batch(
@@ -106,7 +136,7 @@ def evaluate_batch(
     BatchResult
         Its rows are the trials; an exception in a strategy is the failure of its trials, with its text.
     """
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _context
     context = _enter(market, experiment)
     ran = _simulate(context, np.ascontiguousarray(parameters, dtype=np.float64))
     trials = ran.trials
@@ -122,7 +152,8 @@ def evaluate_batch(
     observed, maxima = _reality_check(market, experiment, ran, failed)
     kept = np.flatnonzero(_keeps(experiment, trials, keep, threshold) & ~failed)
     trials.seconds[:] = (time.perf_counter() - started) / max(len(trials), 1)
-    return BatchResult(trials, BlockMoments(kept, ran.block_sums[kept], ran.block_squares[kept]), observed, maxima)
+    blocks = BlockMoments(kept, ran.block_sums[kept], ran.block_squares[kept])
+    return BatchResult(trials, blocks, observed, maxima, is_first=context is not before)
 
 
 def _simulate(context: _Context, parameters: Float64Array2D) -> _Simulated:
@@ -130,14 +161,21 @@ def _simulate(context: _Context, parameters: Float64Array2D) -> _Simulated:
     most = max(1, TARGET_BYTES // (8 * len(context.market.bars)))
     size = min(TRIALS_PER_CALL, most)
     starts = range(0, len(parameters), size) if len(parameters) else (0,)
-    return _joined([_simulate_guarded(context, parameters[start : start + size]) for start in starts])
+    try:
+        return _joined([_simulate_guarded(context, parameters[start : start + size]) for start in starts])
+    finally:
+        limits.end_trials()
 
 
 def _simulate_guarded(context: _Context, parameters: Float64Array2D) -> _Simulated:
     """Backtest all trials together; if that raises, each alone, so that only the guilty ones fail."""
     try:
+        limits.begin_trial()
         return _simulate_together(context, parameters)
-    except Exception as error:
+    except BaseException as error:
+        # In the driver Ctrl-C is the user's; here it can only be the strategy's own.
+        if not isinstance(error, Exception | SystemExit) and not limits.is_watched():
+            raise
         if len(parameters) > 1:
             return _joined([_simulate_guarded(context, row[None, :]) for row in parameters])
         trials = context.experiment.untried(parameters)
@@ -161,7 +199,8 @@ def _simulate_together(context: _Context, parameters: Float64Array2D) -> _Simula
     market, experiment = context.market, context.experiment
     trials = experiment.untried(parameters)
     strategy, swept = experiment.columns(parameters)
-    targets = experiment.definition.block(market.bars, strategy, len(trials), context.cache)
+    targets = context.definition.block(market.bars, strategy, len(trials), context.cache)
+    limits.begin_trial()
     outcome = simulate_batch(market, targets, EngineColumns.build(experiment.engine, swept, len(trials)))
     trials.metrics[:] = outcome.metrics
     trials.status[:] = outcome.status

@@ -10,10 +10,12 @@ from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.study.trials import BlockMoments, Trials
+from alphapulse.sweep import generations
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.generations import Generations
 from alphapulse.sweep.study_state import StudyState, read_state
 from alphapulse.sweep.worker import BatchResult
+from alphapulse.sweep.workers.batches import Batches, TrialLimits
 
 SIZE = 40
 FIXED, GROWING = Schedule(SIZE, SIZE), Schedule(3, 11)
@@ -61,7 +63,7 @@ class Threads:
         self.n_cpus, self.random, self.results, self.n_run = n_cpus, random.Random(seed), {}, 0
         self.n = 0
 
-    def submit(self, parameters, keep, threshold):
+    def submit(self, parameters, keep, threshold, limits):
         self.n += 1
         self.n_run += len(parameters)
         value = parameters[:, :1] * 3 + np.sin(parameters[:, 1:] * 5)
@@ -119,25 +121,36 @@ class Table:
         return np.array([row[place] for row in self.rows])
 
 
+@pytest.fixture(autouse=True, params=[3.0, 0.0], ids=["whole", "as finished"])
+def commits(request, monkeypatch):
+    """Generations are committed whole, and as soon as their first rows are finished."""
+    monkeypatch.setattr(generations, "COMMIT_SECONDS", request.param)
+
+
 def run(
     table, n_trials, *, space=SPACE, n_cpus=2, seed=0, keep_blocks=10**6, stop_after=None, last=10**9, how=(FIXED, LAG)
 ):
     state = read_state(table.state, 2)
     workers = Threads(n_cpus, seed)
     n_asked = iter(range(10**9))
-    generations = Generations(
+    watched = []
+    experiment = Experiment(space, cast(StrategyDefinition, None))
+    search = Generations(
         Learner(space, last=last, schedule=how[0], lag=how[1]),
-        workers,
-        Experiment(space, cast(StrategyDefinition, None)),
+        Batches(workers, experiment, TrialLimits()),
+        experiment,
         state,
         table.commit,
         n_trials=n_trials,
         keep_blocks=keep_blocks,
+        watch=lambda n_evaluated, best: watched.append(n_evaluated),
         stop=None if stop_after is None else lambda: next(n_asked) >= stop_after,
     )
-    generations.continue_from(len(table.rows), table.history, needs_history=True)
-    generations.run()
-    assert generations.n_done == len(table.rows)
+    search.continue_from(len(table.rows), table.history, needs_history=True)
+    search.run()
+    assert search.n_done == len(table.rows)
+    assert all(seen <= n_trials for seen in watched)
+    assert watched == sorted(watched)
     return workers
 
 
@@ -159,7 +172,7 @@ def test_table_does_not_depend_on_workers_steps_or_interruptions(space, keep_blo
     straight = Table()
     run(straight, 330, space=space, keep_blocks=keep_blocks, how=how)
     assert len(straight.rows) == 330
-    for seed in range(12):
+    for seed in range(6):
         other = Table()
         choice = random.Random(seed)
         while len(other.rows) < 330:

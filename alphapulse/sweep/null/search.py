@@ -2,9 +2,9 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.typing import Float64Array1D, Float64Array2D
+
+Evaluate: TypeAlias = Callable[[Float64Array2D], Trials]
+"""Returns the trials of some parameters (n_trials, n_dimensions)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,15 @@ class SearchPlan:
         )
 
 
-def null_search(market: Market, experiment: Experiment, plan: SearchPlan, s: int, *, block: int = 1) -> float:
+def null_search(
+    market: Market,
+    experiment: Experiment,
+    plan: SearchPlan,
+    s: int,
+    *,
+    block: int = 1,
+    evaluate: Evaluate | None = None,
+) -> float:
     """Return the first objective of the trial that the search would choose on surrogate `s`; NaN without one.
 
     Parameters
@@ -74,10 +85,12 @@ def null_search(market: Market, experiment: Experiment, plan: SearchPlan, s: int
         Number of the surrogate, from 0; it also seeds the sampler.
     block : int
         Length of the pieces of the market that stay together [bars].
+    evaluate : callable, optional
+        Where trials run; by default in this process.
     """
     surrogate = surrogate_market(market, s, block)
     lean = replace(experiment, bootstrap=None)
-    trials = run_search(surrogate, lean, plan.start(lean, null_seed(plan.seed, s)), plan.n_trials)
+    trials = run_search(surrogate, lean, plan.start(lean, null_seed(plan.seed, s)), plan.n_trials, evaluate)
     chosen = Choice(experiment.directions, plan.choose)(trials)
     return float("nan") if chosen is None else float(trials.values[chosen, 0])
 
@@ -115,12 +128,18 @@ def value_of(market: Market, experiment: Experiment, parameters: Float64Array1D)
     return float(evaluate_batch(market, alone, parameters[None, :]).trials.values[0, 0])
 
 
-def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trials: int) -> Trials:
-    """Return the trials of a whole search, the same as those of a study, run in this process.
+def run_search(
+    market: Market, experiment: Experiment, sampler: Sampler, n_trials: int, evaluate: Evaluate | None = None
+) -> Trials:
+    """Return the trials of a whole search, the same as those of a study, run in this process or by `evaluate`.
 
     As in `Generations` generations are proposed before those in flight are told, and only whole ones are told; what
     the sampler is told is what `evaluate_batch` says of a trial, which depends on nothing but the trial.
     """
+
+    def here(parameters: Float64Array2D) -> Trials:
+        return evaluate_batch(market, experiment, parameters, keep=np.zeros(len(parameters), dtype=np.bool_)).trials
+
     duplicates = Duplicates(experiment.space, len(experiment.objectives), len(experiment.feasible))
     parts = [experiment.untried(np.empty((0, len(experiment.space))))]
     flight: deque[tuple[int, Float64Array2D]] = deque()
@@ -135,7 +154,7 @@ def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trial
         if not flight:
             break
         number, proposed = flight.popleft()
-        trials = _evaluate(market, experiment, duplicates, proposed[: n_trials - n_done])
+        trials = _evaluate(evaluate or here, duplicates, experiment.untried(proposed[: n_trials - n_done]))
         if len(trials) == len(proposed):
             sampler.tell(number, trials.parameters, trials.values, trials.violations)
         parts.append(trials)
@@ -143,14 +162,13 @@ def run_search(market: Market, experiment: Experiment, sampler: Sampler, n_trial
     return Trials.joined(parts)
 
 
-def _evaluate(market: Market, experiment: Experiment, duplicates: Duplicates, parameters: Float64Array2D) -> Trials:
-    """Return the outcome of a generation; what has run before is answered, not run again."""
-    trials = experiment.untried(parameters)
+def _evaluate(evaluate: Evaluate, duplicates: Duplicates, trials: Trials) -> Trials:
+    """Return a generation with its outcome; what has run before is answered, not run again."""
+    parameters = trials.parameters
     answers = duplicates.find(parameters)
     duplicates.fill(answers, trials)
     if len(answers.run):
-        nothing = np.zeros(len(answers.run), dtype=np.bool_)
-        trials.put(answers.run, evaluate_batch(market, experiment, parameters[answers.run], keep=nothing).trials)
+        trials.put(answers.run, evaluate(parameters[answers.run]))
     trials.answer(answers.same, trials[answers.first])
     duplicates.record(trials)
     return trials

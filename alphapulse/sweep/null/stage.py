@@ -3,22 +3,51 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alphapulse.market.market import Market
 from alphapulse.study.null_values import NullValues
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.null.careful import careful_null_search
 from alphapulse.sweep.null.search import SearchPlan, holdout_values, null_search
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.starting import StartPoints
+from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.limits import watched
+from alphapulse.sweep.workers.losses import BatchLostError, WorkerDiedError
+from alphapulse.sweep.workers.tasks import RETRIES, Shipment
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
 
 SURROGATES_A_TASK = 50
 AHEAD = 2
 """Null sweeps in flight for each processor; those that are under way when the test ends are not needed."""
+
+MOST_LOST = 200
+"""Tasks that may be lost with their workers and nodes before the cluster is given up."""
+
+
+@dataclass(frozen=True)
+class NullTask:
+    """What a null sweep has to know beside market and experiment.
+
+    Attributes
+    ----------
+    shipment : Shipment
+        Where tasks of a task find both.
+    plan : SearchPlan
+    block : int
+        Length of the pieces of the market that stay together [bars].
+    limits : TrialLimits
+        What a trial may cost.
+    """
+
+    shipment: Shipment
+    plan: SearchPlan
+    block: int
+    limits: TrialLimits
 
 
 def run_null_sweeps(
@@ -60,8 +89,12 @@ def run_null_sweeps(
     begin = StartPoints.of(opened.study).points
     plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.arguments, begin, config.choose)
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
+    limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
+    search = NullTask(shipment, plan, config.validation.null_block, limits)
+    careful: set[int] = set()
     missing = deque(s for s in range(n_wanted) if s not in values)
     tasks: dict[Any, int] = {}
+    n_lost = 0
     maximize = experiment.directions[0] == "maximize"
     try:
         while True:
@@ -72,10 +105,19 @@ def run_null_sweeps(
                 return outcome
             while missing and len(tasks) < AHEAD * cluster.n_cpus:
                 s = missing.popleft()
-                tasks[cluster.start(shipment, null_task, plan, s, config.validation.null_block)] = s
+                tasks[cluster.start(shipment, null_task, search, s, s in careful)] = s
             for reference in cluster.wait(list(tasks), timeout=0.5):
                 s = tasks.pop(reference)
-                values[s], seconds = cluster.result(reference)
+                try:
+                    values[s], seconds = cluster.result(reference)
+                except BatchLostError as error:
+                    n_lost += 1
+                    if n_lost > MOST_LOST:
+                        raise
+                    missing.appendleft(s)
+                    if isinstance(error, WorkerDiedError):
+                        careful.add(s)
+                    continue
                 kept.write(s, values[s], seconds)
     finally:
         cluster.cancel(list(tasks))
@@ -87,7 +129,14 @@ def run_holdout_test(
     """Return the first objective of one setting on `n` surrogates of the hold-out, in order, run by the workers."""
     shipment = cluster.put(holdout, replace(experiment, bootstrap=None))
     references = [
-        cluster.start(shipment, holdout_values, parameters, range(start, min(start + SURROGATES_A_TASK, n)), block)
+        cluster.start(
+            shipment,
+            holdout_values,
+            parameters,
+            range(start, min(start + SURROGATES_A_TASK, n)),
+            block,
+            n_retries=RETRIES,
+        )
         for start in range(0, n, SURROGATES_A_TASK)
     ]
     waiting = list(references)
@@ -97,10 +146,20 @@ def run_holdout_test(
     return [value for reference in references for value in cluster.result(reference)]
 
 
-def null_task(market: Market, experiment: Experiment, plan: SearchPlan, s: int, block: int) -> tuple[float, float]:
-    """Return the best value that the search finds on surrogate `s`, NaN without one, and what it took [s]."""
+def null_task(market: Market, experiment: Experiment, task: NullTask, s: int, is_careful: bool) -> tuple[float, float]:
+    """Return the best value that the search finds on surrogate `s`, NaN without one, and what it took [s].
+
+    One that has ended its worker is run carefully: no trial of it can do so again.
+    """
     started = time.perf_counter()
-    return null_search(market, experiment, plan, s, block=block), time.perf_counter() - started
+    if is_careful:
+        value = careful_null_search(
+            market, experiment, task.shipment, task.plan, s, block=task.block, limits=task.limits
+        )
+    else:
+        with watched(task.limits.at(0.0)):
+            value = null_search(market, experiment, task.plan, s, block=task.block)
+    return value, time.perf_counter() - started
 
 
 def _n_first(values: dict[int, float]) -> int:

@@ -5,66 +5,46 @@ import hashlib
 import logging
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from alphapulse.config.settings import without_password
-from alphapulse.errors import AlphaPulseError
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.sweep.workers.head import Head
+from alphapulse.sweep.workers.limits import Limits, watched
+from alphapulse.sweep.workers.losses import ClusterError
+from alphapulse.sweep.workers.tasks import Shipment, Tasks
 from alphapulse.typing import BoolArray1D, Float64Array2D
 
-RETRIES = 3
 COUNT_SECONDS = 2.0
 SERVERS = ("raylet", "gcs_server")
 TOKEN = Path("~/.ray/auth_token")
 
 
-class ClusterError(AlphaPulseError):
-    """Ray cannot be started or reached, or its workers keep dying."""
-
-
-@dataclass(frozen=True)
-class Shipment:
-    """Where a worker finds a market and an experiment; `key` tells a changed pair from the one it holds."""
-
-    key: str
-    references: Sequence[Any]
-
-
-_held: tuple[str, Market, Experiment] | None = None
-
-
-def work_on(shipment: Shipment, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Run `work` of market, experiment and arguments on a worker, which reads the first two once a process."""
-    global _held
-    import ray
-
-    if _held is None or _held[0] != shipment.key:
-        market, experiment = ray.get(list(shipment.references))
-        _held = (shipment.key, market, experiment)
-    return work(_held[1], _held[2], *arguments)
-
-
 def evaluate_kept(
-    market: Market, experiment: Experiment, parameters: Float64Array2D, keep: BoolArray1D, threshold: float
+    market: Market,
+    experiment: Experiment,
+    parameters: Float64Array2D,
+    keep: BoolArray1D,
+    threshold: float,
+    limits: Limits,
 ) -> BatchResult:
-    """Evaluate a batch of a study; see `evaluate_batch`."""
-    return evaluate_batch(market, experiment, parameters, keep=keep, threshold=threshold)
+    """Evaluate a batch of a study under limits; see `evaluate_batch`."""
+    with watched(limits):
+        return evaluate_batch(market, experiment, parameters, keep=keep, threshold=threshold)
 
 
 def warm_up() -> None:
     """Do nothing, in a worker process that has imported this module and with it all that a batch needs."""
 
 
-class Cluster:
+class Cluster(Tasks):
     """A Ray cluster, this machine's own or one at an address.
 
     Ray's processes die with the thread that started them, so that thread lives as long as the cluster.
@@ -89,11 +69,11 @@ class Cluster:
         dashboard: bool = True,
         head_timeout: float = 15.0,
     ) -> None:
+        super().__init__()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._owned = False
         self._servers: list[psutil.Process] = []
         self._shipment: Any = None
-        self._remote: Any = None
         self.dashboard = ""
         self.n_cpus = 0
         self._counted_at = 0.0
@@ -161,25 +141,13 @@ class Cluster:
         key = f"{market.fingerprint}:{market.first}:{len(market.bars)}:{content}"
         return Shipment(key, [ray.put(market), ray.put(experiment)])
 
-    def start(self, shipment: Shipment, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Start `work(market, experiment, *arguments)` on a worker and return its reference.
-
-        A dead worker's task is run again, with the same result; an exception of ours is not.
-        """
-        import ray
-
-        if self._remote is None:
-            self._remote = ray.remote(num_cpus=1, max_retries=RETRIES)(work_on)
-        with self._losses():
-            return self._remote.remote(shipment, work, *arguments)
-
     def ship(self, market: Market, experiment: Experiment) -> None:
         """Put the study's market and experiment into the object store, for all batches to come."""
         self._shipment = self.put(market, experiment)
 
-    def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float) -> Any:
-        """Start the evaluation of a batch and return its reference."""
-        return self.start(self._shipment, evaluate_kept, parameters, keep, threshold)
+    def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits) -> Any:
+        """Start the evaluation of a batch and return its reference; it is not run again where its worker dies."""
+        return self.start(self._shipment, evaluate_kept, parameters, keep, threshold, limits)
 
     def cancel(self, references: Sequence[Any]) -> None:
         """Let go of tasks whose results are not needed; those that run already run to their end."""
@@ -190,57 +158,17 @@ class Cluster:
 
     def wait(self, references: Sequence[Any], timeout: float) -> list[Any]:
         """Return the references that are done, waiting up to `timeout` [s] for the first."""
-        import ray
+        done = super().wait(references, timeout)
+        if time.monotonic() - self._counted_at > COUNT_SECONDS:
+            with self.losses():
+                self._count_cpus()
+        return done
 
-        with self._losses():
-            ready, _ = ray.wait(references, num_returns=1, timeout=timeout, fetch_local=True)
-            if ready:
-                if time.monotonic() - self._counted_at > COUNT_SECONDS:
-                    self._count_cpus()
-                more, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=True)
-                return list(more)
-        if not self._is_alive():
-            raise self._loss("its servers are gone")
-        return []
-
-    def _is_alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether there is a head, and a node left to run batches; Ray itself would wait for ever, or abort."""
         if self._servers:
             return all(server.is_running() and server.status() != psutil.STATUS_ZOMBIE for server in self._servers)
         return self._head is None or not self._head.is_lost()
-
-    @contextlib.contextmanager
-    def _losses(self) -> Iterator[None]:
-        """Turn what Ray raises into one line: an exception in a task, or servers that are gone."""
-        import ray
-
-        try:
-            yield
-        except ray.exceptions.RayTaskError as error:
-            raise ClusterError(f"A worker could not evaluate a batch: {_last_line(error)}.") from error
-        except (ray.exceptions.RayError, OSError) as error:
-            raise self._loss(f"a batch could not be finished ({type(error).__name__})") from error
-
-    def _loss(self, reason: str) -> ClusterError:
-        # Shutting down what has broken down ends this process before it can say so.
-        self._owned = self._owned and self._is_alive()
-        return ClusterError(
-            f"Ray lost its workers: {reason}; what is committed is kept, run the same command with the same study "
-            "to continue."
-        )
-
-    def result(self, reference: Any) -> Any:
-        """Return the outcome of a task that is done.
-
-        Raises
-        ------
-        ClusterError
-            If its workers died, again and again, or Ray lost the node of the driver.
-        """
-        import ray
-
-        with self._losses():
-            return ray.get(reference)
 
     def close_early(self) -> None:
         """Begin to stop what was started here; `close` waits for it."""
@@ -255,10 +183,6 @@ class Cluster:
     def _stop(self) -> None:
         import ray
 
-        if self._owned:
+        # Shutting down what has broken down ends this process before it can say so.
+        if self._owned and self.is_alive():
             ray.shutdown()
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else type(error).__name__

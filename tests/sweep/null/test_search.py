@@ -28,6 +28,7 @@ from alphapulse.sweep.null.search import (
 )
 from alphapulse.sweep.study_state import read_state
 from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.sweep.workers.batches import Batches, TrialLimits
 
 NUMERIC = (
     IntDimension("strategy.ma_window", 5, 60),
@@ -80,7 +81,7 @@ class InOrder:
     def __init__(self, market, experiment):
         self.market, self.experiment, self.results = market, experiment, {}
 
-    def submit(self, parameters, keep, threshold):
+    def submit(self, parameters, keep, threshold, limits):
         self.results[len(self.results)] = evaluate_batch(
             self.market, self.experiment, parameters, keep=keep, threshold=threshold
         )
@@ -97,10 +98,10 @@ def study(market, experiment, plan):
     """Return the trials of a real study, without its database."""
     parts = []
     sampler = plan.start(experiment, plan.seed)
-    workers = InOrder(market, experiment)
+    batches = Batches(InOrder(market, experiment), experiment, TrialLimits())
     Generations(
         sampler,
-        workers,
+        batches,
         experiment,
         read_state(None, 0),
         lambda generation: parts.append(generation.trials),

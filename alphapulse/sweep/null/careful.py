@@ -1,0 +1,104 @@
+"""A null sweep that ended its worker, run again with its trials in tasks of their own, as those of a study are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphapulse.market.market import Market
+from alphapulse.market.surrogates import surrogate_market
+from alphapulse.study.trials import Trials
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.null.search import SearchPlan, null_search
+from alphapulse.sweep.worker import BatchResult, evaluate_batch
+from alphapulse.sweep.workers.batches import Batch, Batches, TrialLimits
+from alphapulse.sweep.workers.limits import Limits, watched
+from alphapulse.sweep.workers.tasks import Shipment, Tasks
+from alphapulse.typing import BoolArray1D, Float64Array2D
+
+BATCH = 64
+
+_surrogate: tuple[Market, int, int, Market] | None = None
+
+
+@dataclass
+class SurrogateWorkers:
+    """Workers that evaluate batches on one surrogate market.
+
+    Attributes
+    ----------
+    shipment : Shipment
+        The market of the study, and its experiment without a bootstrap.
+    s, block : int
+        Number of the surrogate, and the length of its pieces [bars].
+    tasks : Tasks
+    """
+
+    shipment: Shipment
+    s: int
+    block: int
+    tasks: Tasks
+    n_cpus: int = 1
+
+    def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits) -> Any:
+        """Start a batch."""
+        return self.tasks.start(self.shipment, evaluate_on_surrogate, self.s, self.block, parameters, limits)
+
+    def wait(self, references: list[Any], timeout: float) -> list[Any]:
+        """Return those that are done."""
+        return self.tasks.wait(references, timeout)
+
+    def result(self, reference: Any) -> BatchResult:
+        """Return the outcome of one that is done."""
+        result: BatchResult = self.tasks.result(reference)
+        return result
+
+
+def careful_null_search(
+    market: Market,
+    experiment: Experiment,
+    shipment: Shipment,
+    plan: SearchPlan,
+    s: int,
+    *,
+    block: int,
+    limits: TrialLimits,
+) -> float:
+    """Return what `null_search` does; a trial that ends its worker is a failed one.
+
+    Parameters
+    ----------
+    market : Market
+    experiment : Experiment
+    shipment : Shipment
+        Where tasks find the same two.
+    plan : SearchPlan
+    s, block : int
+        As `null_search` has them.
+    limits : TrialLimits
+    """
+    batches = Batches(SurrogateWorkers(shipment, s, block, Tasks()), experiment, limits)
+
+    def evaluate(parameters: Float64Array2D) -> Trials:
+        trials = experiment.untried(parameters)
+        for start in range(0, len(parameters), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(parameters)))
+            batches.submit(Batch(None, rows, parameters[rows], np.zeros(len(rows), dtype=np.bool_), np.inf))
+        while batches.n_under_way:
+            for batch, result in batches.collect(timeout=1.0):
+                trials.put(batch.rows, result.trials)
+        return trials
+
+    return null_search(market, experiment, plan, s, block=block, evaluate=evaluate)
+
+
+def evaluate_on_surrogate(
+    market: Market, experiment: Experiment, s: int, block: int, parameters: Float64Array2D, limits: Limits
+) -> BatchResult:
+    """Evaluate a batch on surrogate `s` of a market under limits."""
+    global _surrogate
+    if _surrogate is None or _surrogate[0] is not market or _surrogate[1:3] != (s, block):
+        _surrogate = (market, s, block, surrogate_market(market, s, block))
+    with watched(limits):
+        nothing = np.zeros(len(parameters), dtype=np.bool_)
+        return evaluate_batch(_surrogate[3], experiment, parameters, keep=nothing)

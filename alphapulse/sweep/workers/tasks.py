@@ -1,0 +1,132 @@
+"""Work as Ray runs it: sent to a worker with what it needs, waited for, and what became of it."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alphapulse.errors import AlphaPulseError
+from alphapulse.market.market import Market
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.workers.limits import Limits
+from alphapulse.sweep.workers.losses import ClusterError, NodeLostError, WorkerDiedError, lost_workers
+from alphapulse.sweep.workers.marks import collect
+
+RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Where a worker finds a market and an experiment; `key` tells a changed pair from the one it holds."""
+
+    key: str
+    references: Sequence[Any]
+
+
+_held: tuple[str, Market, Experiment] | None = None
+
+
+def work_on(shipment: Shipment, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run `work` of market, experiment and arguments on a worker, which reads the first two once a process."""
+    global _held
+    import ray
+
+    if _held is None or _held[0] != shipment.key:
+        market, experiment = ray.get(list(shipment.references))
+        _held = (shipment.key, market, experiment)
+    return work(_held[1], _held[2], *arguments)
+
+
+class Tasks:
+    """Tasks of a driver, or of a task that has others run for it."""
+
+    def __init__(self) -> None:
+        self._remote: Any = None
+        self._marks: dict[Any, str] = {}
+
+    def is_alive(self) -> bool:
+        """Whether there are workers left; where there are none, nothing is worth another try."""
+        return True
+
+    def start(self, shipment: Shipment, work: Callable[..., Any], *arguments: Any, n_retries: int = 0) -> Any:
+        """Start `work(market, experiment, *arguments)` on a worker and return its reference.
+
+        A task whose worker dies is run again up to `n_retries` times; an exception of ours is not. Limits stand last.
+        """
+        import ray
+
+        if self._remote is None:
+            self._remote = ray.remote(num_cpus=1)(work_on)
+        with self.losses():
+            reference = self._remote.options(max_retries=n_retries).remote(shipment, work, *arguments)
+        mark = arguments[-1].mark if arguments and isinstance(arguments[-1], Limits) else ""
+        if mark:
+            self._marks[reference] = mark
+        return reference
+
+    def wait(self, references: Sequence[Any], timeout: float) -> list[Any]:
+        """Return the references that are done, waiting up to `timeout` [s] for the first."""
+        import ray
+
+        if not references:
+            time.sleep(timeout)
+            return []
+        with self.losses():
+            ready, _ = ray.wait(list(references), num_returns=1, timeout=timeout, fetch_local=True)
+            if ready:
+                more, _ = ray.wait(list(references), num_returns=len(references), timeout=0, fetch_local=True)
+                return list(more)
+        if not self.is_alive():
+            raise lost_workers("its servers are gone")
+        return []
+
+    def result(self, reference: Any) -> Any:
+        """Return the outcome of a task that is done.
+
+        Raises
+        ------
+        BatchLostError
+            If its worker died or its node was lost.
+        ClusterError
+            If it raised, or Ray lost the node of the driver.
+        """
+        import ray
+
+        note = self._marks.pop(reference, "")
+        try:
+            with self.losses():
+                outcome = ray.get(reference)
+        except WorkerDiedError as error:
+            error.mark = collect(note) if note else None
+            raise
+        if note:
+            collect(note)
+        return outcome
+
+    @contextlib.contextmanager
+    def losses(self) -> Iterator[None]:
+        """Turn what Ray raises into one line: an exception in a task, or workers that are gone."""
+        import ray
+
+        try:
+            yield
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, AlphaPulseError):
+                raise error.cause from error
+            raise ClusterError(f"A worker could not evaluate a batch: {_last_line(error)}.") from error
+        except ray.exceptions.OutOfMemoryError as error:
+            raise WorkerDiedError("its worker was ended since its node ran out of memory") from error
+        except ray.exceptions.WorkerCrashedError as error:
+            raise WorkerDiedError("its worker died") from error
+        except (ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError) as error:
+            if not self.is_alive():
+                raise lost_workers("its servers are gone") from error
+            raise NodeLostError("its node was lost") from error
+        except (ray.exceptions.RayError, OSError) as error:
+            raise lost_workers(f"a batch could not be finished ({type(error).__name__})") from error
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__
