@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.data_pipeline.binary_copy import Kind, copy_out
-from alphapulse.data_pipeline.storage.db_writer import VALUES
+from alphapulse.data_pipeline.storage.comparing import VALUES
 from alphapulse.market.timeframes import timeframe_length
 from alphapulse.typing import Float64Array1D, Int64Array1D
 

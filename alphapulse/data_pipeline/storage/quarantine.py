@@ -27,8 +27,11 @@ VALUES = (*PRICES, "volume")
 SUPERSEDE = """
     DELETE FROM ohlcv_rejected WHERE symbol = $1 AND timeframe = $2 AND state = 'held' AND timestamp = ANY($3)"""
 MENDED = """
-    DELETE FROM ohlcv_rejected AS held USING staging WHERE held.symbol = $1 AND held.timeframe = $2
-    AND state = 'held' AND held.timestamp = staging.timestamp"""
+    DELETE FROM ohlcv_rejected AS held WHERE held.symbol = $1 AND held.timeframe = $2
+    AND state = 'held' AND held.timestamp = ANY($3)"""
+PLACES = """
+    SELECT DISTINCT timestamp FROM ohlcv_rejected
+    WHERE symbol = $1 AND timeframe = $2 AND state = 'held' AND timestamp >= $3 AND timestamp <= $4"""
 HOLD = """
     INSERT INTO ohlcv_rejected
         (ingest_id, symbol, timeframe, timestamp, line, text, reason, open, high, low, close, volume)
@@ -131,9 +134,13 @@ async def hold_rows(
     )
 
 
-async def forget_mended(connection: asyncpg.Connection, symbol: str, timeframe: str) -> None:
-    """Let go of held rows in whose place the table `staging` has a bar."""
-    await connection.execute(MENDED, symbol, timeframe)
+async def forget_mended(connection: asyncpg.Connection, symbol: str, timeframe: str, stamps: pd.Series) -> None:
+    """Let go of held rows in whose place a bar is stored now: `stamps` are the starts of those bars, sorted."""
+    held = await connection.fetch(PLACES, symbol, timeframe, stamps.iloc[0], stamps.iloc[-1])
+    places = pd.Series([row["timestamp"] for row in held], dtype=stamps.dtype)
+    mended = places[places.isin(stamps)]
+    if len(mended):
+        await connection.execute(MENDED, symbol, timeframe, list(mended))
 
 
 async def forget_all(connection: asyncpg.Connection, symbol: str, timeframe: str) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from alphapulse.data_pipeline.storage.adjusted_reader import Adjust, read_adjusted
 from alphapulse.data_pipeline.storage.bar_reader import BarColumns, find_warm_up
-from alphapulse.data_pipeline.storage.db_writer import VALUES
+from alphapulse.data_pipeline.storage.comparing import VALUES
 from alphapulse.market.resampling import best_source, resample
 
 if TYPE_CHECKING:
