@@ -10,6 +10,7 @@ from alphapulse.reports.page.page import REPORT, write_report
 from alphapulse.reports.page.subject import Subject
 from alphapulse.reports.summary import N_BEST, N_OF_FRONT, Account, summarise
 from alphapulse.reports.summary_table import print_ending, print_summary
+from alphapulse.search.settings import count_settings
 from alphapulse.study.picking import rank_trials
 from alphapulse.study.store import Store
 
@@ -35,6 +36,7 @@ def run_report(config: ReportConfig, directory: Path) -> None:
     account = Account(
         status=study.status,
         n_wanted=study.n_trials,
+        n_settings=None if study.config.get("constraints") else count_settings(study.space),
         data=said.get("data", f"{', '.join(traded.get('symbols', ()))} {traded.get('timeframe', '')}"),
         benchmark=said.get("benchmark", {}),
         verdict=verdict,

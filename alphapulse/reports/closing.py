@@ -27,6 +27,7 @@ from alphapulse.reports.weighing import (
     compare_with_market,
     weigh,
 )
+from alphapulse.search.settings import count_settings
 from alphapulse.study.optuna.mirror import describe_study, mirror
 from alphapulse.study.picking import rank_trials
 from alphapulse.study.records import Status, TrialRecord
@@ -72,6 +73,7 @@ def conclude(
     account = Account(
         status="INTERRUPTED" if interrupted else "COMPLETE",
         n_wanted=opened.config.n_trials,
+        n_settings=count_settings(opened.config.space),
         data=describe_data(inputs.market, inputs.holdout),
         benchmark=benchmark_metrics(inputs.experiment, inputs.market),
         verdict=verdict,
@@ -137,6 +139,8 @@ def _verdict(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> dict
     verdict = weigh(opened, chosen, weighing)
     market = compare_with_market(inputs, chosen["parameters"])
     stored = verdict.to_dict() | {
+        "n_trials": opened.store.n_done(study),
+        "n_distinct": verdict.n_trials,
         "lines": verdict.lines(),
         "chosen": chosen["number"],
         "chosen_holdout": market.chosen_holdout,

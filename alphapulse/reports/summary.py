@@ -28,6 +28,8 @@ class Account:
         Trials that the study is to have.
     data : str
         One line: symbol, timeframe, scored bars.
+    n_settings : int, optional
+        Settings that the space has; None where they are not counted.
     benchmark : dict of str to float
         Metrics of buy and hold on the searched bars; empty where they are not known.
     verdict : dict, optional
@@ -42,6 +44,7 @@ class Account:
     status: str
     n_wanted: int
     data: str
+    n_settings: int | None = None
     benchmark: Mapping[str, float] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
     places: Mapping[str, str] = field(default_factory=dict)
@@ -124,6 +127,10 @@ class StudySummary:
         Stored trials, and those of them without an objective.
     n_infeasible : int
         Those that have their objectives and break a condition on results.
+    n_distinct : int
+        Different settings among the stored trials.
+    n_settings : int, optional
+        Settings that the space has; None where they are not counted.
     n_wanted : int
         Trials that the study is to have.
     seed : int
@@ -190,7 +197,14 @@ class StudySummary:
     defaults: DefaultsTrial | None = None
     robust: TrialSummary | None = None
     choose: str = "first"
+    n_distinct: int = 0
+    n_settings: int | None = None
     schema: int = 1
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every setting of the space was tried."""
+        return self.n_settings is not None and self.n_distinct >= self.n_settings
 
 
 def summarise(store: Store, study: Study, ranking: Ranking, account: Account) -> StudySummary:
@@ -209,6 +223,8 @@ def summarise(store: Store, study: Study, ranking: Ranking, account: Account) ->
         n_trials=store.n_done(study),
         n_failed=sum(failures.values()),
         n_infeasible=store.n_infeasible(study),
+        n_distinct=store.n_distinct(study),
+        n_settings=account.n_settings,
         n_wanted=account.n_wanted,
         seed=study.seed,
         search=named_search(study.config),

@@ -66,9 +66,12 @@ def print_ending(summary: StudySummary, output: str, *, details: bool = False) -
 def _print_table(console: Console, summary: StudySummary, details: bool) -> None:
     failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
     infeasible = f", {summary.n_infeasible:,} infeasible" if summary.n_infeasible else ""
-    trials = f"{summary.n_trials:,} trials{failed}{infeasible}"
+    settings = f" of {summary.n_distinct:,} settings" if 0 < summary.n_distinct < summary.n_trials else ""
+    trials = f"{summary.n_trials:,} trials{settings}{failed}{infeasible}"
     console.print(f"Study {summary.study}: {trials}; {summary.search}, seed {summary.seed}.")
     console.print(f"Data: {summary.data}.")
+    if summary.is_exhausted and summary.n_trials < summary.n_wanted:
+        console.print(exhausted_line(summary))
     if summary.n_failed and (details or summary.n_failed > FEW_FAILED * summary.n_trials):
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary.failures.items())
         console.print(f"Why they failed: {reasons}")
@@ -86,12 +89,20 @@ def _print_table(console: Console, summary: StudySummary, details: bool) -> None
         _print_details(console, summary)
     if summary.verdict is not None:
         _print_verdict(console, summary, summary.verdict)
-    elif summary.n_trials < summary.n_wanted:
+    elif summary.n_trials < summary.n_wanted and not summary.is_exhausted:
         console.print(
             f"{summary.n_trials:,} of {summary.n_wanted:,} trials are stored; "
             f"`{command_line('sweep', study=summary.study)}` continues.",
             soft_wrap=True,
         )
+
+
+def exhausted_line(summary: StudySummary) -> str:
+    """Return why a search has fewer trials than were wanted: there is nothing left to try."""
+    return (
+        f"All {summary.n_distinct:,} settings of the space were tried, so that the search ended before "
+        f"n_trials={summary.n_wanted}."
+    )
 
 
 def _print_chosen(console: Console, summary: StudySummary) -> None:

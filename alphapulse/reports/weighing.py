@@ -147,8 +147,8 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> Verdict
     validation = opened.config.validation
     assert experiment.bootstrap is not None
     n_done, bars, parameters = store.n_done(study), inputs.bars, chosen["parameters"]
-    state = study_state(opened)
-    ledger = read_ledger(store.database, study, bars, n_done)
+    state, n_distinct = study_state(opened), store.n_distinct(study)
+    ledger = read_ledger(store.database, study, bars, n_distinct)
     with weighing.clock.phase("null_sweeps"):
         nulls = run_null_sweeps(
             opened,
@@ -164,7 +164,7 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> Verdict
     chosen_p, n_surrogates = math.nan, 0
     if holdout is not None:
         open_holdout(store.database, bars, f"study {study.name} trial {chosen['number']}")
-        ledger = read_ledger(store.database, study, bars, n_done)
+        ledger = read_ledger(store.database, study, bars, n_distinct)
         n_surrogates = n_holdout_surrogates(ledger.n_openings)
         with weighing.clock.phase("hold_out"):
             values = run_holdout_test(

@@ -10,10 +10,11 @@ from typing import Any, cast
 import numpy as np
 
 from alphapulse.errors import ConfigError, did_you_mean
-from alphapulse.search.proposals import Proposals, check_rules
+from alphapulse.search.proposals import Proposals
 from alphapulse.search.samplers import SAMPLERS
 from alphapulse.search.samplers._base import LAG, Sampler
 from alphapulse.search.samplers._schedule import Schedule
+from alphapulse.search.settings import Settings, check_rules
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array2D
 
@@ -89,8 +90,8 @@ def make_sampler(
     points = np.empty((0, len(space))) if enqueued is None else enqueued
     if len(points) and sampler.enqueue(points):
         points = points[:0]
-    is_ruled = bool(space.rules.constraints) and not sampler.keeps_rules
-    return cast("Sampler", Proposals(sampler, points)) if is_ruled or len(points) else sampler
+    is_filtered = (bool(space.rules.constraints) and not sampler.keeps_rules) or Settings(sampler).are_counted
+    return cast("Sampler", Proposals(sampler, points)) if is_filtered or len(points) else sampler
 
 
 def find_sampler(name: str) -> type[Sampler]:

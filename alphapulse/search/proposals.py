@@ -1,35 +1,24 @@
-"""What a study runs of what its sampler thinks of: given points first, and nothing that breaks a constraint."""
+"""What a study runs of what its sampler thinks of: given points first, nothing against the rules, nothing twice."""
 
 from typing import Any
 
 import numpy as np
 
-from alphapulse.errors import ConfigError
 from alphapulse.search.samplers._base import HistorySampler, Sampler
-from alphapulse.search.samplers.grid import GridSampler
-from alphapulse.search.space import SearchSpace
-from alphapulse.typing import BoolArray1D, Float64Array2D
+from alphapulse.search.settings import LEAST_SHARE, Settings, spare_settings, too_tight
+from alphapulse.typing import Float64Array2D
 
-N_OWN_ATTEMPTS = 16
-"""Times that a sampler which learns draws a generation again before uniform draws take the places that are left."""
-
-LEAST_SHARE = 10_000
-"""A space of which less than one in so many draws fits is refused."""
-
-SPARE = 15
-"""Stream of the uniform draws that step in for a sampler."""
-
-MOST_COUNTED = 2**20
-"""Points of a finite space that are counted one by one; of larger ones a sample is looked at."""
+MOST_IN_VAIN = 3
+"""Attempts that may bring nothing new in a space that can be counted, where what is left is known."""
 
 
 class Proposals:
     """A sampler as a study runs it: in all that is not said here it is the sampler.
 
-    Given points stand in place of its own first proposals, one for one, so that a study has as many trials as before.
-    What a sampler that learns nothing proposes is filtered in order. One that learns draws again where a proposal
-    breaks a constraint, in the same place of its generation and by other random numbers, `N_OWN_ATTEMPTS` times; what
-    is still missing is drawn uniformly. Both are pure functions of seed and history, as the sampler is.
+    Given points stand in place of its own first proposals. What a sampler that learns nothing proposes is filtered in
+    order. One that learns draws again where a proposal breaks a constraint or was made before, in the same place of its
+    generation and by other random numbers, up to `n_attempts` times; for what is still missing stand uniform draws,
+    or what is left of a space that can be counted. All of it is a pure function of seed and history, as the sampler is.
 
     Parameters
     ----------
@@ -46,10 +35,12 @@ class Proposals:
     def __init__(self, sampler: Sampler, points: Float64Array2D) -> None:
         self._sampler = sampler
         self._points = points
-        self._is_ruled = bool(sampler.space.rules.constraints) and not sampler.keeps_rules
+        self._settings = Settings(sampler)
+        self._settings.take(points)
+        self._is_filtered = bool(sampler.space.rules.constraints) or self._settings.are_counted
+        self._in_order = _InOrder(sampler, points)
         self._n_told: dict[int, int] = {}
         self._settled = -1
-        self._in_order = _InOrder(sampler)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -57,18 +48,19 @@ class Proposals:
         return getattr(self._sampler, name)
 
     def propose(self, generation: int) -> Float64Array2D:
-        """Return the parameters (m, p) of a generation."""
+        """Return the parameters (m, p) of a generation; fewer where nothing is left of the space."""
         sampler = self._sampler
         if not isinstance(sampler, HistorySampler):
-            own = self._in_order.propose(generation) if self._is_ruled else sampler.propose(generation)
-            return self._given_first(generation, own)
+            if self._is_filtered:
+                return self._in_order.propose(generation)
+            return self._given_first(generation, sampler.propose(generation))
         before = generation - 1
         if before > self._settled and self._n_told.get(before, 0) < sampler.schedule.size(before):
             # A resumed study was told less than it had proposed: what is in flight is proposed again.
             self.propose(before)
         proposed = self._given_first(generation, sampler.propose(generation))
-        if self._is_ruled:
-            proposed = self._without_broken(generation, proposed)
+        if self._is_filtered:
+            proposed = self._others_in_place(sampler, generation, proposed)
         sampler.settle(generation, proposed)
         self._settled = generation
         return proposed
@@ -83,6 +75,8 @@ class Proposals:
         """Give the results of (a further part of) a generation, as `Sampler.tell` takes them."""
         told = {number: n for number, n in self._n_told.items() if number >= generation - 1}
         self._n_told = told | {generation: told.get(generation, 0) + len(parameters)}
+        if generation > self._settled:
+            self._settings.take(parameters)
         self._sampler.tell(generation, parameters, values, violations)
 
     def _given_first(self, generation: int, proposed: Float64Array2D) -> Float64Array2D:
@@ -95,109 +89,76 @@ class Proposals:
         proposed[: len(points)] = points
         return proposed
 
-    def _without_broken(self, generation: int, proposed: Float64Array2D) -> Float64Array2D:
-        """Return proposals with others of the sampler, or uniform draws, in place of those that break a constraint."""
-        sampler = self._sampler
-        assert isinstance(sampler, HistorySampler)
+    def _others_in_place(self, sampler: HistorySampler, generation: int, proposed: Float64Array2D) -> Float64Array2D:
+        """Return proposals with others in place of those that cannot be run; without them where there are none."""
         proposed = proposed.copy()
-        broken = np.flatnonzero(~sampler.space.fits(proposed))
-        for attempt in range(1, N_OWN_ATTEMPTS + 1):
-            if len(broken) == 0:
+        n_given = min(max(len(self._points) - sampler.schedule.first_trial(generation), 0), len(proposed))
+        own = np.arange(n_given, len(proposed))
+        missing = own[~self._settings.take(proposed[own])]
+        n_in_vain = 0
+        for attempt in range(1, sampler.n_attempts + 1):
+            if len(missing) == 0:
                 return proposed
-            again = sampler.redraw(generation, attempt)[broken]
-            fits = sampler.space.fits(again)
-            proposed[broken[fits]] = again[fits]
-            broken = broken[~fits]
-        if len(broken):
-            proposed[broken] = spare_settings(sampler, generation, len(broken))
-        return proposed
+            if self._settings.are_counted and n_in_vain == MOST_IN_VAIN:
+                break
+            again = sampler.redraw(generation, attempt)[missing]
+            taken = self._settings.take(again)
+            proposed[missing[taken]] = again[taken]
+            n_in_vain += not taken.any()
+            missing = missing[~taken]
+        if len(missing) == 0:
+            return proposed
+        if not self._settings.are_counted:
+            proposed[missing] = spare_settings(sampler, generation, len(missing))
+            return proposed
+        left = self._settings.take_next(len(missing))
+        proposed[missing[: len(left)]] = left
+        return np.delete(proposed, missing[len(left) :], axis=0)
 
 
 class _InOrder:
-    """What a sampler that learns nothing proposes and fits, numbered from 0 on."""
+    """Given points, then what a sampler that learns nothing proposes and can be run, numbered from 0 on."""
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Sampler, points: Float64Array2D) -> None:
         self._sampler = sampler
+        self._points = points
         self._start_again()
 
     def _start_again(self) -> None:
-        self._first = 0
-        self._kept = np.empty((0, len(self._sampler.space)))
-        self._next_chunk = self._n_drawn = 0
+        self._settings = Settings(self._sampler)
+        self._settings.take(self._points)
+        self._first, self._kept = 0, self._points
+        self._next_chunk = self._n_drawn = self._n_in_vain = 0
         self._is_exhausted = False
 
     def propose(self, generation: int) -> Float64Array2D:
-        """Return the fitting parameters (m, p) of a generation."""
+        """Return the parameters (m, p) of a generation."""
         size = self._sampler.generation_size
         first = generation * size
         if first < self._first:
             self._start_again()
         while self._first + len(self._kept) < first + size and not self._is_exhausted:
-            self._draw(first)
+            found = self._found()
+            kept = np.concatenate([self._kept, found])
+            n_passed = min(max(first - self._first, 0), len(kept))
+            self._first, self._kept = self._first + n_passed, kept[n_passed:]
         return self._kept[first - self._first :][:size]
 
-    def _draw(self, first: int) -> None:
-        """Keep what fits of the next proposals, and nothing that stands before the number `first`."""
-        sampler = self._sampler
+    def _found(self) -> Float64Array2D:
+        """Return further settings, at most a generation of them."""
+        sampler, size = self._sampler, self._sampler.generation_size
+        if self._settings.are_counted and self._n_in_vain >= LEAST_SHARE:
+            left = self._settings.take_next(size)
+            self._is_exhausted = len(left) < size
+            return left
         drawn = sampler.propose(self._next_chunk)
         self._next_chunk += 1
+        self._is_exhausted = len(drawn) < size
+        found: Float64Array2D = drawn[self._settings.take(drawn)]
         self._n_drawn += len(drawn)
-        self._is_exhausted = len(drawn) < sampler.generation_size
-        kept = np.concatenate([self._kept, drawn[sampler.space.fits(drawn)]])
-        n_passed = min(max(first - self._first, 0), len(kept))
-        self._first, self._kept = self._first + n_passed, kept[n_passed:]
-        n_fitting = self._first + len(self._kept)
-        if self._n_drawn > 2 * LEAST_SHARE and n_fitting * LEAST_SHARE < self._n_drawn:
+        self._n_in_vain = 0 if len(found) else self._n_in_vain + len(drawn)
+        n_found = self._first + len(self._kept) + len(found)
+        is_rare = self._n_drawn > 2 * LEAST_SHARE and n_found * LEAST_SHARE < self._n_drawn
+        if is_rare and not self._settings.are_counted:
             raise too_tight(sampler.space)
-
-
-def spare_settings(sampler: Sampler, generation: int, n: int) -> Float64Array2D:
-    """Return the first `n` uniform draws (n, p) that fit, the same for the same seed and generation.
-
-    Raises
-    ------
-    ConfigError
-        If there are not so many among `LEAST_SHARE` draws for each.
-    """
-    space = sampler.space
-    parameters = sampler.encoding.decode(sampler.uniforms(generation, LEAST_SHARE * n, len(space), stream=SPARE))
-    fitting: Float64Array2D = parameters[space.fits(parameters)][:n]
-    if len(fitting) < n:
-        raise too_tight(space)
-    return fitting
-
-
-def check_rules(sampler: Sampler) -> str:
-    """Return what the constraints leave of a grid as a sentence, empty for other samplers.
-
-    Raises
-    ------
-    ConfigError
-        If they leave nothing, or less than one in `LEAST_SHARE` draws.
-    """
-    space = sampler.space
-    if not space.rules.constraints:
-        return ""
-    if isinstance(sampler, GridSampler) and sampler.n_points <= MOST_COUNTED:
-        n_fitting = sum(
-            int(space.fits(chunk).sum())
-            for first in range(0, sampler.n_points, 2**16)
-            for chunk in [sampler.between(first, first + 2**16)]
-        )
-        if n_fitting == 0:
-            raise too_tight(space)
-        return f"grid has {sampler.n_points:,} points, {n_fitting:,} after constraints."
-    n = 2 * LEAST_SHARE
-    fits: BoolArray1D = space.fits(sampler.encoding.decode(sampler.uniforms(0, n, len(space), stream=SPARE)))
-    if fits.sum() * LEAST_SHARE < n:
-        raise too_tight(space)
-    return ""
-
-
-def too_tight(space: SearchSpace) -> ConfigError:
-    """Return the error for constraints that leave next to nothing of a space."""
-    texts = "; ".join(constraint.text for constraint in space.rules.constraints)
-    return ConfigError(
-        f"`constraints` must leave at least one in {LEAST_SHARE:,} settings of the space, but less keep {texts}; "
-        "change the bounds of the keys, or write fewer constraints"
-    )
+        return found

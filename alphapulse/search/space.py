@@ -8,7 +8,7 @@ import numpy as np
 
 from alphapulse.search.dimensions import Dimension
 from alphapulse.search.rules import Rules
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -41,6 +41,14 @@ class SearchSpace:
         """Number of distinct points, whatever the rules say, or None where they are uncountable."""
         sizes = [d.size for d in self.dimensions]
         return None if None in sizes else int(np.prod([s for s in sizes if s is not None], dtype=object))
+
+    def codes(self, parameters: Float64Array2D) -> Int64Array1D:
+        """Return the place (n_trials,) of trials (n_trials, p) among all points, from 0; not without a `size`."""
+        codes = np.zeros(len(parameters), dtype=np.int64)
+        for place, dimension in enumerate(self.dimensions):
+            codes *= dimension.size or 1
+            codes += dimension.places(parameters[:, place])
+        return codes
 
     def values(self, parameters: Float64Array1D) -> dict[str, Any]:
         """Return the configuration values of one trial by dotted name."""

@@ -201,7 +201,7 @@ class StrategyDefinition:
         columns = {}
         for name, parameter in self.parameters.items():
             value = values.get(name, parameter.default)
-            if name in values and _is_column(value, n_trials):
+            if name in values and _is_column(parameter, value, n_trials):
                 columns[name] = parameter.convert_column(value, failures)
             else:
                 columns[name] = _repeat(parameter.convert(value), n_trials)
@@ -313,8 +313,11 @@ def _is_dataclass(annotation: Any) -> bool:
     return isinstance(annotation, type) and dataclasses.is_dataclass(annotation) and annotation is not Bars
 
 
-def _is_column(value: Any, n_trials: int) -> bool:
-    return isinstance(value, (np.ndarray, list)) and np.ndim(value) == 1 and len(value) == n_trials
+def _is_column(parameter: Parameter, value: Any, n_trials: int) -> bool:
+    """Return whether there is a value for each trial; of a parameter that is a list itself, a list of lists."""
+    if isinstance(value, np.ndarray) or not isinstance(value, list) or len(value) != n_trials:
+        return isinstance(value, np.ndarray) and value.shape == (n_trials,)
+    return not isinstance(parameter.default, list | tuple) or all(isinstance(item, list | tuple) for item in value)
 
 
 def _repeat(value: Any, n_trials: int) -> np.ndarray:

@@ -75,8 +75,8 @@ def held_out_within(database: Database, bars: StudyBars) -> list[str]:
     return [row["name"] for row in rows]
 
 
-def read_ledger(database: Database, study: Study, bars: StudyBars, n_done: int) -> Ledger:
-    """Return what counts against a study of `n_done` trials by now: other trials on its bars, openings of its hold-out.
+def read_ledger(database: Database, study: Study, bars: StudyBars, n_own: int) -> Ledger:
+    """Return what counts against a study of `n_own` settings: other trials on its bars, openings of its hold-out.
 
     Trials of a study that it started from count on whatever bars.
 
@@ -86,8 +86,8 @@ def read_ledger(database: Database, study: Study, bars: StudyBars, n_done: int) 
     study : Study
     bars : StudyBars
         The study's bars.
-    n_done : int
-        Number of its own trials.
+    n_own : int
+        Number of different settings that it tried itself.
     """
     rows = database.fetch(LINES, bars.traded, bars.timeframe, study.id)
     lines = [_tried(row) for row in rows]
@@ -98,7 +98,7 @@ def read_ledger(database: Database, study: Study, bars: StudyBars, n_done: int) 
         n_openings = count_openings(held_out, openings, lines)
     counted = same_bars(bars.searched, lines)
     sources = [_tried(row) for row in database.fetch(SOURCES, study.id)]
-    return Ledger(n_done, (*counted, *(line for line in sources if line not in counted)), n_openings)
+    return Ledger(n_own, (*counted, *(line for line in sources if line not in counted)), n_openings)
 
 
 def _tried(row: Any) -> Tried:

@@ -135,14 +135,28 @@ class Store:
         return [_record(study, row) for row in self.database.fetch(query, study.id, list(numbers))]
 
     def best(self, study: Study, n: int) -> list[TrialRecord]:
-        """Return the `n` best trials by the first objective that break no condition, earlier first among equals."""
+        """Return the `n` best trials by the first objective that break no condition, earlier first among equals.
+
+        Of trials of the same setting the first stands for all.
+        """
         order = "DESC" if study.directions[0] == "maximize" else "ASC"
-        rows = self.database.fetch(
-            f"SELECT * FROM trial WHERE sweep_id = $1 AND {CANDIDATE} ORDER BY value[1] {order}, number LIMIT $2",
-            study.id,
-            n,
-        )
-        return [_record(study, row) for row in rows]
+        query = f"SELECT * FROM trial WHERE sweep_id = $1 AND {CANDIDATE} ORDER BY value[1] {order}, number LIMIT $2"
+        n_read = n
+        while True:
+            rows = self.database.fetch(query, study.id, n_read)
+            distinct = {tuple(row["params"]): row for row in reversed(rows)}
+            best = [row for row in rows if distinct[tuple(row["params"])] is row]
+            if len(best) >= n or len(rows) < n_read:
+                return [_record(study, row) for row in best[:n]]
+            n_read *= 8
+
+    def n_distinct(self, study: Study) -> int:
+        """Return how many different settings the stored trials have."""
+        if study.space.size is None:
+            # A continuous parameter does not come twice.
+            return self.n_done(study)
+        query = "SELECT count(DISTINCT params) AS n FROM trial WHERE sweep_id = $1"
+        return int(self.database.fetch(query, study.id)[0]["n"])
 
     def nearest(self, study: Study) -> TrialRecord | None:
         """Return the trial that breaks the conditions on results least, the earliest of equals; None if all failed."""

@@ -76,7 +76,7 @@ class Duplicates:
         nothing = np.empty(0, dtype=np.int64)
         if not self.finite:
             return Answers(np.arange(n_trials), nothing, nothing, nothing, nothing)
-        code = self._codes(parameters)
+        code = self._space.codes(parameters)
         slot = self._slots(code)
         is_known = self._code[slot] == code
         rows = np.flatnonzero(~is_known)
@@ -94,19 +94,12 @@ class Duplicates:
         """Keep the outcome of the trials of a generation."""
         if not self.finite:
             return
-        code = self._codes(trials.parameters)
+        code = self._space.codes(trials.parameters)
         slot = self._slots(code)
         # Of rows that share a slot the last one stays, in every column.
         last = len(slot) - 1 - np.unique(slot[::-1], return_index=True)[1]
         self._code[slot[last]] = code[last]
         self._outcomes.put(slot[last], trials[last])
-
-    def _codes(self, parameters: Float64Array2D) -> Int64Array1D:
-        code = np.zeros(len(parameters), dtype=np.int64)
-        for place, dimension in enumerate(self._space.dimensions):
-            code *= dimension.size or 1
-            code += dimension.places(parameters[:, place])
-        return code
 
     def _slots(self, code: Int64Array1D) -> Int64Array1D:
         if self._direct:

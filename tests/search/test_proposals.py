@@ -159,3 +159,37 @@ def test_more_points_than_a_generation_are_in_flight_as_such():
     for g in (2, 3):
         np.testing.assert_array_equal(resumed.propose(g), straight[g])
         resumed.tell(g, straight[g], -abs(straight[g]).sum(axis=1, keepdims=True))
+
+
+LOGGED = SearchSpace((IntDimension("window", 1, 60, log=True), CategoricalDimension("kind", ("a", "b", None))))
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("grid", "optuna", "cmaes", "gp")])
+@pytest.mark.parametrize("size", [7, 64])
+@pytest.mark.parametrize(
+    "space", [GRID, LOGGED, ruled(GRID, "window > 3 or kind == 'b'")], ids=["grid", "log", "ruled"]
+)
+def test_setting_of_a_finite_space_is_tried_once(name, size, space):
+    points = np.array([[4.0, 0.0], [1.0, 1.0], [10.0, 1.0]])
+    n = 7 * 3 + 3 if space.rules.constraints else space.size
+    sampler = make(name, points, space, generation_size=size)
+    straight = run(sampler, n // size + 1)
+    every = np.concatenate(straight)
+    np.testing.assert_array_equal(every[:3], points)
+    assert len(every) == len(np.unique(every, axis=0)) == n
+    assert len(straight[-1]) < size or n % size == 0
+    again = run(make(name, points, space, generation_size=size), len(straight))
+    np.testing.assert_array_equal(np.concatenate(again), every)
+    n_told = len(straight) // 2
+    resumed = make(name, points, space, generation_size=size)
+    if resumed.needs_history:
+        for g in range(n_told):
+            resumed.tell(g, straight[g], np.stack([-abs(straight[g]).sum(axis=1)] * resumed.n_objectives, axis=1))
+    np.testing.assert_array_equal(resumed.propose(n_told), straight[n_told])
+
+
+@pytest.mark.parametrize("name", ["cmaes", "gp"])
+def test_numbers_of_a_finite_space_are_tried_once(name):
+    space = SearchSpace((IntDimension("a", 1, 9), FloatDimension("b", 0.0, 1.0, step=0.25)))
+    every = np.concatenate(run(make(name, None, space, generation_size=6), 9))
+    assert len(every) == len(np.unique(every, axis=0)) == 45

@@ -208,6 +208,19 @@ def test_block_calls_target_once_for_equal_parameters(bars, write_module):
     assert sys.modules["counting"].calls == [3, 4]
 
 
+def test_block_tells_a_list_that_all_share_from_one_for_each(bars, write_module):
+    text = "import numpy as np\n\ndef f(close, windows=(1, 2)):\n    return np.full(len(close), float(sum(windows)))\n"
+    definition = resolve("ladder.f", write_module(text, "ladder"))
+    column = np.empty(3, dtype=object)
+    for place, windows in enumerate([(5, 10, 20), (1,), (2, 3)]):
+        column[place] = windows
+    for values, sums in (([5, 10, 20], [35, 35, 35]), (column, [35, 1, 5]), ([(5,), (1, 2), (4, 4, 4)], [5, 3, 12])):
+        block = definition.block(bars, {"windows": values}, 3)
+        out = np.empty((3, len(bars)))
+        block.fill(0, len(bars), np.arange(3), out)
+        assert out[:, -1].tolist() == sums
+
+
 def test_block_keeps_failures_to_their_trials(forms, bars):
     kinds = ["nan", "shape", "raise", "inf", "writes", "text", "fine"]
     block = resolve("forms.misbehaves", forms).block(bars, {"kind": kinds}, 7, IndicatorCache())

@@ -155,6 +155,8 @@ class HistorySampler(Sampler):
     """
 
     needs_history: ClassVar[bool] = True
+    n_attempts: ClassVar[int] = 16
+    """Times that a generation may be drawn again for what cannot be run of it."""
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class GPSampler(HistorySampler):
     """
 
     name: ClassVar[str] = "gp"
+    # Its draws differ little from each other, and cost much.
+    n_attempts: ClassVar[int] = 2
 
     def __init__(
         self,

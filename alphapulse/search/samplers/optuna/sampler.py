@@ -8,9 +8,9 @@ import numpy as np
 
 from alphapulse.errors import ConfigError, StudyError
 from alphapulse.search.feasibility import INFEASIBLE
-from alphapulse.search.proposals import LEAST_SHARE, N_OWN_ATTEMPTS, spare_settings, too_tight
 from alphapulse.search.samplers._base import LAG, HistorySampler, Told, given
 from alphapulse.search.samplers.optuna.making import make_optuna_sampler, missing
+from alphapulse.search.settings import LEAST_SHARE, spare_settings, too_tight
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
@@ -173,7 +173,7 @@ class OptunaSampler(HistorySampler):
     def _ask(self) -> "tuple[Trial, list[float]] | None":
         """Return a trial and its parameters; one that breaks a constraint fails at once, and another one is asked for.
 
-        After `N_OWN_ATTEMPTS` in a row a uniform draw that fits is enqueued, unless the sampler counts off a finite
+        After `n_attempts` in a row a uniform draw that fits is enqueued, unless the sampler counts off a finite
         space. None if it has nothing left to try.
 
         Raises
@@ -185,8 +185,8 @@ class OptunaSampler(HistorySampler):
         from optuna.trial import TrialState
 
         counts_off = isinstance(self._study.sampler, BruteForceSampler | GridSampler)
-        for attempt in range(LEAST_SHARE if counts_off else N_OWN_ATTEMPTS + 1):
-            if attempt == N_OWN_ATTEMPTS and not counts_off:
+        for attempt in range(LEAST_SHARE if counts_off else self.n_attempts + 1):
+            if attempt == self.n_attempts and not counts_off:
                 spare = spare_settings(self, len(self._study.get_trials(deepcopy=False)), 1)[0]
                 self._enqueue(spare)
             trial = self._study.ask(self._distributions)
