@@ -97,7 +97,9 @@ def download(
         return Download([one.written for one in done], [], failures, warnings)
     if not provider.symbols:
         source = Source(provider.name, path)
-        return import_files(database, provider, data, (start, stop), source, replace=replace, quiet=quiet)
+        return import_files(
+            database, provider, data, (start, stop), source, replace=replace, quality=quality, quiet=quiet
+        )
     fetched: list[Fetched] = []
     failures = []
     for symbol in data.symbols or provider.symbols:

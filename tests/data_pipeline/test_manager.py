@@ -2,10 +2,11 @@ import json
 from dataclasses import replace
 
 import made_bars
+import pandas as pd
 import pytest
 
 from alphapulse.config.found import PROVIDER_NAMES
-from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig
+from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig, QualityConfig
 from alphapulse.data_pipeline.manager import download, make_provider, run_download
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
 from alphapulse.errors import ConfigError, DataError, IncompleteError
@@ -139,3 +140,18 @@ def test_download_from_yahoo(database):
     assert len(result.failures) == 2
     again = download(database, provider, replace(wanted, symbols=("^GSPC",)))
     assert all(one.n_new == one.n_changed == 0 for one in again.written)
+
+
+def test_a_spike_in_a_file_is_held_back(database, tmp_path, capsys):
+    days = pd.date_range("2020-01-01", periods=60).strftime("%Y-%m-%d")
+    rows = [f"{day},A,1d,{p},{p},{p},{p},1" for place, day in enumerate(days) for p in [100 + place % 7 * 0.1]]
+    rows[30] = f"{days[30]},A,1d,9999,10001,9998,10000,1"
+    path = tmp_path / "bars.csv"
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match=r"1 rows were rejected, the first at 2020-01-31.*out of line with the bars"):
+        run_download(config("csv", str(path)))
+    assert len(read_bars(database, "A", "1d")) == 59
+    capsys.readouterr()
+    run_download(replace(config("csv", str(path)), quality=QualityConfig(spikes="warn")))
+    assert any("1 bars are out of line" in line for line in json.loads(capsys.readouterr().out)["warnings"])
+    assert len(read_bars(database, "A", "1d")) == 60

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -9,7 +10,11 @@ from sqlalchemy import inspect, text
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.providers.base import checked
+from alphapulse.data_pipeline.storage.bar_reader import read_bars
+from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.data_pipeline.upgrading import bring_up_to_date, migrate, revisions
+from alphapulse.errors import DatabaseError
 from alphapulse.study.tables import metadata
 
 pytestmark = pytest.mark.postgres
@@ -92,6 +97,81 @@ def test_labels_of_one_length_become_one(database):
     with database.sync_engine.connect() as connection:
         rows = connection.execute(text("SELECT timeframe, close FROM ohlcv_data ORDER BY timestamp")).all()
     assert [tuple(row) for row in rows] == [("1h", 2), ("1h", 1), ("1wk", 1)]
+
+
+OWN_TABLES = {
+    "the plan's own": """
+        CREATE TABLE ohlcv_data (timestamp timestamptz NOT NULL, symbol text NOT NULL, timeframe text NOT NULL,
+            open double precision, high double precision, low double precision, close double precision,
+            volume double precision, PRIMARY KEY (timestamp, symbol, timeframe))""",
+    "whole volumes": """
+        CREATE TABLE ohlcv_data (id bigserial PRIMARY KEY, timestamp timestamp NOT NULL, symbol varchar(20) NOT NULL,
+            timeframe varchar(5) NOT NULL, open numeric(12, 4), high numeric(12, 4), low numeric(12, 4),
+            close numeric(12, 4), volume bigint NOT NULL, exchange text NOT NULL)""",
+    "no volume, no key": """
+        CREATE TABLE ohlcv_data (timestamp timestamptz, symbol text, timeframe text, open real, high real, low real,
+            close real)""",
+}
+
+
+@pytest.mark.parametrize("name", OWN_TABLES)
+def test_a_table_that_is_there_already_is_taken_over(database, capsys, name):
+    migrate(database, "base")
+    columns = "timestamp, symbol, timeframe, open, high, low, close"
+    values = "'2020-01-02 00:00', 'A', '60m', 1.5, 2, 0.5, 1.25"
+    if name == "whole volumes":
+        columns, values = f"{columns}, volume, exchange", f"{values}, 10, 'X'"
+    with database.sync_engine.begin() as connection:
+        connection.execute(text(OWN_TABLES[name]))
+        connection.execute(text(f"INSERT INTO ohlcv_data ({columns}) VALUES ({values})"))
+    try:
+        bring_up_to_date(database, None)
+        said = capsys.readouterr().err
+        assert "note: the table ohlcv_data was there already and is taken over with its 1 bars" in said
+        bars = read_bars(database, "A", "1h")
+        assert (bars.open.tolist(), bars.close.tolist()) == ([1.5], [1.25])
+        assert bars.timestamp[0] == pd.Timestamp("2020-01-02").value
+        index = pd.date_range("2020-01-02", periods=5, freq="h", tz="UTC")
+        rows = pd.DataFrame({"timestamp": index, "open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "volume": 0.5})
+        (written,) = write_bars(database, [checked("A", "1h", rows)])
+        assert (written.n_new, written.n_changed) == (4, 1)
+    finally:
+        migrate(database, "base")
+        migrate(database)
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "message"),
+    [
+        ("date timestamptz, symbol text, open real", [], "without the column timestamp, timeframe, high, low, close"),
+        (
+            "timestamp timestamptz, symbol text, timeframe text, open real, high real, low real, close real",
+            ["'2020-01-02Z', 'A', '1d', 1, 1, 1, NULL"],
+            "with 1 rows that lack a price or their key; delete them",
+        ),
+        (
+            "timestamp timestamptz, symbol text, timeframe text, open real, high real, low real, close real",
+            ["'2020-01-02Z', 'A', '1d', 1, 1, 1, 1"] * 2,
+            "with 1 bars that come twice",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_taken_over_is_left_alone(database, table, rows, message):
+    migrate(database, "base")
+    with database.sync_engine.begin() as connection:
+        connection.execute(text(f"CREATE TABLE ohlcv_data ({table})"))
+        for row in rows:
+            connection.execute(text(f"INSERT INTO ohlcv_data VALUES ({row})"))
+    try:
+        with pytest.raises(DatabaseError, match=message) as caught:
+            bring_up_to_date(database, None)
+        assert "\n" not in str(caught.value)
+        with database.sync_engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM ohlcv_data")) == len(rows)
+    finally:
+        with database.sync_engine.begin() as connection:
+            connection.execute(text("DROP TABLE ohlcv_data"))
+        migrate(database)
 
 
 @pytest.mark.skipif(not (CHECKOUT / "alembic.ini").exists(), reason="needs the checkout")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from alphapulse.config.schema import QualityConfig
 from alphapulse.data_pipeline.downloading.night import Failure
+from alphapulse.data_pipeline.downloading.screening import ImplausibleError, screen
 from alphapulse.data_pipeline.downloading.summary import Download
 from alphapulse.data_pipeline.providers.base import Fetched, Provider, Rejected
 from alphapulse.data_pipeline.quality import count_overlaps, series_warnings
@@ -32,6 +34,7 @@ def import_files(
     source: Source,
     *,
     replace: bool = False,
+    quality: QualityConfig | None = None,
     quiet: bool = True,
 ) -> Download:
     """Store what a provider reads from files, each piece by itself.
@@ -40,6 +43,8 @@ def import_files(
     ----------
     bounds : (Timestamp or None, Timestamp or None)
         The range [first, second) of bar starts that is wanted.
+    quality : QualityConfig, optional
+        What becomes of prices that cannot be right; by default what the configuration has.
 
     Raises
     ------
@@ -47,7 +52,7 @@ def import_files(
         If a file cannot be read, or has nothing in the range. What came before the fault is stored.
     """
     timeframes = provider.timeframes if data.timeframe is None else (data.timeframe,)
-    importing = _Importing(database, source, replace)
+    importing = _Importing(database, source, replace, QualityConfig() if quality is None else quality)
     with _counting(quiet) as status:
         try:
             for one in provider.fetch(data.symbols, timeframes, *bounds):
@@ -77,8 +82,9 @@ def _counting(quiet: bool) -> Any:
 class _Importing:
     """What was stored so far, by series."""
 
-    def __init__(self, database: "Database", source: Source, replace: bool) -> None:
+    def __init__(self, database: "Database", source: Source, replace: bool, quality: QualityConfig) -> None:
         self._database = database
+        self._quality = quality
         self._source = source
         self._replace = replace
         self._written: dict[tuple[str, str], Written] = {}
@@ -100,18 +106,23 @@ class _Importing:
             self._failures[key] = Failure(*key, overlaps)
             return
         try:
-            (written,) = write_bars(self._database, [one], self._source, replace=self._replace)
-        except SecondSourceError as error:
+            screened = screen(self._database, one, self._quality)
+            (written,) = write_bars(self._database, [screened], self._source, replace=self._replace)
+        except (SecondSourceError, ImplausibleError) as error:
             self._failures[key] = Failure(*key, str(error))
             return
+        self._rejected += screened.rejected[len(one.rejected) :][: MOST_REJECTED - len(self._rejected)]
+        said = list(screened.notes[len(one.notes) :])
+        one = screened
         self.n_rows += len(one.bars)
         before = self._written.get(key)
         if before is None:
             self._written[key] = written
-            self._warnings[key] = series_warnings(*key, one.bars) if len(one.bars) else []
+            said += series_warnings(*key, one.bars, screened=True) if len(one.bars) else []
         else:
             counts = {name: getattr(before, name) + getattr(written, name) for name in COUNTS}
             self._written[key] = with_(written, **counts)
+        self._warnings.setdefault(key, []).extend(said)
 
     def result(self) -> Download:
         """Return what was done."""
