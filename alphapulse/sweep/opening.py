@@ -183,13 +183,14 @@ def _assemble(values: dict[str, Any]) -> SweepConfig:
 
 def put_typed(values: dict[str, Any], typed: Mapping[str, Any], key: str) -> None:
     """Write the value of a dotted key of `typed` to `values`; what is no key of a study's configuration is left out."""
-    *groups, name = key.split(".")
-    for group in groups:
-        if not isinstance(typed.get(group), Mapping):
-            return
-        typed, values = typed[group], values.setdefault(group, {})
-    if name in typed and key != "space":
-        values[name] = typed[name]
+    if key in typed:
+        # A name may hold dots itself, as a swept key among the options of a sampler does.
+        if key != "space":
+            values[key] = typed[key]
+        return
+    group, _, rest = key.partition(".")
+    if isinstance(typed.get(group), Mapping):
+        put_typed(values.setdefault(group, {}), typed[group], rest)
 
 
 def _space(stored: SearchSpace, composed: SearchSpace, given: Given) -> SearchSpace:

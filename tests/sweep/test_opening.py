@@ -98,6 +98,28 @@ def test_what_was_typed_and_differs_is_refused(compose, argument, words):
         check(study, continued)
 
 
+def test_options_of_an_optuna_sampler_are_part_of_a_study(compose):
+    searched = [
+        "search=optuna", "search.optuna=PartialFixedSampler", "search.options.base_sampler._target_=TPESampler",
+        "search.options.fixed_params={strategy.fast:10}",
+    ]  # fmt: skip
+    first, _ = compose(*(a for a in FIRST if not a.startswith("search")), *searched)
+    study = stored(first)
+    for again in ([], searched):
+        continued = continued_config(study, *compose("study=mine", *again))
+        assert continued.search == first.search
+        check(study, continued)
+    others = [
+        ("fixed_params={strategy.fast:11}", r"search.options.fixed_params.strategy.fast 10, but got 11"),
+        ("base_sampler._target_=RandomSampler", "_target_ TPESampler, but got RandomSampler"),
+        ("base_sampler.multivariate=true", "multivariate None, but got True"),
+    ]
+    for option, words in others:
+        continued = continued_config(study, *compose("study=mine", *searched[:2], f"search.options.{option}"))
+        with pytest.raises(StudyError, match=words):
+            check(study, continued)
+
+
 def test_keys_of_the_stored_strategy_are_compared(compose):
     study = stored(compose(*FIRST)[0])
     for value, words in (("20", r"strategy.fast = int\[5, 30\], but got \(fixed\)"), ("int(interval(5,40))", "40")):
