@@ -73,7 +73,7 @@ def run_study(
     start: Callable[[], Cluster],
     config: SweepConfig,
     console: Console,
-    directory: Path,
+    directory: Path | None,
     given: Given | None = None,
     tell: Callable[[StudySummary], None] = lambda summary: None,
 ) -> StudySummary:
@@ -88,7 +88,8 @@ def run_study(
         A configuration with a name in `study`.
     console : Console
         Where progress and warnings go.
-    directory : Path
+    directory : Path, optional
+        None leaves no files.
     given : Given, optional
         The keys of `config` that count where the study is stored; None is all of them.
     tell : callable
@@ -150,7 +151,7 @@ def run_study(
         if cluster is not None:
             cluster.close_early()
         tell(summary)
-        with say("drawing the report"):
+        with say("drawing the report" if directory else "copying to Optuna's tables"):
             return follow_up(opened, summary, directory, clock)
     finally:
         if cluster is not None:
@@ -158,7 +159,7 @@ def run_study(
 
 
 def run_opened(
-    opened: OpenStudy, cluster: Cluster | None, console: Console, directory: Path, clock: Clock
+    opened: OpenStudy, cluster: Cluster | None, console: Console, directory: Path | None, clock: Clock
 ) -> StudySummary:
     """Search and weigh an open study; without a cluster nothing is left to run."""
     if cluster is None:
@@ -170,10 +171,9 @@ def run_opened(
 
         n_done = opened.study.n_done
         if n_done < opened.config.n_trials:
-            facts = {
-                "data": describe_data(opened.inputs.market, opened.inputs.holdout),
-                "run directory": str(directory),
-            }
+            facts = {"data": describe_data(opened.inputs.market, opened.inputs.holdout)}
+            if directory is not None:
+                facts["run directory"] = str(directory)
             limit = opened.config.optuna.mirror_limit
             with OptunaFollower(opened.store.database, opened.study.id, limit=limit, facts=facts) as follower:
                 n_done = _search(opened, cluster, console, clock, stop)

@@ -10,7 +10,8 @@ from alphapulse.backtesting.params import FACTS_OF_THE_WORLD, EngineParams
 from alphapulse.config.building import build, convert, field_types, unknown_key
 from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
-from alphapulse.errors import AlphaPulseError, ConfigError
+from alphapulse.config.settings import CELL_PREFIX, cells_folder
+from alphapulse.errors import AlphaPulseError, ConfigError, StrategyError
 from alphapulse.plain import plain
 from alphapulse.search.rules import Rules, read_rules
 from alphapulse.search.space import SearchSpace
@@ -152,7 +153,27 @@ def _define(strategy: Any, search_path: str | None) -> StrategyDefinition:
     target = strategy.get(TARGET) if isinstance(strategy, Mapping) else None
     if not isinstance(target, str) or not target:
         raise ConfigError(f"`strategy.{TARGET}` must be a dotted path such as my_module.MyStrategy, but got {target!r}")
-    return resolve(target, search_path)
+    return find_strategy(target, search_path)
+
+
+def find_strategy(target: str, search_path: str | None) -> StrategyDefinition:
+    """Return a strategy by its dotted path; one of a notebook's cell or a script from where its source was kept.
+
+    Raises
+    ------
+    StrategyError
+        If it cannot be imported.
+    """
+    if not target.startswith(CELL_PREFIX):
+        return resolve(target, search_path)
+    folder = cells_folder()
+    module, _, name = target.partition(".")
+    if not (folder / f"{module}.py").is_file():
+        raise StrategyError(
+            f"The strategy {name} was defined in a notebook or a script whose source is not in {folder}; run the study "
+            "from there, or on the machine and with the ALPHAPULSE_HOME on which it was made."
+        )
+    return resolve(target, str(folder))
 
 
 def _complete(definition: StrategyDefinition, strategy: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,9 +155,9 @@ def _prepare(application: "Application", conf: "Conf", given: Sequence[str]) -> 
     if application.has_strategy:
         target = find_target(conf, arguments.overrides)
         if target is not None:
-            from alphapulse.strategies.resolve import resolve
+            from alphapulse.config.assembly import find_strategy
 
-            definition = resolve(target, os.getcwd())
+            definition = find_strategy(target, os.getcwd())
             parameters = {name: parameter.default for name, parameter in definition.parameters.items()}
             node["strategy"] = {TARGET: target, **parameters}
     check_keys(application, conf, arguments.overrides, parameters)

@@ -41,6 +41,15 @@ class Settings:
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("alphapulse")))
 
 
+CELL_PREFIX = "cell_"
+"""What the names of modules begin with that hold strategies of notebooks and scripts."""
+
+
+def cells_folder() -> Path:
+    """Return the folder of the modules that hold strategies of notebooks and scripts."""
+    return read_settings().home / "cells"
+
+
 def check_port(name: str, value: str | int) -> int:
     """Return `value` as a TCP port, or raise ConfigError that names the key `name`."""
     try:

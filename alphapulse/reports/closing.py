@@ -46,15 +46,15 @@ def is_weighed(opened: OpenStudy) -> bool:
 
 
 def conclude(
-    opened: OpenStudy, directory: Path, clock: Clock, weighing: Weighing | None, *, interrupted: bool
+    opened: OpenStudy, directory: Path | None, clock: Clock, weighing: Weighing | None, *, interrupted: bool
 ) -> StudySummary:
     """Return the summary of a study; unless it was interrupted, with its verdict. What takes longer is `follow_up`.
 
     Parameters
     ----------
     opened : OpenStudy
-    directory : Path
-        Where the files of the run go.
+    directory : Path, optional
+        Where the files of the run go; None leaves none.
     clock : Clock
     weighing : Weighing, optional
         How the study is weighed; None where it was weighed before and nothing is new.
@@ -80,7 +80,7 @@ def conclude(
         places={
             "database": store.database.url(),
             "study": study.name,
-            "run_directory": str(directory),
+            **({} if directory is None else {"run_directory": str(directory)}),
             "optuna_dashboard": command_line("dashboard"),
             "report": command_line("report", study=study.name),
         },
@@ -90,27 +90,17 @@ def conclude(
     return summarise(store, study, ranking, account)
 
 
-def follow_up(opened: OpenStudy, summary: StudySummary, directory: Path, clock: Clock) -> StudySummary:
+def follow_up(opened: OpenStudy, summary: StudySummary, directory: Path | None, clock: Clock) -> StudySummary:
     """Leave a study's copy in Optuna's tables and the files of its run; return the summary with where they are.
 
     The verdict needs none of it, so that it is said before.
     """
-    study, inputs = opened.study, opened.inputs
+    study = opened.study
     places = dict(summary.places)
-    facts = {"data": summary.data, "run directory": str(directory)}
-    with clock.phase("files"):
-        places |= write_study_files(opened, summary, directory)
-    with clock.phase("report"):
-        # What was stored since the study was opened, its number of trials among it.
-        stored = opened.store.find_study(study.name)
-        write_report(Subject(opened.store, stored, summary.verdict or {}, inputs), directory / REPORT)
-        places["report"] = str(directory / REPORT)
-    if summary.best and summary.best[0].feasible and opened.config.tear_sheet:
-        sheet = directory / TEAR_SHEET
-        chosen = opened.store.trial(study, (summary.chosen or summary.best[0]).number)
-        with clock.phase("tear_sheet"):
-            failure = draw_tear_sheet(inputs.market, inputs.experiment, chosen["parameters"], sheet)
-        places["tear_sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
+    facts = {"data": summary.data}
+    if directory is not None:
+        facts["run directory"] = str(directory)
+        places |= _leave_files(opened, summary, directory, clock)
     if opened.config.optuna.mirror_limit:
         with clock.phase("mirror"):
             refusal = _mirror(opened, facts)
@@ -122,6 +112,25 @@ def follow_up(opened: OpenStudy, summary: StudySummary, directory: Path, clock: 
             describe_study(opened.store.database, study.id, status=status, facts=facts | told)
     clock.seconds["total"] = seconds_since_start()
     return replace(summary, places=places, seconds=dict(clock.seconds))
+
+
+def _leave_files(opened: OpenStudy, summary: StudySummary, directory: Path, clock: Clock) -> dict[str, str]:
+    """Write the files of a run and its report; return where they are, by what they are."""
+    study, inputs = opened.study, opened.inputs
+    with clock.phase("files"):
+        places = write_study_files(opened, summary, directory)
+    with clock.phase("report"):
+        # What was stored since the study was opened, its number of trials among it.
+        stored = opened.store.find_study(study.name)
+        write_report(Subject(opened.store, stored, summary.verdict or {}, inputs), directory / REPORT)
+        places["report"] = str(directory / REPORT)
+    if summary.best and summary.best[0].feasible and opened.config.tear_sheet:
+        sheet = directory / TEAR_SHEET
+        chosen = opened.store.trial(study, (summary.chosen or summary.best[0]).number)
+        with clock.phase("tear_sheet"):
+            failure = draw_tear_sheet(inputs.market, inputs.experiment, chosen["parameters"], sheet)
+        places["tear_sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
+    return places
 
 
 def _mirror(opened: OpenStudy, facts: Mapping[str, str]) -> str | None:

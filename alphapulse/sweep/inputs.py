@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphapulse.backtesting.models import EngineParams
+from alphapulse.config.assembly import find_strategy
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.loading import load_history
@@ -19,7 +20,7 @@ from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.search.choosing import Sampler, make_sampler, rehearse
 from alphapulse.search.space import SearchSpace
-from alphapulse.strategies.resolve import StrategyDefinition, resolve
+from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.study.records import StudyBars
 from alphapulse.sweep.experiment import STRATEGY, Experiment
 from alphapulse.sweep.gate import run_gate, run_gate_on
@@ -152,7 +153,7 @@ def compile_for(inputs: StudyInputs, sampler: Sampler) -> None:
 
 def define_strategy(strategy: Mapping[str, Any]) -> tuple[StrategyDefinition, dict[str, Any]]:
     """Return the strategy that a configuration names, looked up from the working directory, and its parameters."""
-    definition = resolve(strategy[TARGET], os.getcwd())
+    definition = find_strategy(strategy[TARGET], os.getcwd())
     return definition, {name: value for name, value in strategy.items() if name != TARGET}
 
 

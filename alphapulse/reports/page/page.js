@@ -1,11 +1,4 @@
-const palettes = {
-  light: {text: "#1f2328", grid: "#e3e6ea", chosen: "#0072b2", market: "#7a7f87", robust: "#009e73", ours: "#d55e00",
-    null: "#9aa3ad", buy: "#0072b2", sell: "#d55e00", shade: "rgba(230,159,0,.14)", band: "rgba(0,114,178,.16)",
-    outline: "#ffffff", diverging: [[0, "#b35806"], [.5, "#f7f7f7"], [1, "#2166ac"]]},
-  dark: {text: "#e6e8eb", grid: "#33383f", chosen: "#56b4e9", market: "#9aa3ad", robust: "#2fc795", ours: "#ff8c42",
-    null: "#6c7580", buy: "#56b4e9", sell: "#ff8c42", shade: "rgba(230,159,0,.18)", band: "rgba(86,180,233,.2)",
-    outline: "#ffffff", diverging: [[0, "#e08214"], [.5, "#2b2f36"], [1, "#56b4e9"]]},
-};
+const palettes = JSON.parse(document.getElementById("palettes").textContent);
 const media = window.matchMedia("(prefers-color-scheme: dark)");
 const charts = JSON.parse(document.getElementById("charts").textContent);
 function painted(value, palette) {

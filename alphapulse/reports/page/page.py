@@ -14,7 +14,7 @@ from alphapulse.config.grammar import write_space
 from alphapulse.errors import AlphaPulseError
 from alphapulse.plain import command_line, override_lines, plain
 from alphapulse.reports.formatting import SHOWN_METRICS, format_metric, format_parameter
-from alphapulse.reports.page.chart import Chart
+from alphapulse.reports.page.chart import PALETTES, Chart
 from alphapulse.reports.page.costs import cost_chart
 from alphapulse.reports.page.curves import curve_charts
 from alphapulse.reports.page.halves import halves_chart
@@ -71,6 +71,7 @@ def render(subject: Subject) -> str:
         f"<style>{(HERE / 'page.css').read_text('utf-8')}</style></head>\n<body><main>\n"
         + "\n".join(part for part in body if part)
         + "\n</main>\n"
+        f'<script id="palettes" type="application/json">{json.dumps(PALETTES)}</script>\n'
         f'<script id="charts" type="application/json">{data}</script>\n'
         f"<script>{plotly}</script>\n"
         f"<script>{(HERE / 'page.js').read_text('utf-8')}</script>\n</body></html>\n"

@@ -1,0 +1,89 @@
+"""Bars from Python: a frame or a CSV file written to `ohlcv_data` under its symbol, or a symbol that is stored."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.providers.base import checked
+from alphapulse.data_pipeline.storage.db_writer import Reread, write_bars
+from alphapulse.data_pipeline.storage.ingests import Source
+from alphapulse.errors import DataError
+from alphapulse.market.bars import PRICES
+
+TIMES = ("timestamp", "datetime", "date", "time")
+SAMPLE = {"source": "sample", "symbols": ["SAMPLE_SP500"]}
+
+
+def use_bars(database: Database, bars: Any, symbol: str | None, timeframe: str) -> dict[str, Any]:
+    """Return the keys of `data` that name some bars, which are stored before where they come from outside.
+
+    Parameters
+    ----------
+    database : Database
+    bars : DataFrame, path or str, optional
+        A frame with open, high, low, close and perhaps volume, whose index or column timestamp (or date) is the start
+        of each bar; the path of a CSV file with the same columns; or the symbol of stored bars. None is the sample.
+    symbol : str, optional
+        What the bars of a frame or file are stored as; by default the name of the file, or FRAME.
+    timeframe : str
+        Length of a bar.
+
+    Raises
+    ------
+    DataError
+        If there are no such columns, or a row cannot be a bar.
+    """
+    if bars is None:
+        return SAMPLE | {"timeframe": timeframe} if symbol is None else _stored(symbol, timeframe)
+    if isinstance(bars, pd.DataFrame):
+        return _store(database, bars, symbol or "FRAME", timeframe)
+    path = Path(bars)
+    if isinstance(bars, Path) or path.suffix.lower() == ".csv":
+        try:
+            frame = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} must be a CSV file, but {' '.join(str(error).split())}") from error
+        return _store(database, frame, symbol or path.stem, timeframe)
+    return _stored(str(bars), timeframe)
+
+
+def _stored(symbol: str, timeframe: str) -> dict[str, Any]:
+    return {"source": "database", "symbols": [symbol], "timeframe": timeframe}
+
+
+def _store(database: Database, frame: pd.DataFrame, symbol: str, timeframe: str) -> dict[str, Any]:
+    fetched = checked(symbol, timeframe, bar_table(frame))
+    if fetched.rejected:
+        first = fetched.rejected[0]
+        raise DataError(
+            f"{len(fetched.rejected)} rows of {symbol!r} cannot be bars, the first at {first.where}: {first.reason}; "
+            "correct them, or drop them."
+        )
+    write_bars(database, [fetched], Source("frame"), replace=True, reread=Reread())
+    return _stored(symbol, timeframe)
+
+
+def bar_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of the user's as the columns timestamp (UTC), open, high, low, close, volume, by time.
+
+    Names count in any case; a moment without a zone is UTC. Without volume it is NaN.
+    """
+    named = {str(column).strip().lower(): column for column in frame.columns}
+    missing = [name for name in PRICES if name not in named]
+    if missing:
+        raise DataError(f"Bars must have columns {', '.join(PRICES)}, but {', '.join(missing)} are missing.")
+    table = pd.DataFrame({name: pd.to_numeric(frame[named[name]], errors="coerce").to_numpy() for name in PRICES})
+    table["volume"] = (
+        pd.to_numeric(frame[named["volume"]], errors="coerce").to_numpy() if "volume" in named else float("nan")
+    )
+    column = next((named[name] for name in TIMES if name in named), None)
+    moments: Any = frame.index if column is None else frame[column]
+    if column is None and not isinstance(frame.index, pd.DatetimeIndex):
+        raise DataError("Bars must have the start of each as their index or in a column timestamp or date.")
+    try:
+        table.insert(0, "timestamp", pd.DatetimeIndex(pd.to_datetime(moments, utc=True)))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"The start of each bar must be a date or time, but {' '.join(str(error).split())}") from error
+    return table.sort_values("timestamp", kind="stable").reset_index(drop=True)
