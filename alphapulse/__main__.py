@@ -12,6 +12,7 @@ COMMANDS = {
     "report": "the report of a stored sweep",
     "weigh": "the verdict of what is stored, and more null sweeps",
     "studies": "what is stored: list, compare, delete, rename; or the ledger of what was tried on which bars",
+    "new": "a strategy of your own to start from: new NAME",
     "dashboard": "optuna-dashboard on this database",
     "db": "the database: init ADMIN_URL, upgrade, status, stop, url",
 }

@@ -53,7 +53,7 @@ def _is_importable(subject: Any) -> bool:
 
 def _write(strategy: Any, subject: Any) -> str:
     parts: dict[str, str] = {}
-    _collect(subject.__name__, strategy, parts, ())
+    _collect(subject.__name__, strategy, parts, (), subject.__module__)
     text = "\n\n".join(parts.values()) + "\n"
     name = f"{CELL_PREFIX}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder = cells_folder()
@@ -67,14 +67,17 @@ def _write(strategy: Any, subject: Any) -> str:
     return f"{name}.{subject.__name__}"
 
 
-def _collect(name: str, value: Any, parts: dict[str, str], above: tuple[str, ...]) -> None:
-    """Add the text that defines `name` as `value` to `parts`, after those that it needs."""
+def _collect(name: str, value: Any, parts: dict[str, str], above: tuple[str, ...], home: str) -> None:
+    """Add the text that defines `name` as `value` to `parts`, after those that it needs.
+
+    What stands in the module `home` beside the strategy is written down; what is elsewhere is imported.
+    """
     if name in parts or name in above:
         return
     subject = getattr(value, "py_func", value)
     if isinstance(value, types.ModuleType):
         parts[name] = f"import {value.__name__} as {name}"
-    elif (inspect.isclass(subject) or inspect.isroutine(subject)) and not _is_own(subject):
+    elif (inspect.isclass(subject) or inspect.isroutine(subject)) and not _is_own(subject, home):
         module, qualified = getattr(subject, "__module__", None), getattr(subject, "__qualname__", name)
         if module is None or "." in qualified or "<" in qualified:
             raise StrategyError(f"{_last(above)} uses {name}, which cannot be imported by a name.")
@@ -84,15 +87,16 @@ def _collect(name: str, value: Any, parts: dict[str, str], above: tuple[str, ...
         scope = _scope(subject)
         for used in _names(text):
             if used in scope and used != name:
-                _collect(used, scope[used], parts, (*above, name))
+                _collect(used, scope[used], parts, (*above, name), home)
         parts[name] = text if subject.__name__ == name else f"{text}\n{name} = {subject.__name__}"
     else:
         parts[name] = f"{name} = {_literal(name, value, above)}"
 
 
-def _is_own(subject: Any) -> bool:
-    """Whether it is defined in `__main__`, a cell or a function, so that nobody else can import it."""
-    return not _is_importable(subject) if getattr(subject, "__module__", None) in sys.modules else False
+def _is_own(subject: Any, home: str) -> bool:
+    """Whether its source is to be written down: it stands beside the strategy, or nobody else could import it."""
+    module = getattr(subject, "__module__", None)
+    return module in sys.modules and (module == home or not _is_importable(subject)) and not inspect.isbuiltin(subject)
 
 
 def _source(subject: Any) -> str:

@@ -21,7 +21,7 @@ VOLATILITY_INDEX = "^VIX"
 DEFAULT_STRATEGY = "long_short"
 SETTINGS = ("max_leverage", "volatility_symbol", "max_staleness", "timeframe", "search_path")
 
-StrategyConfig: TypeAlias = Mapping[str, Any] | Strategy | str
+StrategyConfig: TypeAlias = Mapping[str, Any] | Strategy | type | str
 
 
 def generate_target_allocation(
@@ -39,7 +39,7 @@ def generate_target_allocation(
         Parameters of `long_short`; or with `_target_` those of any strategy, by short name or dotted path. Settings
         beside them: max_leverage (default 1), volatility_symbol (default "^VIX" where `data` has it), max_staleness
         (default "7d"), timeframe (default: the distance of the bars) and search_path (default: the working directory).
-        A strategy, or its name alone, stands for itself with these defaults.
+        A strategy, its class, or its name alone, stands for itself with these defaults.
 
     Returns
     -------
@@ -66,6 +66,8 @@ def generate_target_allocation(
 
 
 def _read_config(config: StrategyConfig | None) -> tuple[Strategy, dict[str, Any]]:
+    if isinstance(config, type) and callable(getattr(config, "target", None)):
+        config = config()
     if callable(getattr(config, "target", None)):
         return adapt(config), {}
     if isinstance(config, str):

@@ -10,7 +10,8 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alphapulse import __version__
@@ -123,11 +124,22 @@ def _run(
         directory = locate_run(composed)
         refuse_followers(composed, tuple(arguments.space))
         config: Any = _typed(application.config_class, values_of(composed), arguments.password)
-        with running(composed, directory):
+        with running(composed, directory), _traced(getattr(config, "traceback", False)):
             if with_given:
                 body(config, directory, given=arguments.given)
             else:
                 body(config, directory)
+
+
+@contextlib.contextmanager
+def _traced(wanted: bool) -> Iterator[None]:
+    """Print where an error was raised before it becomes one line, if that is wanted."""
+    try:
+        yield
+    except AlphaPulseError:
+        if wanted:
+            traceback.print_exc()
+        raise
 
 
 def _check_working_directory() -> None:

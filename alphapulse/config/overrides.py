@@ -21,6 +21,7 @@ from alphapulse.search.space import SearchSpace
 PASSWORD = "db.password"
 OPEN = "search.options."
 LISTS = frozenset({"data.symbols", "objective", "direction", "feasible", "validation.priors"})
+_PATH = re.compile(r"^strategy=([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)$")
 _KEY_VALUE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@:-]*=")
 
 
@@ -118,7 +119,7 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
 
 def _read(experiment: Experiment) -> list[Override]:
     """Return the overrides of an experiment; none of them may sweep."""
-    theirs = [parse(line) for line in experiment.overrides]
+    theirs = [parse(_PATH.sub(r"strategy._target_=\1", line)) for line in experiment.overrides]
     for override in theirs:
         if override.is_sweep_override():
             raise ConfigError(
@@ -189,7 +190,7 @@ def _last(overrides: list[Override], key: str) -> str | None:
 
 
 def name_words(application: Application, arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `key=` before each word that stands for a key."""
+    """Return the arguments with `key=` before each word that stands for a key, and `strategy=a.B` as the path it is."""
     words = list(application.words)
     named = []
     for argument in arguments:
@@ -197,7 +198,7 @@ def name_words(application: Application, arguments: Sequence[str]) -> list[str]:
             quoted = argument.replace("\\", "\\\\").replace("'", "\\'")
             named.append(f"{words.pop(0)}='{quoted}'")
         else:
-            named.append(argument)
+            named.append(_PATH.sub(r"strategy._target_=\1", argument))
     return named
 
 

@@ -27,9 +27,9 @@ from alphapulse.config.groups import (
     ValidationConfig,
     WalkForwardConfig,
     at_least,
-    within,
 )
 from alphapulse.config.stored import (
+    DashboardConfig,
     NullSweepsConfig,
     ReplayConfig,
     ReportConfig,
@@ -51,6 +51,7 @@ __all__ = [
     "DatabaseConfig",
     "DownloadConfig",
     "DownloadDataConfig",
+    "NewConfig",
     "NullSweepsConfig",
     "OptunaConfig",
     "ProviderConfig",
@@ -109,6 +110,8 @@ class SweepConfig:
         It has `_target_`, the dotted path, and the parameters that are set.
     details : bool
         Whether every test's line, the best trials and the times are printed too.
+    traceback : bool
+        Whether an error shows where in the code it was raised.
     tear_sheet : bool
         Whether QuantStats' tear sheet of the chosen trial is drawn at the end.
     max_failure_rate : float
@@ -125,6 +128,7 @@ class SweepConfig:
     output: Output = "table"
     quiet: bool = False
     details: bool = False
+    traceback: bool = False
     tear_sheet: bool = False
     objective: tuple[str, ...] = ("sharpe_ratio",)
     direction: tuple[Literal["maximize", "minimize"], ...] | None = None
@@ -211,6 +215,7 @@ class BacktestConfig:
     sweeps: str | None = None
     output: Output = "table"
     quiet: bool = False
+    traceback: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     strategy: Mapping[str, Any] = field(default_factory=_default_strategy)
     engine: EngineParams = field(default_factory=EngineParams)
@@ -223,15 +228,15 @@ class BacktestConfig:
 
 
 @dataclass(frozen=True)
-class DashboardConfig:
-    """Where optuna-dashboard is served."""
+class NewConfig:
+    """The name of a strategy to start from."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    db: DatabaseConfig = field(default_factory=DatabaseConfig)
+    name: str | None = None
+    output: Output = "table"
 
     def __post_init__(self) -> None:
-        within("port", self.port, 0, 65535)
+        if self.name is None:
+            raise ConfigError("a name must be given: `python -m alphapulse.new NAME`")
 
 
 @dataclass(frozen=True)

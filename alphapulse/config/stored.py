@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from alphapulse.config.groups import ClusterConfig, DatabaseConfig, Output, at_least
+from alphapulse.config.groups import ClusterConfig, DatabaseConfig, Output, at_least, within
 from alphapulse.errors import ConfigError
 
 
@@ -135,3 +135,15 @@ class StudiesConfig:
             raise ConfigError("a study must be named: `python -m alphapulse.studies delete NAME`")
         if self.action == "rename" and (self.study is None or self.to is None):
             raise ConfigError("two names must be given: `python -m alphapulse.studies rename NAME NEW_NAME`")
+
+
+@dataclass(frozen=True)
+class DashboardConfig:
+    """Where optuna-dashboard is served."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    db: DatabaseConfig = field(default_factory=DatabaseConfig)
+
+    def __post_init__(self) -> None:
+        within("port", self.port, 0, 65535)

@@ -1,6 +1,7 @@
 """The path of any strategy into the engine's lanes: one call of `target` a distinct set of parameters."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from alphapulse.strategies.base import Strategy
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 MESSAGE_LENGTH = 500
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 class TargetColumns:
@@ -112,8 +114,14 @@ def checked_atr(strategy: Strategy, bars: Bars) -> Float64Array1D:
 
 
 def describe(error: BaseException) -> str:
-    """Return "Type: message" in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:MESSAGE_LENGTH]
+    """Return "Type: message (file, line)" in one line, the line that of the user's own code which raised last."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.suffix == ".py" and PACKAGE not in file.parents and "site-packages" not in file.parts:
+            place = f" ({file.name}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return " ".join(f"{type(error).__name__}: {error}".split())[: MESSAGE_LENGTH - len(place)] + place
 
 
 def timestamp_text(bars: Bars, place: int) -> str:

@@ -171,7 +171,10 @@ def continued_config(study: Study, config: SweepConfig, given: Given) -> SweepCo
         for key in given.keys - set(config.space.keys):
             put_typed(values, typed, key)
         changed = replace(_assemble(values), space=_space(stored.space, config.space, given))
-    own = {name: getattr(config, name) for name in ("output", "quiet", "details", "tear_sheet", "cluster", "db")}
+    own = {
+        name: getattr(config, name)
+        for name in ("output", "quiet", "details", "traceback", "tear_sheet", "cluster", "db")
+    }
     return with_rules(replace(changed, **own))
 
 
