@@ -126,7 +126,7 @@ def run_backtest(
     bars: Any = None,
     *,
     symbol: str | None = None,
-    timeframe: str = "1d",
+    timeframe: str | None = None,
     engine: Mapping[str, Any] | None = None,
     validation: Mapping[str, Any] | None = None,
     **parameters: Any,
@@ -141,8 +141,8 @@ def run_backtest(
         A frame with open, high, low, close (and volume) by time, a CSV file, or the symbol of stored bars; None is the
         sample. A frame or file is stored under `symbol`.
     symbol : str, optional
-    timeframe : str
-        Length of a bar.
+    timeframe : str, optional
+        Length of a bar; None is what a file has, else a day.
     engine : mapping, optional
         Keys of `engine`, such as {"commission": 0.0005, "stop": {"kind": "none"}}.
     validation : mapping, optional

@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from alphapulse.config.groups import AUTO, DataConfig
 from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.downloading.importing import import_first
 from alphapulse.data_pipeline.providers.base import checked
 from alphapulse.data_pipeline.storage.db_writer import Reread, write_bars
 from alphapulse.data_pipeline.storage.ingests import Source
@@ -13,10 +15,11 @@ from alphapulse.errors import DataError
 from alphapulse.market.bars import PRICES
 
 TIMES = ("timestamp", "datetime", "date", "time")
+DAILY = "1d"
 SAMPLE = {"source": "sample", "symbols": ["SAMPLE_SP500"]}
 
 
-def use_bars(database: Database, bars: Any, symbol: str | None, timeframe: str) -> dict[str, Any]:
+def use_bars(database: Database, bars: Any, symbol: str | None, timeframe: str | None) -> dict[str, Any]:
     """Return the keys of `data` that name some bars, which are stored before where they come from outside.
 
     Parameters
@@ -26,27 +29,26 @@ def use_bars(database: Database, bars: Any, symbol: str | None, timeframe: str) 
         A frame with open, high, low, close and perhaps volume, whose index or column timestamp (or date) is the start
         of each bar; the path of a CSV file with the same columns; or the symbol of stored bars. None is the sample.
     symbol : str, optional
-        What the bars of a frame or file are stored as; by default the name of the file, or FRAME.
-    timeframe : str
-        Length of a bar.
+        What the bars of a frame or file are stored as; by default what the file says, its name, or FRAME.
+    timeframe : str, optional
+        Length of a bar; None is what a file has, else a day.
 
     Raises
     ------
     DataError
         If there are no such columns, or a row cannot be a bar.
     """
+    label = timeframe or DAILY
     if bars is None:
-        return SAMPLE | {"timeframe": timeframe} if symbol is None else _stored(symbol, timeframe)
+        return SAMPLE | {"timeframe": label} if symbol is None else _stored(symbol, label)
     if isinstance(bars, pd.DataFrame):
-        return _store(database, bars, symbol or "FRAME", timeframe)
-    path = Path(bars)
-    if isinstance(bars, Path) or path.suffix.lower() == ".csv":
-        try:
-            frame = pd.read_csv(path)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} must be a CSV file, but {' '.join(str(error).split())}") from error
-        return _store(database, frame, symbol or path.stem, timeframe)
-    return _stored(str(bars), timeframe)
+        return _store(database, bars, symbol or "FRAME", label)
+    if isinstance(bars, Path) or Path(bars).suffix.lower() == ".csv":
+        symbols = () if symbol is None else (symbol,)
+        file = DataConfig(source="csv", path=str(bars), symbols=symbols, timeframe=timeframe or AUTO)
+        data, _ = import_first(database, file)
+        return {"source": data.source, "symbols": list(data.symbols), "timeframe": data.timeframe}
+    return _stored(str(bars), label)
 
 
 def _stored(symbol: str, timeframe: str) -> dict[str, Any]:

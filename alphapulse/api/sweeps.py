@@ -1,6 +1,5 @@
 """A sweep from Python: the same study as the command's, in the same database."""
 
-import atexit
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -29,7 +28,7 @@ def run_sweep(
     space: Mapping[str, Any],
     n_trials: int = 2000,
     symbol: str | None = None,
-    timeframe: str = "1d",
+    timeframe: str | None = None,
     study: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     quiet: bool = False,
@@ -53,8 +52,8 @@ def run_sweep(
     n_trials : int
         Trials of the study in total.
     symbol : str, optional
-    timeframe : str
-        Length of a bar.
+    timeframe : str, optional
+        Length of a bar; None is what a file has, else a day.
     study : str, optional
         Its name; one that is stored is continued.
     parameters : mapping, optional
@@ -132,14 +131,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _workers(config: SweepConfig) -> Cluster:
-    """Return the workers of this session, started at the first call and kept until it ends."""
+    """Return the workers of this session, started at the first call and kept until Ray ends them with the process."""
     global _session
     workers = config.cluster
     if _session is None:
         _session = Cluster(
             workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
         )
-        atexit.register(_session.close)
     # Whoever joins what runs already stops nothing at its end.
     _session.wait_until_started()
     return Cluster(head_timeout=workers.head_timeout)

@@ -27,6 +27,7 @@ from alphapulse.config.groups import (
     ValidationConfig,
     WalkForwardConfig,
     at_least,
+    within,
 )
 from alphapulse.config.stored import (
     DashboardConfig,

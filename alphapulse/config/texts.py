@@ -25,6 +25,8 @@ from alphapulse.plain import in_quotes
 NEVER_NULL = frozenset({"study"})
 # Their values are expressions, or whatever else a user writes; where one of a command is no text, it is not meant.
 RAW = frozenset({"constraints", "feasible", "objective", "choose", "where", "trial"})
+# Of these, what is one text with its commas.
+WHOLE = frozenset({"where", "trial"})
 # What YAML and the grammar read as a text of these letters anyway.
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _KEYWORDS = frozenset({"true", "false", "null", "nan", "inf", "on", "off", "yes", "no", "y", "n"})
@@ -83,7 +85,8 @@ def _quote_raw(text: str, name: str) -> str:
     if text == "" or (text == "null" and name not in NEVER_NULL):
         return text
     is_list = text.startswith("[") and text.endswith("]")
-    words = (_unquoted(item) for item in split_items(text[1:-1] if is_list else text))
+    parts = [text] if name in WHOLE else split_items(text[1:-1] if is_list else text)
+    words = (_unquoted(item) for item in parts)
     quoted = ",".join(word if _is_word(word) else in_quotes(word) for word in words)
     # Several without brackets are a mistake that the grammar names.
     return f"[{quoted}]" if is_list else quoted

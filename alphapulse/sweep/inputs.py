@@ -139,7 +139,7 @@ def compile_for(inputs: StudyInputs, sampler: Sampler) -> None:
     experiment = inputs.experiment
     if not experiment.definition.is_built_in:
         # What a strategy of the user's does is for workers to bear: it may end the process that it runs in.
-        stand_in = resolve("sma_cross")
+        stand_in = find_strategy("sma_cross", None)
         experiment = replace(experiment, definition=stand_in, strategy={}, space=SearchSpace(()), robustness=None)
     middle = np.array([d.middle for d in experiment.space.dimensions], dtype=np.float64)
     evaluate_batch(inputs.market, experiment, np.stack([middle, middle]))

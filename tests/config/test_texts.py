@@ -26,7 +26,7 @@ def test_text_keys_are_those_of_all_commands() -> None:
     assert {"study", "data.symbols", "data.volatility_symbol", "data.start", "db.password", "search.enqueue"} <= (
         text_keys()
     )
-    assert {"provider.path", "hydra.run.dir", "trial", "n_trials"} & text_keys() == {"provider.path"}
+    assert {"provider.path", "hydra.run.dir", "trial", "n_trials"} & text_keys() == {"provider.path", "trial"}
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, "null"])
@@ -166,6 +166,8 @@ def test_printed_line_is_read_back(name: str) -> None:
     [
         ("where=n_trades > 30", "n_trades > 30"),
         ("where=abs(beta) < -.1 and a == 'b, c'", "abs(beta) < -.1 and a == 'b, c'"),
+        ("trial=1,737", "1,737"),
+        ("trial=best", "best"),
         ("where='beta > 0'", "beta > 0"),
     ],
 )
