@@ -6,7 +6,7 @@ COMMANDS = {
     "sweep": "search a strategy's parameters, with a verdict: skill or luck",
     "backtest": "one backtest with its tear sheet, of any setting or stored trial",
     "download": "bring bars into the database",
-    "data": "what bars are stored: list",
+    "data": "what bars are stored: list, check, gaps, export, rejected",
     "trials": "the trials of a stored study as a table, CSV, Parquet or JSON",
     "replay": "a stored trial again, exactly",
     "report": "the report of a stored sweep",

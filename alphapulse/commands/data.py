@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from alphapulse.commands.data_checks import check_rows, export, gap_rows
 from alphapulse.config.schema import DataCommandConfig
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.opening import open_database
@@ -85,7 +86,41 @@ def print_rejected(config: DataCommandConfig, database: Database) -> None:
         print_rows(title, rows, "No row is held back.")
 
 
+def print_gaps(config: DataCommandConfig, database: Database) -> None:
+    """Print where bars are missing."""
+    rows = gap_rows(config, database)
+    if config.output == "json":
+        print_json(rows)
+    else:
+        print_rows("Gaps", rows, "There are none.")
+
+
+def print_checks(config: DataCommandConfig, database: Database) -> None:
+    """Print whether bars are sound."""
+    rows = check_rows(config, database)
+    if config.output == "json":
+        print_json(rows)
+        return
+    print_rows("Quality", [row | {"faults": len(row["faults"])} for row in rows], "")
+    out = stdout_console()
+    for row in rows:
+        for line in row["faults"]:
+            out.print(line, soft_wrap=True)
+
+
+def print_export(config: DataCommandConfig, database: Database) -> None:
+    """Write bars to files, and print where they are."""
+    written, n_rows = export(config, database)
+    if config.output == "json":
+        print_json({"n_rows": n_rows, "files": written})
+        return
+    stdout_console().print(f"{n_rows:,} bars written to {', '.join(written)}", soft_wrap=True)
+
+
 ACTIONS: Mapping[str, Callable[[DataCommandConfig, Database], None]] = {
     "list": print_series,
+    "check": print_checks,
+    "gaps": print_gaps,
+    "export": print_export,
     "rejected": print_rejected,
 }

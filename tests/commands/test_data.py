@@ -1,11 +1,15 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import text
 
 from alphapulse.commands.data import run_data
 from alphapulse.config.schema import DataCommandConfig, DownloadDataConfig
+from alphapulse.data_pipeline.manager import download
 from alphapulse.data_pipeline.providers.base import checked
+from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.data_pipeline.storage.ingests import Source
@@ -106,3 +110,44 @@ def test_a_good_bar_takes_the_place_of_a_held_row(database, capsys):
 def test_do_and_ids_go_with_rejected():
     with pytest.raises(ConfigError, match="`do` and `ids` must go with rejected"):
         DataCommandConfig("list", do="drop")
+
+
+def test_check_names_gaps_and_faults(database, capsys):
+    index = pd.date_range("2020-01-01", periods=400, freq="h", tz="UTC")
+    store(database, "A", "1h", index.delete(range(200, 220)))
+    (row,) = shown(capsys, "check")
+    assert (row["n_bars"], row["n_gaps"]) == (380, 1)
+    assert any("gaps" in fault for fault in row["faults"])
+    (gap,) = shown(capsys, "gaps")
+    assert (gap["after"], gap["n_missing"]) == ("2020-01-09T07:00Z", 20)
+    assert "A 1h: " in shown(capsys, "check", output="table")
+    assert shown(capsys, "list")[0]["n_gaps"] == 1
+    with pytest.raises(DataError, match="There are no such bars"):
+        shown(capsys, "gaps", symbols=("B",))
+
+
+@pytest.mark.parametrize("name", ["bars.parquet", "bars.csv", "folder"])
+def test_export_is_imported_again_to_the_last_bit(database, tmp_path, capsys, name):
+    rng = np.random.default_rng(0)
+    for symbol in ("A/B", "C"):
+        index = pd.date_range("2020-01-01", periods=50, tz="UTC") + pd.Timedelta(hours=22)
+        store(database, symbol, "1d", index, close=rng.random(50) + 0.6)
+    before = [read_bars(database, symbol, "1d") for symbol in ("A/B", "C")]
+    path = tmp_path / name
+    run_data(DataCommandConfig("export", path=str(path), output="json"))
+    assert json.loads(capsys.readouterr().out)["n_rows"] == 100
+    with database.sync_engine.begin() as connection:
+        connection.execute(text("TRUNCATE ohlcv_data"))
+    provider = CsvProvider(path)
+    download(database, provider, DownloadDataConfig())
+    for symbol, bars in zip(("A/B", "C"), before, strict=True):
+        again = read_bars(database, symbol, "1d")
+        assert again.timestamp.tolist() == bars.timestamp.tolist()
+        assert again.close.tobytes() == bars.close.tobytes()
+
+
+def test_export_needs_a_path(database, tmp_path, capsys):
+    store(database, "A", "1d", pd.date_range("2020-01-01", periods=3, tz="UTC"))
+    for path, message in ((None, "must name a file"), (str(tmp_path / "x.xls"), r"must end with \.parquet or \.csv")):
+        with pytest.raises(ConfigError, match=message):
+            run_data(DataCommandConfig("export", path=path))

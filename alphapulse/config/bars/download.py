@@ -132,10 +132,12 @@ class DownloadConfig:
 class DataCommandConfig:
     """What to do with the bars that are stored, and with which of them.
 
-    `do` is what becomes of the rows that are held back, and `ids` their numbers; none are all that are shown.
+    `do` is what becomes of the rows that are held back, and `ids` their numbers; none are all that are shown. `path` is
+    the file or folder that bars are written to.
     """
 
-    action: Literal["list", "rejected"] | None = None
+    action: Literal["list", "check", "gaps", "export", "rejected"] | None = None
+    path: str | None = None
     do: Literal["release", "drop"] | None = None
     ids: tuple[int, ...] = ()
     data: DownloadDataConfig = field(default_factory=DownloadDataConfig)
@@ -144,6 +146,10 @@ class DataCommandConfig:
 
     def __post_init__(self) -> None:
         if self.action is None:
-            raise ConfigError("an action must be given: `python -m alphapulse.data list`")
+            raise ConfigError(
+                "an action must be given: `python -m alphapulse.data list`, check, gaps, export or rejected"
+            )
         if self.action != "rejected" and (self.do is not None or self.ids):
             raise ConfigError(f"`do` and `ids` must go with rejected, but got {self.action}")
+        if self.action != "export" and self.path is not None:
+            raise ConfigError(f"`path` must go with export, but got {self.action}")

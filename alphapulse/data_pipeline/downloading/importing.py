@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from alphapulse.config.groups import AUTO
 from alphapulse.data_pipeline.downloading.files import import_files
-from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
 from alphapulse.data_pipeline.storage.db_writer import Written
 from alphapulse.data_pipeline.storage.ingests import Source
 from alphapulse.errors import DataError
@@ -34,6 +33,7 @@ def import_first(database: "Database", data: "DataConfig") -> "tuple[DataConfig,
     if data.source != "csv" or data.path is None:
         return data, []
     from alphapulse.config.schema import DownloadDataConfig
+    from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
 
     provider = CsvProvider(data.path)
     label = None if data.timeframe == AUTO else data.timeframe

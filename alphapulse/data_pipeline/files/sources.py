@@ -10,14 +10,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
+
+import polars as pl
 
 from alphapulse.errors import DataError
 
 PARQUET = (".parquet", ".pq")
 TEXTS = (".csv", ".txt", ".tsv", ".prn", ".dat")
 PACKED: Mapping[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": BZ2File, ".xz": lzma.open}
-UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+UNREADABLE = (
+    pl.exceptions.PolarsError,
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,11 @@ class FileSource:
             if self.member is not None:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as inner:
                     yield unpacked(inner, self.member)
+            elif self.is_parquet:
+                # Its reader takes time to load, and few files are of this kind.
+                from alphapulse.data_pipeline.files.parquet import ParquetText
+
+                yield cast("IO[bytes]", ParquetText(self.path))
             else:
                 with open(self.path, "rb") as file:
                     yield unpacked(file, self.path.name)
