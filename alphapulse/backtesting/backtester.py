@@ -1,5 +1,6 @@
 """The friendly face of the engine: pandas in, one backtest out, every mistake refused with a reason."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -13,9 +14,10 @@ from alphapulse.backtesting.trial import run_trial
 from alphapulse.errors import did_you_mean
 from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import calendar_blocks, count_periods_per_year, starts_period
+from alphapulse.market.joining import bar_end, join_by_end, sum_by_end
 from alphapulse.market.market import Market
 from alphapulse.market.timeframes import DAY, timeframe_of
-from alphapulse.typing import Float64Array1D
+from alphapulse.typing import Float64Array1D, Int64Array1D
 
 
 class Backtester:
@@ -59,6 +61,7 @@ class Backtester:
         *,
         atr: pd.Series | None = None,
         benchmark_prices: pd.Series | None = None,
+        rates: Mapping[str, pd.Series] | None = None,
     ) -> BacktestResult:
         """Trade `signals` on `prices`, from the first bar to the last.
 
@@ -75,6 +78,10 @@ class Backtester:
         benchmark_prices : Series, optional
             Closes that alpha, beta and the information ratio are measured against [quote], on the index of `prices`;
             by default the closes of `prices` themselves.
+
+        rates : mapping of str to Series, optional
+            The series that `short_borrow_rate` and `funding` name, each on timestamps of its own: an annual rate [1]
+            holds from its stamp on, funding [1] is paid at the first bar whose end is not before its stamp.
 
         Returns
         -------
@@ -99,7 +106,7 @@ class Backtester:
             raise ValueError(
                 "An atr stop needs `atr`; pass `atr=` to backtest, or make the engine with stop={'kind': 'none'}."
             )
-        market = _market(frame, index)
+        market = _market(frame, index, self.params.series, rates or {})
         benchmark = None
         if benchmark_prices is not None:
             closes = _column("benchmark_prices", benchmark_prices, index)
@@ -179,7 +186,9 @@ def _refuse(name: str, index: pd.DatetimeIndex, values: Float64Array1D, wrong: n
         raise ValueError(f"`{name}` must be {rule}, but is {values[place]} at {index[place]}.")
 
 
-def _market(frame: pd.DataFrame, index: pd.DatetimeIndex) -> Market:
+def _market(
+    frame: pd.DataFrame, index: pd.DatetimeIndex, series: Mapping[str, str], rates: Mapping[str, pd.Series]
+) -> Market:
     """Return the bars of `frame` as a market that is scored from its first bar on."""
     timestamp = index.as_unit("ns").asi8.copy()
     unknown = np.full(len(frame), np.nan)
@@ -195,6 +204,7 @@ def _market(frame: pd.DataFrame, index: pd.DatetimeIndex) -> Market:
         close=close,
         volume=unknown,
         volatility=unknown,
+        rates={field: _rate(field, name, rates, bar_end(timestamp, timeframe)) for field, name in series.items()},
         periods_per_year=count_periods_per_year(timestamp, timeframe),
     )
     block_end, block_unit = calendar_blocks(timestamp)
@@ -207,3 +217,17 @@ def _market(frame: pd.DataFrame, index: pd.DatetimeIndex) -> Market:
         month_start=starts_period(timestamp, "month"),
         fingerprint="",
     )
+
+
+def _rate(field: str, name: str, rates: Mapping[str, pd.Series], end: Int64Array1D) -> Float64Array1D:
+    """Return the joined series `name` of an engine field in each bar, whose ends are `end` (n_bars,) [ns]."""
+    if name not in rates:
+        raise ValueError(f"`engine.{field}` names a series {name!r}; pass rates={{{name!r}: Series}} to backtest.")
+    series = rates[name]
+    if not isinstance(series, pd.Series) or not isinstance(series.index, pd.DatetimeIndex) or series.index.tz is None:
+        raise TypeError(f"`rates[{name!r}]` must be a Series on timestamps aware of their time zone.")
+    series = series.sort_index()
+    stamp, value = pd.DatetimeIndex(series.index).as_unit("ns").asi8.copy(), series.to_numpy(dtype=np.float64)
+    if field == "funding":
+        return sum_by_end(end, stamp, value)
+    return join_by_end(end, stamp, value, max_staleness=np.iinfo(np.int64).max)

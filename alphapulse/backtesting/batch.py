@@ -270,7 +270,6 @@ def simulate_batch(
     periods = np.where(np.isnan(values["periods_per_year"]), bars.periods_per_year, values["periods_per_year"])
 
     tape = _tape(market, targets, benchmark)
-    rules = _rules(bars, engine.series)
     groups = _group(market, engine, targets, periods)
     sizing = Sizing.of(bars, values, periods)
     scratch = Scratch(due=np.empty((TILE_BARS + 1, LANES)), equity=np.empty((TILE_BARS + 1, LANES)))
@@ -296,7 +295,7 @@ def simulate_batch(
                 targets.fill(start, start + part.shape[1], members, part)
                 if sizing is not None:
                     sizing.apply(start, members, part)
-                run_tile(tape, group.mode, start, part, lanes, scratch, outputs, rules if group.is_full else None)
+                run_tile(tape, group.mode, start, part, lanes, scratch, outputs, group.rules)
     metrics = np.empty((k, N_METRICS))
     status = np.empty(k, dtype=np.int8)
     benchmark_sums = sum_benchmark(tape)
@@ -339,22 +338,25 @@ def _read_only(array: Floats) -> Floats:
     return view
 
 
-def _rules(bars: Bars, series: Mapping[str, str]) -> Rules:
-    """Return what the full rules take of joined series; an unknown rate is 0."""
-    borrow, funding = np.ones(len(bars)), np.zeros(len(bars))
-    if "short_borrow_rate" in series:
-        borrow = np.nan_to_num(bars.column(series["short_borrow_rate"]), nan=0.0)
-    if "funding" in series:
-        funding = np.nan_to_num(bars.event(series["funding"]), nan=0.0)
-    return Rules(_read_only(borrow), _read_only(funding))
+def _rules(bars: Bars, engine: EngineColumns, members: Int64Array1D) -> Rules:
+    """Return what the full rules take for some trials beside their states; an unknown rate is 0."""
+    rates = {"short_borrow_rate": np.ones(len(bars)), "funding": np.zeros(len(bars))}
+    for name, series in engine.series.items():
+        if name not in bars.rates:
+            raise ValueError(f"`engine.{name}` must name a joined series, but these bars have none of {series!r}.")
+        rates[name] = np.nan_to_num(bars.rates[name], nan=0.0)
+    borrow, funding = rates["short_borrow_rate"], rates["funding"]
+    fields = ("sizing.kind", "commission_minimum", "lot", "max_bars")
+    asked = [bool(engine.values[name][members].any()) for name in fields]
+    return Rules(_read_only(borrow), _read_only(funding), *asked)
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Trials that share a mode: `members` (n_members,) int64, laid out in `lanes`."""
+    """Trials that share a mode: `members` (n_members,) int64, laid out in `lanes`; without `rules` plain ones."""
 
     mode: Mode
-    is_full: bool
+    rules: Rules | None
     members: Int64Array1D
     lanes: Lanes
 
@@ -388,5 +390,5 @@ def _group(market: Market, engine: EngineColumns, targets: TargetBlock, periods:
         n_lanes = np.full(n_rows, LANES, dtype=np.int64)
         n_lanes[-1] = len(members) - (n_rows - 1) * LANES
         lanes = Lanes(trials, n_lanes, initial_states(values, trials, atr_row, periods))
-        groups.append(_Group(mode, bool(is_full), members, lanes))
+        groups.append(_Group(mode, _rules(market.bars, engine, members) if is_full else None, members, lanes))
     return groups

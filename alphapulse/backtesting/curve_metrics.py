@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from alphapulse.backtesting.metrics import Unit
 from alphapulse.backtesting.trades import Trade
 from alphapulse.typing import Float64Array1D, Int64Array1D
 
@@ -48,6 +49,18 @@ def cvar_95(returns: Float64Array1D) -> float:
 CURVE_METRICS: Mapping[str, Callable[[Float64Array1D], float]] = {
     function.__name__: function for function in (ulcer_index, longest_drawdown, tail_ratio, cvar_95)
 }
+
+
+UNITS: Mapping[str, Unit] = {
+    "ulcer_index": "fraction",
+    "longest_drawdown": "bars",
+    "tail_ratio": "ratio",
+    "cvar_95": "fraction",
+    "monthly_win_rate": "fraction",
+    "worst_excursion": "fraction",
+    "best_excursion": "fraction",
+}
+"""The unit of each, in the words of `metrics`."""
 
 
 def monthly_win_rate(returns: Float64Array1D, timestamp: Int64Array1D) -> float:

@@ -1,5 +1,6 @@
 """What the engine is told, re-exported, and what it answers."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,8 @@ class BacktestResult:
         Whether equity fell to 0.
     position : Position, optional
         The one that is open at the end.
+    target : float
+        What was decided at the last close, before it is clipped or sized [1]: the order of the next bar.
     n_both : int
         Bars that reached stop and take profit, of which the stop was taken to be the first.
     """
@@ -81,4 +84,5 @@ class BacktestResult:
     metrics: dict[str, float]
     ruined: bool
     position: Position | None = None
+    target: float = math.nan
     n_both: int = 0

@@ -54,18 +54,22 @@ class Sizing:
         A target that is not finite stays so. One whose size is unknown becomes `TINY` in its direction, which trades
         nothing and lifts no block.
         """
-        for place, trial in enumerate(trials.tolist()):
-            row = self.row[trial]
-            if row == -1:
-                continue
-            a = targets[place]
-            wrong = ~np.isfinite(a)
-            a[np.abs(a) <= EQUAL] = 0.0
-            if row == -2:
-                sized = np.copysign(self.factor[trial], a)
-            else:
-                scale = self.scales[row, start : start + len(a)]
-                sized = a * self.factor[trial] * scale
-                small = np.isnan(scale) | (np.abs(sized) < TINY)
-                sized[small] = np.copysign(TINY, a[small])
-            targets[place] = np.where(wrong, np.nan, np.where(a == 0.0, 0.0, sized))
+        row = self.row[trials]
+        if not (row != -1).any():
+            return
+        factor = self.factor[trials][:, None]
+        wrong = ~np.isfinite(targets)
+        targets[(np.abs(targets) <= EQUAL) & (row != -1)[:, None]] = 0.0
+        by_risk = row == -2
+        if by_risk.any():
+            np.copysign(factor, targets, out=targets, where=by_risk[:, None] & (targets != 0.0))
+        by_volatility = row >= 0
+        if by_volatility.any():
+            held = targets if by_volatility.all() else targets[by_volatility]
+            scale = self.scales[row[by_volatility], start : start + targets.shape[1]]
+            sized = held * (factor[by_volatility] * scale)
+            # Also where the scale is NaN.
+            small = ~(np.abs(sized) >= TINY) & (held != 0.0)
+            sized[small] = np.copysign(TINY, held[small])
+            targets[by_volatility] = np.where(held == 0.0, 0.0, sized)
+        targets[wrong] = np.nan

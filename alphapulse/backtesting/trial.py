@@ -1,7 +1,7 @@
 """One trial with its curves and fills written out: the same run, and the same bits, as a lane of a batch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -91,7 +91,8 @@ def run_trial(
         raise ValueError(
             f"`target` must be finite, but is {target[place]} at {when}; a strategy says 0 for no position."
         )
-    return _result(market, recording, params, outcome.metrics[0], bool(outcome.status[0] == RUINED))
+    result = _result(market, recording, params, outcome.metrics[0], bool(outcome.status[0] == RUINED))
+    return replace(result, target=float(target[-1]))
 
 
 def _result(

@@ -3,12 +3,13 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from alphapulse.backtesting.curve_metrics import UNITS
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.config.assembly import assemble, disassemble
@@ -17,6 +18,7 @@ from alphapulse.config.schema import TARGET, BacktestConfig
 from alphapulse.data_pipeline.downloading.importing import import_first
 from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.opening import open_database
+from alphapulse.plain import plain
 from alphapulse.reports.curves import backtest_trial, write_tear_sheet
 from alphapulse.reports.formatting import (
     metrics_table,
@@ -28,6 +30,7 @@ from alphapulse.reports.formatting import (
 )
 from alphapulse.reports.run_files import write_curves, write_setting
 from alphapulse.reports.summary import describe_data
+from alphapulse.reports.tomorrow import tomorrow
 from alphapulse.reports.weighing import benchmark_metrics, metrics_of_trial
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.ledger import held_out_within, record_backtest
@@ -104,7 +107,7 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
     subject = _Subject(config) if config.study is None else _stored(config, given or Given(), Store(database))
     config = subject.config
     definition, values = define_strategy(config.strategy)
-    history = load_history(database, config.data, subject.lookback(definition.lookback(values)))
+    history = load_history(database, config.data, subject.lookback(definition.lookback(values)), config.engine.series)
     market, holdout = history.split(config.validation.holdout)
     warnings = (*warn(market.bars, config.engine), *history.warnings())
     if not config.quiet:
@@ -140,6 +143,9 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
             "holdout": rows.get("held out"),
             "benchmark_holdout": rows.get("buy & hold, held out"),
             "ruined": result.ruined,
+            "position": None if result.position is None else plain(asdict(result.position)),
+            "next_target": result.target,
+            "bars_touching_both": result.n_both,
             "places": places,
             "warnings": warnings,
         }
@@ -148,7 +154,7 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
     out = stdout_console()
     title = f"{definition.name} on {market.bars.symbol}" + (f": {subject.title}" if subject.title else "")
     out.print(title, soft_wrap=True)
-    out.print(metrics_table(rows, METRICS))
+    out.print(metrics_table(rows, (*METRICS, *UNITS)))
     out.print(f"Data: {data}.", soft_wrap=True)
     if holdout is not None and not subject.shows_holdout:
         out.print("The hold-out is left alone, as in a sweep; validation.holdout=0 scores it too.", soft_wrap=True)
@@ -160,6 +166,8 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
         )
     if result.ruined:
         out.print("Ruined: equity fell to 0.")
+    for line in tomorrow(result, config.engine):
+        out.print(line, soft_wrap=True)
     print_places(out, places)
 
 

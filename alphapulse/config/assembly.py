@@ -108,7 +108,7 @@ def check_space(space: SearchSpace, definition: StrategyDefinition) -> SearchSpa
         if d.key.removeprefix("engine.") in FACTS_OF_THE_WORLD:
             raise ConfigError(
                 f"`{d.key}` must have one value: it is a fact of the world, and a search would pick the cheapest one; "
-                "the verdict's break-even line says what cost the chosen trial bears"
+                "the sensitivity table at the end of a sweep says how the chosen trial fares under other costs"
             )
         dimensions.append(fit(d, known[d.key]))
     return SearchSpace(tuple(dimensions))

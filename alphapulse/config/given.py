@@ -40,8 +40,8 @@ def _keys(conf: Conf, override: Override) -> Iterator[str]:
     if key in conf.choices and not isinstance(value, Mapping):
         path = conf.find(f"{key}/{value}.yaml")
         content = FOUND.get(key, {}).get(str(value), {}) if path is None else read_yaml(path)
-        # An option without keys of its own asks for all defaults of its group.
-        yield from _flat(key, {name: inner for name, inner in content.items() if name != "defaults"} or None)
+        # An option without keys of its own asks for all defaults of its group; engine/costs is a part of engine.
+        yield from _flat(key.partition("/")[0], {n: inner for n, inner in content.items() if n != "defaults"} or None)
     else:
         yield from _flat(key, value)
 

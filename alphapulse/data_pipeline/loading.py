@@ -14,16 +14,17 @@ from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.quality import series_warnings
 from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
 from alphapulse.data_pipeline.storage.adjusted_reader import Adjust
-from alphapulse.data_pipeline.storage.bar_reader import BarColumns
+from alphapulse.data_pipeline.storage.bar_reader import BarColumns, read_bars
+from alphapulse.data_pipeline.storage.catalogue import list_series
 from alphapulse.data_pipeline.storage.resampled_reader import read_any
 from alphapulse.errors import ConfigError, DataError
 from alphapulse.market.bars import PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import count_periods_per_year
-from alphapulse.market.joining import bar_end, join_by_end
+from alphapulse.market.joining import bar_end, join_by_end, sum_by_end
 from alphapulse.market.market import Market
 from alphapulse.market.timeframes import duration_length, labelled_end, parse_timeframe
 from alphapulse.plain import command_line
-from alphapulse.typing import Float64Array1D
+from alphapulse.typing import Float64Array1D, Int64Array1D
 
 if TYPE_CHECKING:
     from alphapulse.config.schema import DataConfig
@@ -156,7 +157,9 @@ def load_backtest_data(
     return frames
 
 
-def load_history(database: Database, data: "DataConfig", lookback: int) -> History:
+def load_history(
+    database: Database, data: "DataConfig", lookback: int, series: Mapping[str, str] | None = None
+) -> History:
     """Return the bars of a study, joined, with `lookback` bars of warm-up before `data.start`.
 
     Where `data.start` is None, or has fewer bars before it, the first `lookback` bars are the warm-up and scoring
@@ -168,6 +171,8 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
     ----------
     lookback : int
         Largest lookback of the study [bars].
+    series : mapping of str to str, optional
+        Symbols whose closes are rates that the engine pays, by its field, see `EngineParams.series`.
 
     Raises
     ------
@@ -215,6 +220,7 @@ def load_history(database: Database, data: "DataConfig", lookback: int) -> Histo
         **{name: getattr(columns, name) for name in (*PRICES, "volume")},
         volatility=volatility,
         others={other: join(other)[0] for other in data.symbols[1:]},
+        rates={field: _read_rate(database, data, field, name, end) for field, name in (series or {}).items()},
         periods_per_year=data.periods_per_year or count_periods_per_year(columns.timestamp, timeframe),
     )
     _freeze(bars)
@@ -282,8 +288,25 @@ def _read_other(
     raise DataError(no_bars(database, data.source, symbol, data.timeframe, data.start, data.end))
 
 
+def _read_rate(database: Database, data: "DataConfig", field: str, symbol: str, end: Int64Array1D) -> Float64Array1D:
+    """Return a stored series of rates in each bar, whose ends are `end`: closes hold, or fall due, at their stamps.
+
+    A rate may be 0 or negative, unlike a price.
+    """
+    for series in list_series(database, [symbol]):
+        stored = read_bars(database, symbol, series.timeframe, None, None)
+        if field == "funding":
+            return sum_by_end(end, stored.timestamp, stored.close)
+        return join_by_end(end, stored.timestamp, stored.close, max_staleness=duration_length(data.max_staleness))
+    raise DataError(
+        f"`engine.{field}` must name a stored series of rates, but there are no bars of {symbol!r}; "
+        "import them as a symbol of their own, the rate as its close."
+    )
+
+
 def _arrays(bars: Bars) -> dict[str, np.ndarray]:
-    others: Mapping[str, np.ndarray] = {f"other {name}": close for name, close in bars.others.items()}
+    others: dict[str, np.ndarray] = {f"other {name}": close for name, close in bars.others.items()}
+    others.update({f"rate {name}": rate for name, rate in bars.rates.items()})
     names = ("timestamp", *PRICES, "volume", "volatility")
     return {name: getattr(bars, name) for name in names} | dict(others)
 

@@ -38,8 +38,9 @@ class Bars:
         Close of the volatility index last known at the end of each bar [percent]; NaN where unknown.
     others : mapping of str to (n_bars,) float64
         Closes of the other symbols [quote], joined the same way; NaN where unknown.
-    events : mapping of str to (n_bars,) float64
-        Sums of what other series say between the end of the bar before, exclusive, and that of each bar, inclusive.
+    rates : mapping of str to (n_bars,) float64
+        Rates that the engine pays, by its field: `short_borrow_rate` as known at the end of each bar, `funding` summed
+        over the stamps after the end of the bar before and up to that of each bar; NaN where unknown.
     periods_per_year : float
         Bars in a year [1].
     cache : IndicatorMemory, optional
@@ -56,7 +57,7 @@ class Bars:
     volume: Float64Array1D
     volatility: Float64Array1D
     others: Mapping[str, Float64Array1D] = field(default_factory=dict)
-    events: Mapping[str, Float64Array1D] = field(default_factory=dict)
+    rates: Mapping[str, Float64Array1D] = field(default_factory=dict)
     periods_per_year: float = 252.0
     cache: "IndicatorMemory | None" = field(default=None, compare=False, repr=False)
 
@@ -70,21 +71,8 @@ class Bars:
             name: column[part] for name, column in columns.items() if isinstance(column, np.ndarray)
         }
         others = {name: close[part] for name, close in self.others.items()}
-        events = {name: sums[part] for name, sums in self.events.items()}
-        return replace(self, **parts, others=others, events=events, cache=None)
-
-    def event(self, name: str) -> Float64Array1D:
-        """Return the sums of the series called `name` (n_bars,).
-
-        Raises
-        ------
-        ValueError
-            If there is none.
-        """
-        if name not in self.events:
-            hint = did_you_mean(name, self.events) or f"; there are {', '.join(self.events) or 'none'}."
-            raise ValueError(f"Unknown series of events {name!r}{hint}")
-        return self.events[name]
+        rates = {name: values[part] for name, values in self.rates.items()}
+        return replace(self, **parts, others=others, rates=rates, cache=None)
 
     def column(self, name: str) -> Float64Array1D:
         """Return the series called `name`: a field such as "close", or another symbol.

@@ -72,3 +72,24 @@ def join_by_end(
     usable[usable] = end[usable] - other_end[place[usable]] <= max_staleness
     joined[usable] = other_value[place[usable]]
     return joined
+
+
+def sum_by_end(end: Int64Array1D, stamp: Int64Array1D, value: Float64Array1D) -> Float64Array1D:
+    """Return for each bar the sum of what falls into it: the first bar whose end is not before a stamp has its value.
+
+    Parameters
+    ----------
+    end : (n_bars,) int64
+        End of each bar [ns], not decreasing.
+    stamp : (n,) int64
+        Moments [ns], in any order; those after the last end are left out, those before the first bar are in it.
+    value : (n,) float64
+
+    Returns
+    -------
+    (n_bars,) float64
+        0 where nothing falls.
+    """
+    place = np.searchsorted(end, stamp, side="left")
+    inside = place < len(end)
+    return np.bincount(place[inside], weights=value[inside], minlength=len(end)).astype(np.float64)

@@ -10,6 +10,7 @@ from alphapulse.plain import command_line
 from alphapulse.reports.page.page import REPORT, write_report
 from alphapulse.reports.page.subject import Subject
 from alphapulse.reports.run_files import write_study_files
+from alphapulse.reports.sensitivity import sensitivity
 from alphapulse.reports.summary import (
     N_BEST,
     N_OF_FRONT,
@@ -157,6 +158,7 @@ def _verdict(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> dict
         "benchmark_holdout": market.benchmark_holdout,
         "bars": describe_bars(inputs.bars, inputs.market, inputs.holdout),
         "data": describe_data(inputs.market, inputs.holdout),
+        "sensitivity": sensitivity(inputs.experiment, inputs.market, chosen["parameters"]),
         "warnings": inputs.warnings,
     }
     opened.store.save_verdict(study, stored)

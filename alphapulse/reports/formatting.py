@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from alphapulse.backtesting.curve_metrics import UNITS
 from alphapulse.backtesting.metrics import TABLE
 from alphapulse.plain import plain
 
@@ -51,7 +52,7 @@ def format_metric(name: str, value: float | None) -> str:
     """Return a metric as text, by its unit: in percent, whole or with three decimals."""
     if value is None or math.isnan(value):
         return "-"
-    return FORMATS[TABLE[name].unit].format(value)
+    return FORMATS[TABLE[name].unit if name in TABLE else UNITS[name]].format(value)
 
 
 def format_parameter(value: Any) -> str:

@@ -161,6 +161,9 @@ class StudySummary:
         The trial that was weighed, with its metrics on the hold-out.
     benchmark_holdout : dict of str to float, optional
         Metrics of buy and hold on the hold-out; None where it was not opened.
+    sensitivity : dict, optional
+        The chosen trial under other costs, a bar later and with the other executions, see `sensitivity`, and the
+        commission at which its edge is gone; None where the study was not weighed, or before there was one.
     defaults : DefaultsTrial, optional
         Where the strategy's own setting ended; None where it was not tried as such.
     robust : TrialSummary, optional
@@ -194,6 +197,7 @@ class StudySummary:
     bars: Mapping[str, Any] | None = None
     chosen: ChosenTrial | None = None
     benchmark_holdout: Mapping[str, float] | None = None
+    sensitivity: Mapping[str, Any] | None = None
     defaults: DefaultsTrial | None = None
     robust: TrialSummary | None = None
     choose: str = "first"
@@ -242,6 +246,7 @@ def summarise(store: Store, study: Study, ranking: Ranking, account: Account) ->
         bars=verdict.get("bars"),
         chosen=None if chosen is None else ChosenTrial(**chosen, holdout=verdict.get("chosen_holdout")),
         benchmark_holdout=verdict.get("benchmark_holdout"),
+        sensitivity=_sensitivity(verdict),
         defaults=_defaults(store, study),
         robust=_robust(store, study, verdict),
         choose=study.choose,
@@ -254,6 +259,13 @@ def _robust(store: Store, study: Study, verdict: Mapping[str, Any]) -> TrialSumm
     if number is None or number < 0:
         return None
     return TrialSummary(**_shown(study, store.trial(study, int(number))))
+
+
+def _sensitivity(verdict: Mapping[str, Any]) -> dict[str, Any] | None:
+    stored = verdict.get("sensitivity")
+    if not stored:
+        return None
+    return dict(stored) | {"break_even_commission": (verdict.get("numbers") or {}).get("break_even_commission")}
 
 
 def _defaults(store: Store, study: Study) -> DefaultsTrial | None:

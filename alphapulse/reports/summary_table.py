@@ -85,6 +85,8 @@ def _print_table(console: Console, summary: StudySummary, details: bool) -> None
         _print_chosen(console, summary)
         if len(summary.objectives) > 1 and summary.front:
             _print_front(console, summary)
+    if summary.sensitivity:
+        console.print(sensitivity_line(summary.sensitivity), soft_wrap=True)
     if details:
         _print_details(console, summary)
     if summary.verdict is not None:
@@ -122,6 +124,16 @@ def _print_chosen(console: Console, summary: StudySummary) -> None:
     for name, heading in COMPARED.items():
         columns[heading] = [format_metric(name, metrics.get(name)) for metrics in rows.values()]
     console.print(fitted_table("", columns, console.width, left=[""], light=True))
+
+
+def sensitivity_line(found: Mapping[str, Any]) -> str:
+    """Return how the chosen trial fares in other worlds, in one line."""
+    worlds = ", ".join(f"{format_metric('sharpe_ratio', row['sharpe_ratio'])} {row['world']}" for row in found["rows"])
+    level = found.get("break_even_commission")
+    gone = "" if level is None else f"; its edge is gone at a commission of {level:.3%}"
+    both = found.get("bars_touching_both")
+    touched = f" {both:,} bars touched both stop and take profit; the stop was taken to be first." if both else ""
+    return f"Its Sharpe ratio in other worlds: {worlds}{gone}.{touched}"
 
 
 def _print_front(console: Console, summary: StudySummary) -> None:

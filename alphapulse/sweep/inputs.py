@@ -71,7 +71,7 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
     """
     definition, fixed = define_strategy(config.strategy)
     lookback = definition.longest_lookback(fixed, swept_values(config.space))
-    history = load_history(database, config.data, lookback)
+    history = load_history(database, config.data, lookback, config.engine.series)
     market, holdout = history.split(config.validation.holdout)
     sizes = np.diff(market.block_end, prepend=market.first)
     experiment = Experiment(
@@ -171,4 +171,23 @@ def warn(bars: Bars, engine: EngineParams, space: SearchSpace | None = None) -> 
         lines.append(
             "engine.execution=same_close is optimistic: it fills at the very close that the decision is made of."
         )
+    lines += _lot_warning(bars, engine)
+    for field, rate in bars.rates.items():
+        if np.isnan(rate).any():
+            lines.append(
+                f"engine.{field}: the rate is unknown on {np.isnan(rate).sum():,} bars, where nothing is paid."
+            )
     return tuple(lines)
+
+
+def _lot_warning(bars: Bars, engine: EngineParams) -> list[str]:
+    """Say that an account cannot afford one lot, at some prices or at all."""
+    largest = engine.initial_capital * engine.max_leverage
+    dear = engine.lot * bars.close > largest
+    if not dear.any():
+        return []
+    return [
+        f"engine.lot={engine.lot:g}: one lot costs more than {largest:,.0f}, what the capital buys, on "
+        f"{dear.mean():.0%} of the bars (at {bars.close[dear].min():,.2f} and above); no position is opened there. "
+        "Raise engine.initial_capital, or lower engine.lot."
+    ]

@@ -14,6 +14,7 @@ from alphapulse.backtesting.kernel.state import (
     ATR_ROW,
     BAND,
     BASE,
+    BEFORE_ORDER,
     BLOCKED,
     CASH,
     COST,
@@ -27,6 +28,7 @@ from alphapulse.backtesting.kernel.state import (
     FILLS,
     HELD,
     KIND,
+    LEFT,
     LONGEST,
     LOST,
     MARGIN,
@@ -39,11 +41,13 @@ from alphapulse.backtesting.kernel.state import (
     RUINED,
     SPELLS,
     STOP,
+    STOP_DISTANCE,
     STRIP,
     TAKE,
     TRADED,
     TRAIL,
     TRIGGER,
+    TURNS,
     UNITS,
     WON,
     Fill,
@@ -92,9 +96,9 @@ def load_strip(
 
 @jit_borrowing
 def book_order(
-    t: int, lane: np.uint64, v: float, new_units: float, traded: float, cost: float, share: float, state: Float64Array1D
-) -> bool:
-    """Book an order of value `traded` at its `cost` [quote], and the trades that it closes and opens (4.4).
+    lane: np.uint64, v: float, new_units: float, traded: float, cost: float, share: float, state: Float64Array1D
+) -> int:
+    """Book an order of value `traded` at its `cost` [quote]; what `turn_strip` needs is kept.
 
     Parameters
     ----------
@@ -103,41 +107,73 @@ def book_order(
     new_units : float
         Units after it; those before it and a cost of 0 where none is sent.
     share : float
-        Of the cost that the closed trade bears [quote].
+        Of the cost that the trade bears which the order closes [quote].
 
     Returns
     -------
-    bool
-        Whether the order closes, opens or flips.
+    int
+        1 if the order closes, opens or flips.
     """
     units = state[at(UNITS, lane)]
     cash = state[at(CASH, lane)]
     equity = cash + v
     sends = new_units != units
-    state[at(CASH, lane)] = cash - traded - cost
+    left = cash - traded - cost
+    state[at(CASH, lane)] = left
     state[at(UNITS, lane)] = new_units
-    state[at(FILLS, lane)] += 1.0 if sends else 0.0
     state[at(COSTS, lane)] += cost
     state[at(TRADED, lane)] += abs(traded) / (equity if sends else 1.0)
-
-    turns: bool = sends & (units * new_units <= 0.0)
-    closes, opens = turns & (units != 0.0), turns & (new_units != 0.0)
-    # A position that an exit closed before in this bar has counted the bar.
-    starts = opens & (units == 0.0) & (state[at(EXITED, lane)] != t)
-    state[at(SPELLS, lane)] += 1.0 if starts else 0.0
-    now = np.float64(t)
-    close_trade(now, equity - share, closes, lane, state)
-    state[at(HELD, lane)] -= now if opens else 0.0
-    state[at(BASE, lane)] = equity - share - state[at(EARNED, lane)] if opens else state[at(BASE, lane)]
-    state[at(OPENED, lane)] = now if opens else state[at(OPENED, lane)]
-    return turns
+    turns = sends & (units * new_units <= 0.0)
+    state[at(TURNS, lane)] = 1.0 if turns else 0.0
+    state[at(BEFORE_ORDER, lane)] = units
+    state[at(LEFT, lane)] = equity - share - state[at(EARNED, lane)]
+    stop = state[at(STOP, lane)]
+    margin = liquidation(left, new_units, state[at(MARGIN, lane)])
+    state[at(TRIGGER, lane)] = margin if margin > stop else stop
+    return 1 if turns else 0
 
 
 @jit_borrowing
-def close_trade(now: float, equity: float, closes: bool, lane: np.uint64, state: Float64Array1D) -> None:
-    """Count a trade that ends in bar `now` with `equity` [quote], if it `closes` (4.4 trades)."""
+def turn_strip(
+    moment: Moment, first: np.uint64, only_range: float, many_ranges: bool, trailing: bool, state: Float64Array1D
+) -> None:
+    """End and begin the trades of a strip in which an order has closed, opened or flipped a position (4.4 trades).
+
+    What stops begin at says 4.3 Stops.
+    """
+    t, price = moment.bar, moment.price
+    now = np.float64(t)
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
+        turns = state[at(TURNS, lane)] != 0.0
+        units, new_units, left = state[at(BEFORE_ORDER, lane)], state[at(UNITS, lane)], state[at(LEFT, lane)]
+        closes, opens = turns & (units != 0.0), turns & (new_units != 0.0)
+        # A position that an exit closed before in this bar has counted the bar.
+        starts = opens & (units == 0.0) & (state[at(EXITED, lane)] != now)
+        state[at(SPELLS, lane)] += 1.0 if starts else 0.0
+        close_trade(now, left, closes, lane, state)
+        state[at(HELD, lane)] -= now if opens else 0.0
+        state[at(BASE, lane)] = left if opens else state[at(BASE, lane)]
+        state[at(OPENED, lane)] = now if opens else state[at(OPENED, lane)]
+
+        average_range = state[at(RANGE, lane)] if many_ranges else only_range
+        distance = level_distance(state[at(KIND, lane)], state[at(FACTOR, lane)], price, average_range)
+        distance = distance if (distance > 0.0) & (new_units != 0.0) else math.inf
+        new_stop = (price if new_units > 0.0 else -price) - distance
+        stop = new_stop if turns else state[at(STOP, lane)]
+        state[at(STOP, lane)] = stop
+        state[at(STOP_DISTANCE, lane)] = distance
+        if trailing:
+            state[at(DISTANCE, lane)] = distance * state[at(TRAIL, lane)] if turns else state[at(DISTANCE, lane)]
+        margin = liquidation(state[at(CASH, lane)], new_units, state[at(MARGIN, lane)])
+        state[at(TRIGGER, lane)] = margin if margin > stop else stop
+
+
+@jit_borrowing
+def close_trade(now: float, left: float, closes: bool, lane: np.uint64, state: Float64Array1D) -> None:
+    """Count a trade that ends in bar `now` with an equity less interest of `left` [quote], if it `closes` (4.4)."""
     base = state[at(BASE, lane)]
-    profit = equity - state[at(EARNED, lane)] - base
+    profit = left - base
     least = EQUAL * abs(base)
     wins, loses = closes & (profit > least), closes & (profit < -least)
     bars = now - state[at(OPENED, lane)]
@@ -152,27 +188,6 @@ def close_trade(now: float, equity: float, closes: bool, lane: np.uint64, state:
 
 
 @jit_borrowing
-def set_stop(
-    price: float, average_range: float, turns: bool, trailing: bool, lane: np.uint64, state: Float64Array1D
-) -> float:
-    """Set the stop of a position that opens or flips (4.3 Stops), and the nearer of stop and liquidation.
-
-    Returns the distance of the stop [quote]; inf without one.
-    """
-    units = state[at(UNITS, lane)]
-    distance = level_distance(state[at(KIND, lane)], state[at(FACTOR, lane)], price, average_range)
-    distance = distance if (distance > 0.0) & (units != 0.0) else math.inf
-    new_stop = (price if units > 0.0 else -price) - distance
-    stop = new_stop if turns else state[at(STOP, lane)]
-    state[at(STOP, lane)] = stop
-    if trailing:
-        state[at(DISTANCE, lane)] = distance * state[at(TRAIL, lane)] if turns else state[at(DISTANCE, lane)]
-    margin = liquidation(state[at(CASH, lane)], units, state[at(MARGIN, lane)])
-    state[at(TRIGGER, lane)] = margin if margin > stop else stop
-    return distance
-
-
-@jit_borrowing
 def order_strip(
     moment: Moment,
     first: np.uint64,
@@ -180,7 +195,7 @@ def order_strip(
     atr: Float64Array2D,
     trailing: bool,
     state: Float64Array1D,
-) -> None:
+) -> int:
     """Send the orders of a moment in lanes [first, first + STRIP), by the plain rules.
 
     Which are sent says 4.3 Rebalancing, with the blocks of 4.3 After an exit; how large they are 4.3 Sizing; what they
@@ -200,10 +215,15 @@ def order_strip(
         Whether any lane has a trailing stop.
     state : (N_ROWS * LANES,) float64
         Changed.
+
+    Returns
+    -------
+    int
+        Lanes with a position and no equity (4.3 Ruin), which the caller closes.
     """
-    t, price = moment.bar, moment.price
+    price = moment.price
     many_ranges = load_strip(moment, first, due, atr, state)
-    only_range = atr[0, moment.decision]
+    n_turns = n_insolvent = 0
     for j in range(STRIP):
         lane = first + np.uint64(j)
         a = state[at(DUE, lane)]
@@ -213,6 +233,7 @@ def order_strip(
         closes = (a == 0.0) & (v != 0.0)
         off_band = abs(a * equity - v) > state[at(BAND, lane)] * equity
         wants = (state[at(BLOCKED, lane)] == 0.0) & (equity > 0.0) & (closes | (a * v < 0.0) | off_band)
+        n_insolvent += 1 if (v != 0.0) & (equity <= 0.0) else 0
 
         cost_rate = state[at(COST, lane)]
         new_v = sized(a, v, equity, cost_rate)
@@ -222,16 +243,17 @@ def order_strip(
         traded = traded if sends else 0.0
         cost = cost if sends else 0.0
         new_units = new_v / price if sends else units
-        turns = book_order(t, lane, v, new_units, traded, cost, cost_rate * abs(v), state)
-        average_range = state[at(RANGE, lane)] if many_ranges else only_range
-        set_stop(price, average_range, turns, trailing, lane, state)
+        n_turns += book_order(lane, v, new_units, traded, cost, cost_rate * abs(v), state)
+    if n_turns > 0:
+        turn_strip(moment, first, atr[0, moment.decision], many_ranges, trailing, state)
+    return n_insolvent
 
 
 @jit_borrowing
 def write_order(
     moment: Moment, a: float, units: float, cash: float, state: Float64Array1D, fills: Float64Array2D
 ) -> None:
-    """Write the order that lane 0 has filled out of `units` and `cash` [quote] to `fills`; it is counted already.
+    """Write the order that lane 0 has filled out of `units` and `cash` [quote] to `fills`.
 
     Its value and cost are those of 4.3 Sizing and 4.3 Costs again, for the target `a` [1].
     """
@@ -245,9 +267,10 @@ def write_order(
 
 @jit_borrowing
 def write_fill(fill: Fill, lane: int | np.uint64, state: Float64Array1D, fills: Float64Array2D) -> None:
-    """Write the last fill counted, and what it leaves, to its row of `fills` (n, 8), if that has room."""
-    place = int(state[at(FILLS, lane)]) - 1
+    """Count a fill, and write it and what it leaves to its row of `fills` (n, 8), if that has room."""
+    place = int(state[at(FILLS, lane)])
     if place < fills.shape[0]:
+        state[at(FILLS, lane)] += 1.0
         position = state[at(UNITS, lane)]
         fills[place, 0], fills[place, 1], fills[place, 2] = fill.bar, fill.reason, fill.price
         fills[place, 3], fills[place, 4], fills[place, 5] = fill.units, fill.value, fill.cost
@@ -256,18 +279,17 @@ def write_fill(fill: Fill, lane: int | np.uint64, state: Float64Array1D, fills: 
 
 @jit_borrowing
 def leave(t: int, lane: int | np.uint64, state: Float64Array1D) -> None:
-    """End a position in bar `t`, its cash being what is left of it: no units, no levels, one fill and trade more."""
-    close_trade(np.float64(t), state[at(CASH, lane)], True, np.uint64(lane), state)
+    """End a position in bar `t`, its cash being what is left of it: no units, no levels, one trade more."""
+    close_trade(np.float64(t), state[at(CASH, lane)] - state[at(EARNED, lane)], True, np.uint64(lane), state)
     state[at(UNITS, lane)] = 0.0
     state[at(STOP, lane)] = -math.inf
     state[at(TRIGGER, lane)] = -math.inf
     state[at(DISTANCE, lane)] = math.inf
     state[at(TAKE, lane)] = math.inf
-    state[at(FILLS, lane)] += 1.0
 
 
 @jit_borrowing
-def ruin(t: int, lane: int, price: float, state: Float64Array1D, fills: Float64Array2D) -> None:
+def ruin(t: int, lane: int | np.uint64, price: float, state: Float64Array1D, fills: Float64Array2D) -> None:
     """Close what is held at `price`, for nothing, and leave an equity of 0 to the end (4.3 Ruin)."""
     units = state[at(UNITS, lane)]
     v = units * price

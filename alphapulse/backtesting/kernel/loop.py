@@ -32,12 +32,10 @@ from alphapulse.backtesting.kernel.state import (
     BEFORE,
     BLOCKED,
     BORROW,
-    BY_RISK,
     CASH,
     DISTANCE,
     EARNED,
     EQUAL,
-    FILLS,
     INTEREST,
     LANES,
     LAST_TARGET,
@@ -45,6 +43,7 @@ from alphapulse.backtesting.kernel.state import (
     MARGIN,
     MAX_BARS,
     OPENED,
+    RISK,
     RUINED,
     SHORTEST,
     SIZED,
@@ -125,18 +124,12 @@ def _load_targets(targets: Float64Array2D, state: Float64Array1D, due: Float64Ar
 
 
 @jit_borrowing
-def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> tuple[np.uint64, int]:
+def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> np.uint64:
     """Lift blocks by the due targets (4.3 After an exit) and find the orders that are due (4.3 Rebalancing).
 
-    Returns
-    -------
-    orders : uint64
-        A bit for each strip in which a lane may trade.
-    n_insolvent : int
-        Lanes with a position and no equity at `price` (4.3 Ruin).
+    Returns a bit for each strip in which a lane may trade; a position without equity is always off its band.
     """
     orders = np.uint64(0)
-    n_insolvent = 0
     for lane in range(LANES):
         a = due[lane]
         blocked = state[at(BLOCKED, lane)]
@@ -147,40 +140,47 @@ def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> tuple[np
         off_band = abs(a * equity - v) > state[at(BAND, lane)] * equity
         turns = (v != 0.0) & (a * v <= 0.0)
         orders |= np.uint64((not stays) & (off_band | turns)) << np.uint64(lane // STRIP)
-        n_insolvent += 1 if (v != 0.0) & (equity <= 0.0) else 0
-    return orders, n_insolvent
+    return orders
 
 
 @jit_borrowing
-def _watch_full(moment: Moment, due: Float64Array1D, state: Float64Array1D) -> tuple[np.uint64, int]:
-    """Watch as `_watch` does, for the full rules: time exits are due as well (4.3 Time)."""
+def _watch_sized(price: float, due: Float64Array1D, state: Float64Array1D) -> np.uint64:
+    """Watch as `_watch` does where volatility or risk sizes: the target has a direction, the allocation may be 0."""
     orders = np.uint64(0)
-    n_insolvent = 0
-    may_order, now, price = moment.may_order, np.float64(moment.bar), moment.price
-    lifts = moment.decision >= 0
     for lane in range(LANES):
         a = due[lane]
         blocked = state[at(BLOCKED, lane)]
-        stays = (a * blocked > 0.0) | (not lifts)
-        blocked = blocked if stays else 0.0
-        state[at(BLOCKED, lane)] = blocked
+        stays = a * blocked > 0.0
+        state[at(BLOCKED, lane)] = blocked if stays else 0.0
         v = state[at(UNITS, lane)] * price
         equity = state[at(CASH, lane)] + v
         a = a if abs(a) > EQUAL else 0.0
-        a = state[at(SIZED, lane)] if (state[at(BY_RISK, lane)] != 0.0) & (a * v > 0.0) else a
+        risk = state[at(RISK, lane)]
+        a = state[at(SIZED, lane)] if (risk == risk) & (a * v > 0.0) else a
         off_band = abs(a * equity - v) > state[at(BAND, lane)] * equity
         turns = (v != 0.0) & (a * v <= 0.0)
-        late = (v != 0.0) & (now >= state[at(OPENED, lane)] + state[at(MAX_BARS, lane)])
-        due_now = may_order & (blocked == 0.0) & (off_band | turns)
-        orders |= np.uint64(late | due_now) << np.uint64(lane // STRIP)
-        n_insolvent += 1 if (v != 0.0) & (equity <= 0.0) & (may_order | late) else 0
-    return orders, n_insolvent
+        orders |= np.uint64((not stays) & (off_band | turns)) << np.uint64(lane // STRIP)
+    return orders
 
 
 @jit_borrowing
-def _ruin_insolvent(moment: Moment, state: Float64Array1D, fills: Float64Array2D, rules: Rules | None) -> None:
-    """Close the positions without equity at the price of orders (4.3 Ruin)."""
+def _watch_time(t: int, state: Float64Array1D) -> np.uint64:
+    """Return a bit for each strip in which a position has stood for as long as it may (4.3 Time)."""
+    now = np.float64(t)
+    late = np.uint64(0)
     for lane in range(LANES):
+        is_late = (state[at(UNITS, lane)] != 0.0) & (now >= state[at(OPENED, lane)] + state[at(MAX_BARS, lane)])
+        late |= np.uint64(is_late) << np.uint64(lane // STRIP)
+    return late
+
+
+@jit_borrowing
+def _ruin_insolvent(
+    moment: Moment, first: np.uint64, state: Float64Array1D, fills: Float64Array2D, rules: Rules | None
+) -> None:
+    """Close the positions of a strip without equity at the price of orders (4.3 Ruin)."""
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
         units = state[at(UNITS, lane)]
         asked = True
         if rules is not None:
@@ -202,22 +202,25 @@ def _trade(
 ) -> None:
     """Send the orders of a moment, strip by strip (4.3 Execution, 4.3 Rebalancing, 4.3 Time)."""
     if rules is None:
-        orders, n_insolvent = _watch(moment.price, due, state)
+        orders = _watch(moment.price, due, state)
         if not moment.may_order:
             return
     else:
-        orders, n_insolvent = _watch_full(moment, due, state)
-    if n_insolvent > 0:
-        _ruin_insolvent(moment, state, fills, rules)
-    units, cash, n_fills = state[at(UNITS, 0)], state[at(CASH, 0)], state[at(FILLS, 0)]
+        orders = _watch_sized(moment.price, due, state) if rules.sizes else _watch(moment.price, due, state)
+        orders = orders if moment.may_order else np.uint64(0)
+        if rules.has_time:
+            orders |= _watch_time(moment.bar, state)
+    units, cash = state[at(UNITS, 0)], state[at(CASH, 0)]
     while orders != np.uint64(0):
-        strip = lowest_bit(orders)
+        first = lowest_bit(orders) * np.uint64(STRIP)
         orders &= orders - np.uint64(1)
         if rules is None:
-            order_strip(moment, strip * np.uint64(STRIP), due, tape.atr, mode.trailing, state)
+            n_insolvent = order_strip(moment, first, due, tape.atr, mode.trailing, state)
         else:
-            order_strip_full(moment, strip * np.uint64(STRIP), due, tape, mode.trailing, state)
-    if fills.shape[0] > 0 and state[at(FILLS, 0)] > n_fills:
+            n_insolvent = order_strip_full(moment, first, due, tape, mode.trailing, state, rules)
+        if n_insolvent > 0:
+            _ruin_insolvent(moment, first, state, fills, rules)
+    if fills.shape[0] > 0 and state[at(UNITS, 0)] != units and state[at(RUINED, 0)] == 0.0:
         if rules is None:
             write_order(moment, due[0], units, cash, state, fills)
         else:

@@ -13,13 +13,13 @@ from alphapulse.backtesting.kernel.fills import (
     book_order,
     level_distance,
     load_strip,
-    set_stop,
+    turn_strip,
     write_fill,
 )
 from alphapulse.backtesting.kernel.state import (
     BAND,
+    BEFORE_ORDER,
     BLOCKED,
-    BY_RISK,
     CASH,
     COMMISSION,
     DUE,
@@ -29,6 +29,8 @@ from alphapulse.backtesting.kernel.state import (
     LOT,
     MAX_BARS,
     MINIMUM,
+    NEW_UNITS,
+    NEW_VALUE,
     OPENED,
     ORDER_COST,
     ORDERED,
@@ -39,14 +41,18 @@ from alphapulse.backtesting.kernel.state import (
     RISK,
     SIZED,
     SLIPPAGE,
+    STOP_DISTANCE,
     STRIP,
     TAKE,
     TAKE_FACTOR,
     TAKE_KIND,
     TIMED,
+    TURNS,
     UNITS,
+    WANTS,
     Fill,
     Moment,
+    Rules,
     Tape,
     at,
 )
@@ -71,57 +77,88 @@ def _solved(a: float, v: float, equity: float, fixed: float, paid: float) -> flo
 
 
 @jit_borrowing
-def _sized_full(a: float, v: float, equity: float, price: float, lane: np.uint64, state: Float64Array1D) -> float:
-    """Return the v' of 4.3 Sizing [quote]; `v` where there is none."""
-    side = 1.0 if a * equity > v else -1.0
-    slippage, minimum = state[at(SLIPPAGE, lane)], state[at(MINIMUM, lane)]
-    commission = state[at(COMMISSION, lane)] + state[at(PER_UNIT, lane)] / price
-    rate, per_order = commission + slippage, state[at(PER_ORDER, lane)]
-    free = _solved(a, v, equity, per_order, side * rate)
-    x = side * (free - v)
-    binds = (minimum > 0.0) & (per_order + commission * x < minimum)
-    bound = _solved(a, v, equity, minimum, side * slippage)
-    found = bound if binds else free
-    solved = (x > 0.0) & (side * (found - v) > 0.0) & (abs(a) * rate < 1.0)
-    solved &= (abs(a) * slippage < 1.0) | (not binds)
-    return found if solved else v
+def _size_by_risk(decided_at: float, only_range: float, many_ranges: bool, first: np.uint64, price: float,
+                  state: Float64Array1D) -> None:  # fmt: skip
+    """Put allocations in place of directions where risk decides (4.3 Allocation); `decided_at` is the close [quote]."""
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
+        a, risk = state[at(DUE, lane)], state[at(RISK, lane)]
+        average_range = state[at(RANGE, lane)] if many_ranges else only_range
+        by_range = state[at(KIND, lane)] == ATR_LEVEL
+        # The distance of a stop over its factor and the close of the decision.
+        fresh = risk / (average_range / decided_at if by_range else 1.0)
+        fresh = fresh if (fresh > 0.0) & (fresh < math.inf) & (abs(a) > EQUAL) else 0.0
+        most = state[at(LEVERAGE, lane)]
+        fresh = most if fresh > most else fresh
+        fresh = -fresh if a < 0.0 else fresh
+        risked = state[at(SIZED, lane)] if a * (state[at(UNITS, lane)] * price) > 0.0 else fresh
+        state[at(DUE, lane)] = risked if risk == risk else a
 
 
 @jit_borrowing
-def _rounded(units: float, lot: float) -> float:
-    """Return `units` rounded toward zero to whole multiples of `lot` (4.3 Sizing); as they are where it is 0."""
-    quotient = units / (lot if lot > 0.0 else 1.0)
-    near = np.rint(quotient)
-    whole = near if abs(quotient - near) <= EQUAL * max(abs(quotient), abs(near)) else np.trunc(quotient)
-    return whole * lot if lot > 0.0 else units
+def _want(moment: Moment, first: np.uint64, state: Float64Array1D) -> None:
+    """Decide which lanes of a strip trade (4.3 Rebalancing, 4.3 Time), and size their orders without a minimum."""
+    t, price, may_order = np.float64(moment.bar), moment.price, moment.may_order
+    per_price = 1.0 / price
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
+        units = state[at(UNITS, lane)]
+        v = units * price
+        equity = state[at(CASH, lane)] + v
+        a = state[at(DUE, lane)]
+        a = a if abs(a) > EQUAL else 0.0
+        late = (units != 0.0) & (t >= state[at(OPENED, lane)] + state[at(MAX_BARS, lane)])
+        timed = late & ((not may_order) | (a * v > 0.0))
+        a = 0.0 if timed else a
+        closes = (a == 0.0) & (v != 0.0)
+        off_band = abs(a * equity - v) > state[at(BAND, lane)] * equity
+        free = may_order & (state[at(BLOCKED, lane)] == 0.0)
+        wants = (equity > 0.0) & (timed | (free & (closes | (a * v < 0.0) | off_band)))
+
+        side = 1.0 if a * equity > v else -1.0
+        rate = state[at(COMMISSION, lane)] + state[at(PER_UNIT, lane)] * per_price + state[at(SLIPPAGE, lane)]
+        new_v = _solved(a, v, equity, state[at(PER_ORDER, lane)], side * rate)
+        wants &= (side * (new_v - v) > 0.0) & (abs(a) * rate < 1.0)
+        state[at(DUE, lane)] = a
+        state[at(TIMED, lane)] = 1.0 if timed else 0.0
+        state[at(WANTS, lane)] = 1.0 if wants else 0.0
+        state[at(NEW_VALUE, lane)] = new_v
+        state[at(NEW_UNITS, lane)] = new_v / price
 
 
 @jit_borrowing
-def _risked(a: float, v: float, reach: float, lane: np.uint64, state: Float64Array1D) -> float:
-    """Return the allocation of a due target `a` by 4.3 Allocation, sizing risk.
-
-    `reach` is the distance of a stop over its factor and the close of the decision [1].
-    """
-    fresh = state[at(RISK, lane)] / reach
-    fresh = fresh if (fresh > 0.0) & (fresh < math.inf) else 0.0
-    most = state[at(LEVERAGE, lane)]
-    fresh = most if fresh > most else fresh
-    fresh = -fresh if a < 0.0 else fresh
-    fresh = fresh if abs(a) > EQUAL else 0.0
-    risked = state[at(SIZED, lane)] if a * v > 0.0 else fresh
-    return risked if state[at(BY_RISK, lane)] != 0.0 else a
+def _bind_minimum(price: float, first: np.uint64, state: Float64Array1D) -> None:
+    """Size the orders of a strip again whose commission is below the minimum (4.3 Sizing)."""
+    per_price = 1.0 / price
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
+        v = state[at(UNITS, lane)] * price
+        equity = state[at(CASH, lane)] + v
+        a, new_v = state[at(DUE, lane)], state[at(NEW_VALUE, lane)]
+        slippage, minimum = state[at(SLIPPAGE, lane)], state[at(MINIMUM, lane)]
+        rate = state[at(COMMISSION, lane)] + state[at(PER_UNIT, lane)] * per_price
+        binds = (minimum > 0.0) & (state[at(PER_ORDER, lane)] + rate * abs(new_v - v) < minimum)
+        side = 1.0 if a * equity > v else -1.0
+        bound = _solved(a, v, equity, minimum, side * slippage)
+        unsolved = binds & ((side * (bound - v) <= 0.0) | (abs(a) * slippage >= 1.0))
+        new_v = bound if binds else new_v
+        state[at(NEW_VALUE, lane)] = new_v
+        state[at(NEW_UNITS, lane)] = new_v / price
+        state[at(WANTS, lane)] = 0.0 if unsolved else state[at(WANTS, lane)]
 
 
 @jit_borrowing
-def take_profit(
-    price: float, average_range: float, distance: float, turns: bool, lane: np.uint64, state: Float64Array1D
-) -> None:
-    """Set the take profit of a position that opens or flips (4.3 Take profit); its stop is `distance` away [quote]."""
-    units = state[at(UNITS, lane)]
-    kind, factor = state[at(TAKE_KIND, lane)], state[at(TAKE_FACTOR, lane)]
-    gain = factor * distance if kind == STOP_LEVEL else level_distance(kind, factor, price, average_range)
-    gain = gain if (gain > 0.0) & (units != 0.0) else math.inf
-    state[at(TAKE, lane)] = (price if units > 0.0 else -price) + gain if turns else state[at(TAKE, lane)]
+def _round_to_lots(price: float, first: np.uint64, state: Float64Array1D) -> None:
+    """Round new positions of a strip toward zero to whole multiples of their lots (4.3 Sizing)."""
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
+        lot = state[at(LOT, lane)]
+        quotient = state[at(NEW_UNITS, lane)] / (lot if lot > 0.0 else 1.0)
+        near = np.rint(quotient)
+        whole = near if abs(quotient - near) <= EQUAL * abs(near) else np.trunc(quotient)
+        units = whole * lot
+        state[at(NEW_UNITS, lane)] = units if lot > 0.0 else state[at(NEW_UNITS, lane)]
+        state[at(NEW_VALUE, lane)] = units * price if lot > 0.0 else state[at(NEW_VALUE, lane)]
 
 
 @jit_borrowing
@@ -132,58 +169,74 @@ def order_strip_full(
     tape: Tape,
     trailing: bool,
     state: Float64Array1D,
-) -> None:
+    rules: Rules,
+) -> int:
     """Send the orders and time exits of a moment in lanes [first, first + STRIP).
 
     As `order_strip`, with 4.3 Time, costs as brokers charge them and lots.
     """
-    t, price, may_order = moment.bar, moment.price, moment.may_order
-    decision = max(moment.decision, 0)
+    price, decision = moment.price, max(moment.decision, 0)
     many_ranges = load_strip(moment, first, due, tape.atr, state)
-    only_range, decided_at = tape.atr[0, decision], tape.prices[3, decision]
+    only_range = tape.atr[0, decision]
+    if rules.sizes:
+        _size_by_risk(tape.prices[3, decision], only_range, many_ranges, first, price, state)
+    _want(moment, first, state)
+    if rules.has_minimum:
+        _bind_minimum(price, first, state)
+    if rules.has_lot:
+        _round_to_lots(price, first, state)
+    per_price = 1.0 / price
+    n_turns = n_insolvent = 0
     for j in range(STRIP):
         lane = first + np.uint64(j)
         units = state[at(UNITS, lane)]
         v = units * price
-        equity = state[at(CASH, lane)] + v
-        average_range = state[at(RANGE, lane)] if many_ranges else only_range
-        by_range = state[at(KIND, lane)] == ATR_LEVEL
-        a = _risked(state[at(DUE, lane)], v, average_range / decided_at if by_range else 1.0, lane, state)
-        a = a if abs(a) > EQUAL else 0.0
-        late = (units != 0.0) & (t >= state[at(OPENED, lane)] + state[at(MAX_BARS, lane)])
-        timed = late & ((not may_order) | (a * v > 0.0))
-        a = 0.0 if timed else a
-        closes = (a == 0.0) & (v != 0.0)
-        off_band = abs(a * equity - v) > state[at(BAND, lane)] * equity
-        free = may_order & (state[at(BLOCKED, lane)] == 0.0)
-        wants = (equity > 0.0) & (timed | (free & (closes | (a * v < 0.0) | off_band)))
-
-        new_v = _sized_full(a, v, equity, price, lane, state)
-        lot = state[at(LOT, lane)]
-        new_units = _rounded(new_v / price, lot)
-        traded = new_units * price - v if lot > 0.0 else new_v - v
+        new_units = state[at(NEW_UNITS, lane)]
+        traded = state[at(NEW_VALUE, lane)] - v
         x = abs(traded)
-        cost = commission_of(x, price, lane, state) + state[at(SLIPPAGE, lane)] * x
-        sends = wants & (new_v != v) & (new_units != units) & (equity - cost > EQUAL * x)
+        commission = state[at(COMMISSION, lane)] + state[at(PER_UNIT, lane)] * per_price
+        paid = state[at(PER_ORDER, lane)] + commission * x
+        minimum = state[at(MINIMUM, lane)]
+        paid = minimum if (minimum > 0.0) & (paid < minimum) else paid
+        cost = paid + state[at(SLIPPAGE, lane)] * x
+        equity = state[at(CASH, lane)] + v
+        n_insolvent += 1 if (v != 0.0) & (equity <= 0.0) else 0
+        sends = (state[at(WANTS, lane)] != 0.0) & (new_units != units) & (equity - cost > EQUAL * x)
         traded = traded if sends else 0.0
-        cost = cost if sends else 0.0
-        new_units = new_units if sends else units
         share = cost * abs(v) / (x if sends else 1.0)
-        turns = book_order(t, lane, v, new_units, traded, cost, share, state)
-        distance = set_stop(price, average_range, turns, trailing, lane, state)
-        take_profit(price, average_range, distance, turns, lane, state)
-        state[at(SIZED, lane)] = a if turns else state[at(SIZED, lane)]
-        blocks = timed & sends & (state[at(REENTRY, lane)] == 0.0)
-        direction = 1.0 if units > 0.0 else -1.0
-        state[at(BLOCKED, lane)] = direction if blocks else state[at(BLOCKED, lane)]
+        cost = cost if sends else 0.0
+        n_turns += book_order(lane, v, new_units if sends else units, traded, cost, share, state)
         state[at(ORDERED, lane)] = traded
         state[at(ORDER_COST, lane)] = cost
-        state[at(TIMED, lane)] = 1.0 if timed else 0.0
+    if n_turns > 0:
+        turn_strip(moment, first, only_range, many_ranges, trailing, state)
+        _turn_strip_full(price, first, only_range, many_ranges, state)
+    return n_insolvent
+
+
+@jit_borrowing
+def _turn_strip_full(
+    price: float, first: np.uint64, only_range: float, many_ranges: bool, state: Float64Array1D
+) -> None:
+    """Set the take profits of positions that have opened or flipped (4.3 Take profit), and block after time exits."""
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
+        turns, units = state[at(TURNS, lane)] != 0.0, state[at(UNITS, lane)]
+        kind, factor = state[at(TAKE_KIND, lane)], state[at(TAKE_FACTOR, lane)]
+        average_range = state[at(RANGE, lane)] if many_ranges else only_range
+        gain = level_distance(kind, factor, price, average_range)
+        gain = factor * state[at(STOP_DISTANCE, lane)] if kind == STOP_LEVEL else gain
+        gain = gain if (gain > 0.0) & (units != 0.0) else math.inf
+        state[at(TAKE, lane)] = (price if units > 0.0 else -price) + gain if turns else state[at(TAKE, lane)]
+        state[at(SIZED, lane)] = state[at(DUE, lane)] if turns else state[at(SIZED, lane)]
+        blocks = turns & (state[at(TIMED, lane)] != 0.0) & (state[at(REENTRY, lane)] == 0.0)
+        direction = 1.0 if state[at(BEFORE_ORDER, lane)] > 0.0 else -1.0
+        state[at(BLOCKED, lane)] = direction if blocks else state[at(BLOCKED, lane)]
 
 
 @jit_borrowing
 def write_order_full(moment: Moment, units: float, state: Float64Array1D, fills: Float64Array2D) -> None:
-    """Write the order that lane 0 has filled, out of `units`, to `fills`; it is counted already."""
+    """Write the order that lane 0 has filled, out of `units`, to `fills`."""
     reason = TIME_FILL if state[at(TIMED, 0)] != 0.0 else ORDER_FILL
     bought = state[at(UNITS, 0)] - units
     fill = Fill(moment.bar, reason, moment.price, bought, state[at(ORDERED, 0)], state[at(ORDER_COST, 0)])

@@ -34,8 +34,8 @@ BEFORE, LAST_TARGET, BAD = 7, 8, 9
 """Equity at the last close [quote]; the last bar's target, clipped [1]; 1 once a target was not finite."""
 
 FILLS, TRADED, COSTS, SPELLS, EXITED, EARNED = range(10, 16)
-"""Fills; traded value over equity; costs [quote]; times that a position began in a bar in which none had stood before;
-last bar of an exit inside it; interest on cash [quote]."""
+"""Fills written; traded value over equity; costs [quote]; times that a position began in a bar in which none had stood
+before; last bar of an exit inside it; interest on cash [quote]."""
 
 OPENED, BASE, N_CLOSED, HELD, LONGEST, N_WINS, WON, N_LOST, LOST = range(16, 25)
 """Of the open trade its first bar, and equity less interest before it [quote]; of closed trades their number, the sum
@@ -56,21 +56,26 @@ KIND, FACTOR, ATR_ROW, TRAIL, TRAIL_RATE, REENTRY = range(47, 53)
 """Parameters of the stop: its kind and factor (inf: no stop), see `params.level_distance_python`; row of `atr`; what it
 trails by, in parts of its first distance (inf: it does not trail) and of the close; 1 if re-entry is immediate."""
 
-DUE, RANGE = 53, 54
-"""Of a strip that trades: due targets [1] and average true ranges [quote]."""
+DUE, RANGE, TURNS, BEFORE_ORDER, LEFT, STOP_DISTANCE = range(53, 59)
+"""Of a strip that trades: due targets [1]; average true ranges [quote]; whether an order closes, opens or flips, 0 or
+1; units before it; equity less interest that it leaves to a trade that it closes, distance of a new stop [quote]."""
 
-PER_ORDER, PER_UNIT, MINIMUM, COMMISSION, SLIPPAGE, STOP_SLIPPAGE, LOT = range(55, 62)
+PER_ORDER, PER_UNIT, MINIMUM, COMMISSION, SLIPPAGE, STOP_SLIPPAGE, LOT = range(59, 66)
 """Parameters of the full rules: commissions [quote] and rates [1] apart, and the lot [units], 0 for none."""
 
-TAKE_KIND, TAKE_FACTOR, MAX_BARS, BY_RISK, RISK = range(62, 67)
+TAKE_KIND, TAKE_FACTOR, MAX_BARS, RISK = range(66, 70)
 """Parameters of the full rules: kind and factor (inf: none) of the take profit; bars after which a position is closed
-(inf: never); 1 if risk decides the size, and the risk over the factor of the stop [1]."""
+(inf: never); the risk over the factor of the stop [1], NaN where risk decides no size."""
 
-TAKE, SIZED, BOTH, ORDERED, ORDER_COST, TIMED = range(67, 73)
+TAKE, SIZED, BOTH = 70, 71, 72
 """Of the full rules: the take profit times the direction (+inf: none) [quote]; allocation at the opening [1]; bars that
-reached stop and take profit; of the last order its value, its cost [quote], and whether it was a time exit."""
+reached stop and take profit."""
 
-N_ROWS = 73
+WANTS, TIMED, NEW_VALUE, NEW_UNITS, ORDERED, ORDER_COST = range(73, 79)
+"""Of a strip that trades by the full rules: whether an order is due, and whether it is a time exit, 0 or 1; value
+[quote] and units that it is to reach; its value and its cost [quote]."""
+
+N_ROWS = 79
 
 
 @jit_borrowing
@@ -130,10 +135,17 @@ class Rules(NamedTuple):
         What the row `BORROW` is multiplied with in each bar [1].
     funding : (n_bars,) float64
         Paid on the value of a position in each bar [1].
+    sizes, has_minimum, has_lot, has_time : bool
+        Whether any trial of the group is sized by volatility or risk, has a least commission, a lot, or a time exit:
+        what no trial has costs nothing.
     """
 
     borrow: Float64Array1D
     funding: Float64Array1D
+    sizes: bool
+    has_minimum: bool
+    has_lot: bool
+    has_time: bool
 
 
 class Lanes(NamedTuple):

@@ -65,9 +65,8 @@ def initial_states(
         row.TAKE_KIND: values["take_profit.kind"],
         row.TAKE_FACTOR: level_factors(values, "take_profit"),
         row.MAX_BARS: np.where(values["max_bars"] > 0.0, values["max_bars"], math.inf),
-        row.BY_RISK: by_risk.astype(np.float64),
         # Without a stop the factor is infinite and nothing is risked.
-        row.RISK: _quotient(values["sizing.risk_per_trade"], level_factors(values)),
+        row.RISK: np.where(by_risk, _quotient(values["sizing.risk_per_trade"], level_factors(values)), math.nan),
     }
     for name, column in rows.items():
         states[:, name] = column[trials]
@@ -83,8 +82,8 @@ def initial_states(
 
 @np.errstate(divide="ignore", invalid="ignore")
 def _quotient(dividend: Float64Array1D, divisor: Float64Array1D) -> Float64Array1D:
-    """Return the quotient (n_trials,), infinite where the divisor is 0."""
-    return dividend / divisor
+    """Return the quotient (n_trials,), infinite where the divisor is 0, and 0 of 0 by 0."""
+    return np.nan_to_num(dividend / divisor, nan=0.0, posinf=math.inf)
 
 
 def set_first_target(lanes: Lanes, target: Float64Array1D) -> None:

@@ -1,0 +1,65 @@
+"""How the chosen trial fares in other worlds: dearer and cheaper, a bar later, filled elsewhere."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import numpy as np
+
+from alphapulse.backtesting.batch import EngineColumns, simulate_batch
+from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.params import EngineParams, Execution
+from alphapulse.backtesting.trial import ArrayTargets, run_trial
+from alphapulse.market.market import Market
+from alphapulse.sweep.experiment import Experiment
+from alphapulse.typing import Float64Array1D
+
+COSTS = (
+    "commission",
+    "commission_per_order",
+    "commission_per_unit",
+    "commission_minimum",
+    "slippage",
+    "stop_slippage",
+)
+TIMES = (0, 1, 2, 4)
+HIGHEST = 0.5
+SHOWN = ("sharpe_ratio", "cagr", "max_drawdown", "n_trades", "costs_paid")
+
+
+def sensitivity(experiment: Experiment, market: Market, parameters: Float64Array1D) -> dict[str, Any]:
+    """Return how a trial fares on the scored bars of `market` under other facts of the world.
+
+    Returns
+    -------
+    dict
+        `rows`: one a world, with its name and the metrics `SHOWN`; `bars_touching_both`: bars of the trial as it is
+        that reached stop and take profit, of which the stop was taken to be the first. Empty where the strategy fails.
+    """
+    values, engine = experiment.values(parameters)
+    bars = market.bars
+    block = experiment.definition.block(bars, values, 1)
+    if block.failures:
+        return {}
+    target = np.empty((1, len(bars)))
+    block.fill(0, len(bars), np.zeros(1, dtype=np.int64), target)
+    average = block.atr[block.atr_row[0]] if len(block.atr) else None
+    late = np.r_[0.0, target[0, :-1]]
+    rows = []
+    for name, changed, is_late in _worlds(engine):
+        targets = ArrayTargets.of(late if is_late else target[0], average)
+        metrics = simulate_batch(market, targets, EngineColumns.build(changed)).metrics[0]
+        rows.append({"world": name} | {m: float(metrics[METRICS.index(m)]) for m in SHOWN})
+    return {"rows": rows, "bars_touching_both": run_trial(market, target[0], average, engine).n_both}
+
+
+def _worlds(engine: EngineParams) -> Iterator[tuple[str, EngineParams, bool]]:
+    """Yield the name of each world, its engine, and whether targets come a bar later."""
+    for times in TIMES:
+        scaled = {name: getattr(engine, name) * times for name in COSTS}
+        for name in ("commission", "slippage", "stop_slippage"):
+            scaled[name] = min(max(scaled[name], -HIGHEST), HIGHEST)
+        yield f"costs x {times}" if times != 1 else "as it is", engine.with_values(scaled), False
+    yield "one bar later", engine, True
+    for execution in get_args(Execution):
+        if execution != engine.execution:
+            yield f"execution {execution}", engine.with_values({"execution": execution}), False
