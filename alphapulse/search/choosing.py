@@ -14,7 +14,7 @@ from alphapulse.search.proposals import Proposals
 from alphapulse.search.samplers import SAMPLERS
 from alphapulse.search.samplers._base import LAG, Sampler
 from alphapulse.search.samplers._schedule import Schedule
-from alphapulse.search.settings import Settings, check_rules
+from alphapulse.search.settings import Settings, check_rules, count_settings
 from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array2D
 
@@ -103,7 +103,9 @@ def find_sampler(name: str) -> type[Sampler]:
 
 def choose_sampler(space: SearchSpace, *, n_objectives: int, n_trials: int) -> tuple[str, str]:
     """Return the name that "auto" stands for and a sentence that says why."""
-    size, n = space.size, len(space)
+    size, n = count_settings(space), len(space)
+    if size is None:
+        size = space.size
     if size is not None and size <= n_trials:
         return "grid", f"search=auto chose grid: all {size} points fit into {n_trials} trials."
     if n_objectives > 3:

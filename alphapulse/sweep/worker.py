@@ -220,12 +220,18 @@ def _objective_values(market: Market, experiment: Experiment, ran: _Simulated) -
 
 
 def _plateau_values(context: _Context, ran: _Simulated) -> Float64Array2D:
-    """Score each trial by the median over itself and its neighbours, a failed one counting as the worst."""
+    """Score each trial by the median over itself and its neighbours, a failed one counting as the worst.
+
+    In place of a neighbour that breaks a constraint, and is not run, stands the trial itself.
+    """
     experiment = context.experiment
     own = _objective_values(context.market, experiment, ran)
     around = neighbours(ParameterGrid.of(experiment.space.dimensions), ran.trials.parameters)
     n_trials, n_neighbours, n_dimensions = around.shape
-    others = _simulate(context, np.ascontiguousarray(around.reshape(-1, n_dimensions)))
+    settings = np.ascontiguousarray(around.reshape(-1, n_dimensions))
+    broken = ~experiment.space.fits(settings)
+    settings[broken] = np.repeat(ran.trials.parameters, n_neighbours, axis=0)[broken]
+    others = _simulate(context, settings)
     scores = _objective_values(context.market, experiment, others)
     scores[others.trials.status == FAILED] = np.nan
     scores = np.concatenate([own[:, None, :], scores.reshape(n_trials, n_neighbours, own.shape[1])], axis=1)

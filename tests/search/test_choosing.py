@@ -5,6 +5,7 @@ import pytest
 from alphapulse.errors import ConfigError
 from alphapulse.search.choosing import SAMPLERS, choose_sampler, make_sampler
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.rules import read_rules
 from alphapulse.search.samplers._base import HistorySampler
 from alphapulse.search.space import SearchSpace
 
@@ -73,3 +74,10 @@ def test_auto_chooses_and_says_why(dimensions, n_objectives, n_trials, chosen):
     directions = ["maximize"] * n_objectives
     sampler = make_sampler("auto", space, seed=0, n_objectives=n_objectives, directions=directions, n_trials=n_trials)
     assert (sampler.name, sampler.reason) == (chosen, reason)
+
+
+def test_auto_counts_what_constraints_leave():
+    window = IntDimension("window", 1, 100)
+    space = SearchSpace((window,), read_rules(["window <= 20"], [], {"window": 1}))
+    assert choose_sampler(space, n_objectives=1, n_trials=50)[0] == "grid"
+    assert choose_sampler(SearchSpace((window,)), n_objectives=1, n_trials=50)[0] != "grid"

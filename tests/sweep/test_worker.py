@@ -10,6 +10,7 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.market.calendar import calendar_blocks, starts_period
 from alphapulse.market.market import Market
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.rules import read_rules
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.resolve import resolve
@@ -162,6 +163,9 @@ def test_plateau_is_the_median_of_a_trial_and_its_neighbours(market, experiment)
     robust = evaluate_batch(market, replace(one, robustness="plateau"), windows).trials.values[:, 0]
     expected = [np.sort(plain[[max(i - 1, 0), i, min(i + 1, 4)]])[1] for i in range(5)]
     np.testing.assert_array_equal(robust, expected)
+    ruled = replace(space, rules=read_rules(["strategy.ma_window <= 20"], [], {"strategy.ma_window": 10}))
+    kept = evaluate_batch(market, replace(one, space=ruled, robustness="plateau"), windows[:3]).trials.values[:, 0]
+    np.testing.assert_array_equal(kept, [np.sort(plain[[max(i - 1, 0), i, min(i + 1, 2)]])[1] for i in range(3)])
 
 
 def test_several_objectives_fail_together(market, experiment):
