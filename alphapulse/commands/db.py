@@ -42,6 +42,8 @@ def run_database_command(config: "DatabaseCommandConfig") -> None:
             print(status(config.db))
         case "stop":
             print(stop(config.db))
+        case "compress":
+            print(compress(config.db))
         case _ if config.optuna:
             _print_url(optuna_url(config.db, show_password=config.show_password))
         case _:
@@ -53,6 +55,24 @@ def _print_url(url: str) -> None:
     print(url)
     if make_url(url).password == HIDDEN:
         print("The password is hidden; show_password=true prints the URL as other programs need it.", file=sys.stderr)
+
+
+def compress(db: "DatabaseConfig | None" = None) -> str:
+    """Turn old bars into columns where TimescaleDB is, and have it go on by itself; return the outcome in one line.
+
+    Raises
+    ------
+    DatabaseError
+        If the server cannot be reached, or has no columns.
+    """
+    database = open_database(db)
+    try:
+        with database.one_line_errors(), database.sync_engine.begin() as connection:
+            n_columns, n_chunks = timescale.compress(connection)
+    finally:
+        database.close()
+    days = timescale.COMPRESS_AFTER.days
+    return f"{n_columns:,} of {n_chunks:,} chunks of ohlcv_data are columns; others follow at {days} days of age."
 
 
 def initialise(db: "DatabaseConfig | None" = None, admin_url: str | None = None) -> str:

@@ -242,12 +242,12 @@ class NewConfig:
 
 @dataclass(frozen=True)
 class DatabaseCommandConfig:
-    """What to do with the database: `init ADMIN_URL`, `upgrade`, `status`, `stop` or `url`.
+    """What to do with the database: `init ADMIN_URL`, `upgrade`, `status`, `stop`, `compress` or `url`.
 
     With `optuna` the URL is that of Optuna's tables.
     """
 
-    action: Literal["init", "upgrade", "url", "status", "stop"] | None = None
+    action: Literal["init", "upgrade", "url", "status", "stop", "compress"] | None = None
     admin_url: str | None = field(default=None, repr=False)
     show_password: bool = False
     optuna: bool = False

@@ -8,14 +8,18 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from made_studies import open_study
 from sqlalchemy import text
 
-from alphapulse.commands.db import initialise, run_database_command, status, stop, upgrade
+from alphapulse.commands.db import compress, initialise, run_database_command, status, stop, upgrade
 from alphapulse.config.schema import DatabaseCommandConfig, DatabaseConfig
 from alphapulse.data_pipeline.embedded import SUPERUSER, stop_server
 from alphapulse.data_pipeline.opening import open_database
+from alphapulse.data_pipeline.providers.base import checked
+from alphapulse.data_pipeline.storage.bar_reader import read_bars
+from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.errors import ConfigError, DatabaseError
 from alphapulse.study.store import Store
 
@@ -184,3 +188,32 @@ def test_stopped_server_starts_again(monkeypatch):
     finally:
         stop_server(folder, mode="immediate")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_compress_needs_what_has_columns(database):
+    with database.sync_engine.connect() as connection:
+        if connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")):
+            pytest.skip("the server has TimescaleDB")
+    with pytest.raises(DatabaseError, match="no TimescaleDB, so bars are a plain table") as caught:
+        run_database_command(DatabaseCommandConfig("compress"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timescaledb
+def test_compressed_bars_are_read_and_written_as_before(database):
+    with database.sync_engine.connect() as connection:
+        if connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")) is None:
+            pytest.skip("the server has no TimescaleDB")
+    index = pd.date_range("2020-01-01", periods=200_000, freq="min", tz="UTC")
+    rows = pd.DataFrame({"timestamp": index, "open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "volume": 1.0})
+    write_bars(database, [checked("A", "1m", rows)])
+    try:
+        said = compress()
+    except DatabaseError as error:
+        pytest.skip(str(error))
+    n_columns, _, n_chunks = said.split()[:3]
+    assert n_columns == n_chunks != "0"
+    assert compress() == said
+    (written,) = write_bars(database, [checked("A", "1m", rows.assign(close=1.25))])
+    assert (written.n_new, written.n_changed) == (0, 200_000)
+    assert set(read_bars(database, "A", "1m").close) == {1.25}

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 # A writer of the same series waits here: its counts stay exact, and two writers cannot deadlock on rows.
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
+# TimescaleDB writes into chunks of columns too, and would stop after 100,000 rows of them. Elsewhere there is no row.
+ANY_CHUNK = """
+    SELECT set_config(name, '0', true) FROM pg_settings
+    WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'"""
 STAGING = """
     CREATE TEMP TABLE staging (
         timestamp timestamptz, open float8, high float8, low float8, close float8, volume float8
@@ -152,6 +156,7 @@ async def _write(
     connection = await database.connect()
     try:
         async with connection.transaction():
+            await connection.execute(ANY_CHUNK)
             return [await _write_one(connection, one, source, replace, reread) for one in series]
     finally:
         await connection.close()
