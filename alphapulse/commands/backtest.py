@@ -122,7 +122,8 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
     places = write_curves(result, benchmark, directory)
     places |= {"setting": str(directory / SETTING), "tear_sheet": str(directory / TEAR_SHEET)}
     write_setting(directory / SETTING, disassemble(config), subject.title or f"a backtest of {definition.name}")
-    write_tear_sheet(result, benchmark, experiment, market, directory / TEAR_SHEET)
+    head = [f"A {subject.title}, on the searched bars."] if subject.title else []
+    write_tear_sheet(result, benchmark, experiment, market, directory / TEAR_SHEET, head)
     rows = {definition.name: result.metrics, "buy & hold": benchmark_metrics(experiment, market)}
     if holdout is not None and subject.shows_holdout:
         rows["held out"] = metrics_of_trial(experiment, holdout, np.empty(0))

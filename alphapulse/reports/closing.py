@@ -7,6 +7,7 @@ from typing import Any
 
 from alphapulse.errors import StudyError
 from alphapulse.plain import command_line
+from alphapulse.reports.formatting import format_parameter
 from alphapulse.reports.page.page import REPORT, write_report
 from alphapulse.reports.page.subject import Subject
 from alphapulse.reports.run_files import write_study_files
@@ -129,9 +130,24 @@ def _leave_files(opened: OpenStudy, summary: StudySummary, directory: Path, cloc
         sheet = directory / TEAR_SHEET
         chosen = opened.store.trial(study, (summary.chosen or summary.best[0]).number)
         with clock.phase("tear_sheet"):
-            failure = draw_tear_sheet(inputs.market, inputs.experiment, chosen["parameters"], sheet)
+            failure = draw_tear_sheet(
+                inputs.market, inputs.experiment, chosen["parameters"], sheet, tear_sheet_head(summary)
+            )
         places["tear_sheet"] = str(sheet) if failure is None else f"not drawn, {failure}"
     return places
+
+
+def tear_sheet_head(summary: StudySummary) -> list[str]:
+    """Return what stands above the tear sheet of a study's chosen trial, which alone would look like a result."""
+    shown = summary.chosen or summary.best[0]
+    setting = ", ".join(f"{key}={format_parameter(value)}" for key, value in shown.params.items())
+    verdict = summary.verdict or {}
+    held = (summary.bars or {}).get("holdout_start")
+    return [
+        f"{verdict['word']}: {verdict['sentence']}" if verdict else "No verdict yet.",
+        f"Study {summary.study}, trial {shown.number:,}, the best of {summary.n_trials:,}: {setting}.",
+        f"{summary.data}." if held is None else f"{summary.data}; the hold-out from {held[:10]} on is not in it.",
+    ]
 
 
 def _mirror(opened: OpenStudy, facts: Mapping[str, str]) -> str | None:

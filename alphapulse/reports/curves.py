@@ -1,5 +1,8 @@
 """One trial again with its curves, beside buy and hold: what tables keep no room for."""
 
+import html
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +45,14 @@ def backtest_trial(
 
 
 def write_tear_sheet(
-    result: BacktestResult, benchmark: pd.Series, experiment: Experiment, market: Market, path: Path
+    result: BacktestResult,
+    benchmark: pd.Series,
+    experiment: Experiment,
+    market: Market,
+    path: Path,
+    head: Sequence[str] = (),
 ) -> None:
-    """Write the QuantStats tear sheet of a trial to `path`."""
+    """Write the QuantStats tear sheet of a trial to `path`, with the lines of `head` above it."""
     analyze_results(
         result,
         benchmark,
@@ -54,3 +62,8 @@ def write_tear_sheet(
         periods_per_year=experiment.engine.bars_per_year(market.bars),
         risk_free_rate=experiment.engine.rate_of_cash,
     )
+    if head:
+        page = path.read_text(encoding="utf-8")
+        lines = "".join(f"<div>{html.escape(line)}</div>" for line in head)
+        told = f'<div style="max-width:960px;margin:12px auto;font:14px/1.5 sans-serif">{lines}</div>'
+        path.write_text(re.sub(r"(<body[^>]*>)", lambda body: body.group() + told, page, count=1), encoding="utf-8")

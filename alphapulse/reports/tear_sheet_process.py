@@ -1,6 +1,7 @@
 """The tear sheet of one trial, drawn in a process of its own: matplotlib holds the lock that the verdict needs."""
 
 import multiprocessing
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from alphapulse.sweep.experiment import Experiment
 from alphapulse.typing import Float64Array1D
 
 
-def draw_tear_sheet(market: Market, experiment: Experiment, parameters: Float64Array1D, path: Path) -> str | None:
+def draw_tear_sheet(
+    market: Market, experiment: Experiment, parameters: Float64Array1D, path: Path, head: Sequence[str] = ()
+) -> str | None:
     """Write the QuantStats tear sheet of one trial against buy and hold to `path`.
 
     Parameters
@@ -19,6 +22,8 @@ def draw_tear_sheet(market: Market, experiment: Experiment, parameters: Float64A
     parameters : (n_dimensions,) float64
     path : Path
         HTML file.
+    head : sequence of str
+        What stands above it, one line each.
 
     Returns
     -------
@@ -28,7 +33,7 @@ def draw_tear_sheet(market: Market, experiment: Experiment, parameters: Float64A
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     # Unlike a pool's, this process ends by itself when its parent is killed.
-    process = context.Process(target=_draw, args=(market, experiment, parameters, path, sender), daemon=True)
+    process = context.Process(target=_draw, args=(market, experiment, parameters, path, head, sender), daemon=True)
     process.start()
     sender.close()
     try:
@@ -39,12 +44,19 @@ def draw_tear_sheet(market: Market, experiment: Experiment, parameters: Float64A
     return failure
 
 
-def _draw(market: Market, experiment: Experiment, parameters: Float64Array1D, path: Path, answer: Connection) -> None:
+def _draw(
+    market: Market,
+    experiment: Experiment,
+    parameters: Float64Array1D,
+    path: Path,
+    head: Sequence[str],
+    answer: Connection,
+) -> None:
     try:
         from alphapulse.reports.curves import backtest_trial, write_tear_sheet
 
         result, benchmark = backtest_trial(market, experiment, parameters)
-        write_tear_sheet(result, benchmark, experiment, market, path)
+        write_tear_sheet(result, benchmark, experiment, market, path, head)
     except Exception as error:
         answer.send(" ".join(f"{type(error).__name__}: {error}".split()))
     else:

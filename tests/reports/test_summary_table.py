@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from alphapulse.reports import summary_table
+from alphapulse.reports.closing import tear_sheet_head
 from alphapulse.reports.summary import ChosenTrial, DefaultsTrial, StudySummary
 from alphapulse.validation.verdict.decision import RULES
 
@@ -93,3 +94,12 @@ def test_interrupted_study_says_how_it_goes_on(printed):
     text = " ".join(printed(replace(SUMMARY, n_trials=40, verdict=None, chosen=None, status="INTERRUPTED")))
     assert f"40 of 2,000 trials are stored; `python -m alphapulse.sweep study={SUMMARY.study}` continues." in text
     assert "Best: trial 1,737" in text
+
+
+def test_tear_sheet_says_what_it_is_of():
+    first, second, third = tear_sheet_head(replace(SUMMARY, bars={"holdout_start": "2015-03-17T00:00:00+00:00"}))
+    assert first == f"LIKELY LUCK: {SENTENCE}"
+    assert second.startswith(
+        f"Study {SUMMARY.study}, trial 1,737, the best of 2,000: strategy.some_parameter_0=1.2346,"
+    )
+    assert third.endswith("the hold-out from 2015-03-17 on is not in it.")
