@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.market.bars import Bars, impossible_prices
-from alphapulse.market.calendar import THURSDAY
+from alphapulse.market.calendar import THURSDAY, opens_session
+from alphapulse.market.gaps import find_gaps
 from alphapulse.market.joining import bar_spacing
 from alphapulse.market.jumps import Faults, find_faults
 from alphapulse.market.timeframes import DAY, HOUR, MINUTE, labelled_end, timeframe_length, timeframe_of
@@ -23,6 +24,7 @@ MOST_EQUAL_VOLUME = 0.05
 FEWEST_BARS_OF_A_DATE = 0.75
 MOST_UNKNOWN_VOLATILITY = 0.01
 MOST_WEEKENDS = 0.05
+FEWEST_OPENINGS = 10
 # Rounding of adjusted prices moves an open outside [low, high] by less than this share of the price.
 ROUNDING = 1e-6
 # A hole that comes again: on so many dates, and on this share of them.
@@ -133,13 +135,23 @@ def fault_lines(name: str, when: Callable[[int], str], faults: Faults) -> list[s
 
 
 def _opens(series: _Series) -> list[str]:
+    """Judge opens after the market was closed: where it never closes, they are the previous close by nature."""
     if len(series.close) < 2:
         return []
-    share = float(np.mean(series.open[1:] == series.close[:-1]))
+    if series.length < DAY:
+        after_pause = opens_session(series.timestamp, series.name.rpartition(" ")[2])[1:]
+        if np.count_nonzero(after_pause) < FEWEST_OPENINGS:
+            return []
+    elif np.mean((series.timestamp // DAY + THURSDAY) % 7 >= 5) > MOST_WEEKENDS:
+        return []
+    else:
+        after_pause = np.ones(len(series.close) - 1, dtype=np.bool_)
+    share = float(np.mean((series.open[1:] == series.close[:-1])[after_pause]))
     if share <= MOST_STALE_OPENS:
         return []
+    where = "opens" if series.length >= DAY else "opens of sessions"
     return [
-        f"{series.name}: {share:.0%} of the opens equal the previous close, so fills at the next open are fiction; "
+        f"{series.name}: {share:.0%} of the {where} equal the previous close, so fills at the next open are fiction; "
         "use engine.execution=next_close or a later data.start."
     ]
 
@@ -319,14 +331,14 @@ def _new_york_sessions(dates: np.ndarray) -> tuple[np.ndarray, np.ndarray] | Non
 
 
 def _unusual_gaps(series: _Series) -> list[str]:
-    """Judge gaps by their like, for markets whose calendar is not known: three times what 99 % of them keep to."""
-    distance = np.diff(series.timestamp)
-    usual = float(np.quantile(distance, 0.99))
-    long = np.flatnonzero(distance > 3.0 * usual)
-    if len(long) == 0:
+    """Judge gaps by the same time of the week, for markets whose calendar is not known."""
+    gaps = find_gaps(series.timestamp, series.name.rpartition(" ")[2])
+    if len(gaps) == 0:
         return []
-    longest = int(long[np.argmax(distance[long])])
+    distance = gaps.after - gaps.before
+    longest = int(np.argmax(distance))
+    when = series.when(int(np.searchsorted(series.timestamp, gaps.before[longest])))
     return [
-        f"{series.name}: {len(long):,} gaps are over three times as long as is usual, the longest "
-        f"{distance[longest] / DAY:.1f} days after {series.when(longest)}."
+        f"{series.name}: {len(gaps):,} gaps are at least twice as long as usual at that time of the week, the longest "
+        f"{distance[longest] / DAY:.1f} days after {when}."
     ]

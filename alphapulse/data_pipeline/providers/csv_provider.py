@@ -21,8 +21,8 @@ from alphapulse.data_pipeline.files.sources import FileSource, find_files
 from alphapulse.data_pipeline.providers.base import Fetched, Rejected, checked
 from alphapulse.errors import DataError, did_you_mean
 
-# Rows that are held before they are handed on: a hundred megabytes of arrays.
-MOST_ROWS = 1_000_000
+# Rows that are held before they are handed on: what is made of them to be stored takes ten times their arrays.
+MOST_ROWS = 250_000
 MOST_REJECTED = 10_000
 SAMPLE_BYTES = 200_000
 

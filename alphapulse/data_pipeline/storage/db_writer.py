@@ -16,6 +16,7 @@ import pandas as pd
 
 from alphapulse.data_pipeline.binary_copy import copy_in
 from alphapulse.data_pipeline.providers.base import Fetched
+from alphapulse.data_pipeline.storage.accepting import as_fetched
 from alphapulse.data_pipeline.storage.actions import write_actions
 from alphapulse.data_pipeline.storage.comparing import append, columns_of, compare
 from alphapulse.data_pipeline.storage.ingests import Source, insert_ingest, refuse_second_source
@@ -24,6 +25,7 @@ from alphapulse.market.timeframes import timeframe_length
 
 if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database
+    from alphapulse.data_pipeline.models import OHLCVRecord
 
 # A writer of the same series waits here: its counts stay exact, and two writers cannot deadlock on rows.
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
@@ -113,9 +115,11 @@ class Written:
 
 def write_bars(
     database: "Database",
-    series: Iterable[Fetched],
+    series: "Iterable[Fetched] | Iterable[OHLCVRecord] | pd.DataFrame",
     source: Source | None = None,
     *,
+    symbol: str | None = None,
+    timeframe: str | None = None,
     replace: bool = False,
     reread: Reread | None = None,
 ) -> list[Written]:
@@ -124,8 +128,10 @@ def write_bars(
     Parameters
     ----------
     database : Database
-    series : iterable of Fetched
-        Bars without duplicates, as `providers.base.checked` gives them.
+    series : iterable of Fetched, iterable of OHLCVRecord, or DataFrame
+        Bars as `providers.base.checked` gives them, or as `accepting.as_fetched` takes them.
+    symbol, timeframe : str, optional
+        What a DataFrame does not say.
     source : Source, optional
         Where they come from; None is an unknown source.
     replace : bool
@@ -141,12 +147,14 @@ def write_bars(
 
     Raises
     ------
+    TypeError, ValueError
+        If `series` is none of these, or lacks something.
     SecondSourceError
         If bars differ from those of another source; nothing is stored then.
     DatabaseError
         If the database refuses; nothing is stored then.
     """
-    ordered = sorted(series, key=lambda one: (one.symbol, one.timeframe))
+    ordered = sorted(as_fetched(series, symbol, timeframe), key=lambda one: (one.symbol, one.timeframe))
     return database.run(_write(database, ordered, source, replace, reread))
 
 
