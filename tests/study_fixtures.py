@@ -21,6 +21,7 @@ from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.tasks import Tasks
 
 SPACE = SearchSpace(
     (
@@ -61,12 +62,13 @@ def _evaluate(market: Any, experiment: Any, parameters: Any, keep: Any, threshol
     return evaluate_batch(market, experiment, parameters, keep=keep, threshold=threshold)
 
 
-class InProcess:
+class InProcess(Tasks):
     """Workers without Ray: every batch runs where it is submitted."""
 
     dashboard = ""
 
     def __init__(self, n_cpus: int = 1) -> None:
+        super().__init__()
         self.n_cpus = n_cpus
         self.sizes: list[int] = []
 

@@ -11,7 +11,14 @@ from typing import Any
 
 from alphapulse.compiling import source_hash
 from alphapulse.errors import StrategyError, did_you_mean
-from alphapulse.strategies.sources import PACKAGE, find_source, hash_sources, own_sources
+from alphapulse.strategies.sources import (
+    PACKAGE,
+    find_source,
+    hash_sources,
+    own_sources,
+    packed_sources,
+    unpack_sources,
+)
 
 # Source of each module that was imported here, by name: path and hash at the time.
 _imported: dict[str, tuple[Path, str]] = {}
@@ -78,6 +85,37 @@ def import_module(module: str, folder: Path, *, fresh: bool = False) -> tuple[Mo
         return loaded, found_hash
 
 
+def module_of(path: str, folder: Path) -> str:
+    """Return the module that a dotted path of something in it begins with."""
+    parts = path.split(".")
+    depths: Iterable[int] = range(len(parts) - 1, 0, -1)
+    depth = next((d for d in depths if find_source(folder, ".".join(parts[:d]))), len(parts) - 1)
+    return ".".join(parts[:depth])
+
+
+def packed(path: str, folder: Path) -> dict[str, tuple[str, bytes]]:
+    """Return the sources behind a dotted path as they travel to another machine; empty for a part of alphapulse."""
+    return {} if path.partition(".")[0] == PACKAGE else packed_sources(folder, module_of(path, folder))
+
+
+def folder_of_same(path: str, search_path: str, source_hash: str, sources: Mapping[str, tuple[str, bytes]]) -> str:
+    """Return the folder to import from: `search_path` if its source is the same here, else a new one with `sources`.
+
+    Parameters
+    ----------
+    path, search_path : str
+    source_hash : str
+        Of the source where it came from.
+    sources : mapping
+        That source, see `packed`.
+    """
+    if not sources:
+        return search_path
+    folder = Path(search_path)
+    here = own_sources(folder, module_of(path, folder))
+    return search_path if here and hash_sources(here) == source_hash else str(unpack_sources(sources, source_hash))
+
+
 def import_object(path: str, folder: Path, *, fresh: bool = False) -> tuple[Any, str]:
     """Import what stands at a dotted path in a module of `folder` or an installed one; see `import_module`.
 
@@ -92,10 +130,9 @@ def import_object(path: str, folder: Path, *, fresh: bool = False) -> tuple[Any,
     StrategyError
         If the module cannot be imported, or has nothing of this name.
     """
-    parts = path.split(".")
-    depths: Iterable[int] = range(len(parts) - 1, 0, -1)
-    depth = next((d for d in depths if find_source(folder, ".".join(parts[:d]))), len(parts) - 1)
-    module, source_hash = import_module(".".join(parts[:depth]), folder, fresh=fresh)
+    parts, name = path.split("."), module_of(path, folder)
+    depth = name.count(".") + 1
+    module, source_hash = import_module(name, folder, fresh=fresh)
     subject: Any = module
     for place, part in enumerate(parts[depth:], start=depth):
         if not hasattr(subject, part):

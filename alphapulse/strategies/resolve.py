@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.targets import TargetBlock
 from alphapulse.strategies.base import ATR_WINDOW, Strategy, average_true_range, longest_window
 from alphapulse.strategies.columns import TargetColumns
-from alphapulse.strategies.importing import import_object
+from alphapulse.strategies.importing import folder_of_same, import_object, packed
 from alphapulse.strategies.parameters import Parameter, annotations, reject_unknown, signature_parameters
 from alphapulse.strategies.sources import PACKAGE
 from alphapulse.typing import Float64Array1D
@@ -75,6 +75,8 @@ class StrategyDefinition:
     parameters : dict of str to Parameter
     source_hash : str
         Of its source and of the modules beside it that it imports.
+    sources : dict of str to (str, bytes)
+        File and content of those modules by name; empty for a strategy of alphapulse.
     """
 
     target: str
@@ -83,9 +85,10 @@ class StrategyDefinition:
     source_hash: str
     subject: Any
     construct: Callable[[Mapping[str, Any]], Strategy]
+    sources: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.target, self.search_path, self.source_hash)
+        return _rebuild, (self.target, self.search_path, self.source_hash, self.sources)
 
     @property
     def name(self) -> str:
@@ -242,8 +245,11 @@ def adapt(made: Any, values: Mapping[str, Any] | None = None) -> Strategy:
     return AdaptedStrategy(made.target, dict(values), made)
 
 
-def _rebuild(target: str, search_path: str, source_hash: str) -> StrategyDefinition:
-    definition = resolve(target, search_path)
+def _rebuild(
+    target: str, search_path: str, source_hash: str, sources: Mapping[str, tuple[str, bytes]]
+) -> StrategyDefinition:
+    """Return the strategy as it was where it came from: of that folder if it is the same here, else of its content."""
+    definition = resolve(target, folder_of_same(target, search_path, source_hash, sources))
     if definition.source_hash != source_hash:
         raise StrategyError(
             f"The source of {target} in {search_path} is not what the sweep began with; start it again."
@@ -265,7 +271,7 @@ def _define(target: str, folder: Path, *, fresh: bool) -> StrategyDefinition:
         raise StrategyError(
             f"{path} is of type {type(subject).__name__}; a strategy is a class with `target` or a function."
         )
-    return StrategyDefinition(path, str(folder), parameters, source_hash, subject, construct)
+    return StrategyDefinition(path, str(folder), parameters, source_hash, subject, construct, packed(path, folder))
 
 
 def _from_class(subject: type, path: str) -> tuple[dict[str, Parameter], Callable[[Mapping[str, Any]], Strategy]]:

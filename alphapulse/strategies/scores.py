@@ -2,14 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alphapulse.errors import StrategyError, did_you_mean
-from alphapulse.strategies.importing import import_object
+from alphapulse.strategies.importing import folder_of_same, import_object, packed
 from alphapulse.typing import Float64Array1D
 
 ALL = "metrics"
@@ -38,6 +38,8 @@ class ScoreFunction:
         Of its source and of the modules beside it that it imports.
     asked : tuple of str
         The arrays that it is given, by keyword.
+    sources : mapping
+        The source itself, as it travels to another machine.
     """
 
     target: str
@@ -46,9 +48,10 @@ class ScoreFunction:
     source_hash: str
     asked: tuple[str, ...]
     function: Callable[..., Any]
+    sources: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.target, self.search_path, self.known, self.source_hash)
+        return _rebuild, (self.target, self.search_path, self.known, self.source_hash, self.sources)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,11 +111,17 @@ def resolve_score(target: str, known: Sequence[str], search_path: str | None = N
             raise StrategyError(f"{target} asks for {name!r}, which is no metric{hint}")
     if not asked:
         raise StrategyError(f"{target} asks for no metric; its arguments are named as metrics are, or one is `{ALL}`.")
-    return ScoreFunction(target, str(folder), tuple(known), source_hash, tuple(asked), function)
+    return ScoreFunction(target, str(folder), tuple(known), source_hash, tuple(asked), function, packed(target, folder))
 
 
-def _rebuild(target: str, search_path: str, known: tuple[str, ...], source_hash: str) -> ScoreFunction:
-    score = resolve_score(target, known, search_path)
+def _rebuild(
+    target: str,
+    search_path: str,
+    known: tuple[str, ...],
+    source_hash: str,
+    sources: Mapping[str, tuple[str, bytes]],
+) -> ScoreFunction:
+    score = resolve_score(target, known, folder_of_same(target, search_path, source_hash, sources))
     if score.source_hash != source_hash:
         raise StrategyError(
             f"The source of {target} in {search_path} is not what the sweep began with; start it again."

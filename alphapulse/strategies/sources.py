@@ -1,16 +1,21 @@
 """The source that a strategy is made of: the files of its module and of those that it imports, and their hash."""
 
 import ast
+import atexit
 import functools
 import hashlib
 import importlib.util
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 PACKAGE = "alphapulse"
 SITES = {"site-packages", "dist-packages"}
+
+_unpacked: dict[str, Path] = {}
 
 
 def find_source(folder: Path, module: str) -> Path | None:
@@ -116,3 +121,28 @@ def hash_sources(sources: Mapping[str, tuple[Path, bytes]]) -> str:
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def packed_sources(folder: Path, module: str) -> dict[str, tuple[str, bytes]]:
+    """Return what `own_sources` finds as it travels: the file of each module, relative, and its content, by name."""
+    packed = {}
+    for name, (path, content) in own_sources(folder, module).items():
+        place = name.replace(".", "/")
+        packed[name] = (f"{place}/__init__.py" if path.name == "__init__.py" else f"{place}.py", content)
+    return packed
+
+
+def unpack_sources(sources: Mapping[str, tuple[str, bytes]], source_hash: str) -> Path:
+    """Write sources that travelled into a folder of this process's own and return it.
+
+    Nobody else can write there, and what another process left behind is not trusted.
+    """
+    if source_hash not in _unpacked:
+        folder = Path(tempfile.mkdtemp(prefix="alphapulse-strategy-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for place, content in sources.values():
+            path = folder / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        _unpacked[source_hash] = folder
+    return _unpacked[source_hash]

@@ -12,7 +12,6 @@ from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.sweep.workers.limits import Limits, begin_trial, watched
-from alphapulse.sweep.workers.losses import WorkerDiedError
 from alphapulse.validation.lookahead import check_lookahead, gate_points
 
 TRIALS_OF_A_POINT = 10
@@ -60,41 +59,32 @@ def run_gate_on(
     points = gate_points(experiment.strategy, swept, strict=strict)
     shipment = cluster.put(market, experiment)
 
-    def check(some: Sequence[Mapping[str, Any]]) -> Any:
-        limit = limits.at(0.0)
-        limit = limit._replace(seconds=TRIALS_OF_A_POINT * len(some) * limit.seconds)
-        return cluster.start(shipment, gate_task, some, strict, limit)
+    limit = limits.at(0.0)
 
-    def passed(reference: Any) -> bool:
-        while not cluster.wait([reference], timeout=0.5):
-            pass
-        try:
-            return bool(cluster.result(reference))
-        except WorkerDiedError:
-            return False
-        except StrategyError as error:
-            refusals.append(error)
-            return False
+    def passed(some: Sequence[Sequence[Mapping[str, Any]]]) -> list[bool]:
+        seconds = TRIALS_OF_A_POINT * len(some[0]) * limit.seconds
+        outcomes = cluster.gather(
+            shipment, gate_task, [(part, strict, limit._replace(seconds=seconds)) for part in some]
+        )
+        return [outcome is True for outcome in outcomes]
 
-    refusals: list[StrategyError] = []
-    if passed(check(points)):
+    if all(passed([points])) or any(passed([[point] for point in points])):
         return "clean"
-    n_passed = 0
-    if not refusals:
-        n_passed = sum([passed(reference) for reference in [check([point]) for point in points]])
-    if refusals and not n_passed:
-        raise refusals[0]
-    return "clean" if n_passed else "off"
+    return "off"
 
 
 def gate_task(
     market: Market, experiment: Experiment, points: Sequence[Mapping[str, Any]], strict: bool, limits: Limits
 ) -> bool:
-    """Stop a strategy that sees the future; return False where a point takes too long."""
+    """Stop a strategy that sees the future; return False where a point takes too long, or a lone one is refused."""
     try:
         with watched(limits):
             begin_trial()
             check_lookahead(experiment.definition, market.bars, points, strict=strict)
     except LimitExceeded:
+        return False
+    except StrategyError:
+        if len(points) > 1:
+            raise
         return False
     return True

@@ -13,7 +13,7 @@ from alphapulse.sweep.null.search import SearchPlan, null_search
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.sweep.workers.batches import Batch, Batches, TrialLimits
 from alphapulse.sweep.workers.limits import Limits, watched
-from alphapulse.sweep.workers.tasks import Shipment, Tasks
+from alphapulse.sweep.workers.tasks import Shipment, Tasks, held_shipment
 from alphapulse.typing import BoolArray1D, Float64Array2D
 
 BATCH = 64
@@ -57,7 +57,6 @@ class SurrogateWorkers:
 def careful_null_search(
     market: Market,
     experiment: Experiment,
-    shipment: Shipment,
     plan: SearchPlan,
     s: int,
     *,
@@ -70,14 +69,12 @@ def careful_null_search(
     ----------
     market : Market
     experiment : Experiment
-    shipment : Shipment
-        Where tasks find the same two.
     plan : SearchPlan
     s, block : int
         As `null_search` has them.
     limits : TrialLimits
     """
-    batches = Batches(SurrogateWorkers(shipment, s, block, Tasks()), experiment, limits)
+    batches = Batches(SurrogateWorkers(held_shipment(), s, block, Tasks()), experiment, limits)
 
     def evaluate(parameters: Float64Array2D) -> Trials:
         trials = experiment.untried(parameters)

@@ -17,7 +17,7 @@ from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.sweep.workers.limits import watched
 from alphapulse.sweep.workers.losses import BatchLostError, WorkerDiedError
-from alphapulse.sweep.workers.tasks import RETRIES, Shipment
+from alphapulse.sweep.workers.tasks import RETRIES
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
 
@@ -35,8 +35,6 @@ class NullTask:
 
     Attributes
     ----------
-    shipment : Shipment
-        Where tasks of a task find both.
     plan : SearchPlan
     block : int
         Length of the pieces of the market that stay together [bars].
@@ -44,7 +42,6 @@ class NullTask:
         What a trial may cost.
     """
 
-    shipment: Shipment
     plan: SearchPlan
     block: int
     limits: TrialLimits
@@ -90,7 +87,7 @@ def run_null_sweeps(
     plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.arguments, begin, config.choose)
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
-    search = NullTask(shipment, plan, config.validation.null_block, limits)
+    search = NullTask(plan, config.validation.null_block, limits)
     careful: set[int] = set()
     missing = deque(s for s in range(n_wanted) if s not in values)
     tasks: dict[Any, int] = {}
@@ -128,22 +125,14 @@ def run_holdout_test(
 ) -> list[float]:
     """Return the first objective of one setting on `n` surrogates of the hold-out, in order, run by the workers."""
     shipment = cluster.put(holdout, replace(experiment, bootstrap=None))
-    references = [
-        cluster.start(
-            shipment,
-            holdout_values,
-            parameters,
-            range(start, min(start + SURROGATES_A_TASK, n)),
-            block,
-            n_retries=RETRIES,
-        )
-        for start in range(0, n, SURROGATES_A_TASK)
+    calls = [
+        (parameters, range(start, min(start + SURROGATES_A_TASK, n)), block) for start in range(0, n, SURROGATES_A_TASK)
     ]
-    waiting = list(references)
-    while waiting:
-        for reference in cluster.wait(waiting, timeout=0.5):
-            waiting.remove(reference)
-    return [value for reference in references for value in cluster.result(reference)]
+    outcomes = cluster.gather(shipment, holdout_values, calls, n_retries=RETRIES)
+    for outcome in outcomes:
+        if isinstance(outcome, WorkerDiedError):
+            raise outcome
+    return [value for outcome in outcomes for value in outcome]
 
 
 def null_task(market: Market, experiment: Experiment, task: NullTask, s: int, is_careful: bool) -> tuple[float, float]:
@@ -153,9 +142,7 @@ def null_task(market: Market, experiment: Experiment, task: NullTask, s: int, is
     """
     started = time.perf_counter()
     if is_careful:
-        value = careful_null_search(
-            market, experiment, task.shipment, task.plan, s, block=task.block, limits=task.limits
-        )
+        value = careful_null_search(market, experiment, task.plan, s, block=task.block, limits=task.limits)
     else:
         with watched(task.limits.at(0.0)):
             value = null_search(market, experiment, task.plan, s, block=task.block)

@@ -15,13 +15,11 @@ from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import BatchResult
 from alphapulse.sweep.workers.limits import GRACE, Limits, late
 from alphapulse.sweep.workers.losses import BatchLostError, WorkerDiedError
+from alphapulse.sweep.workers.tasks import LOSSES
 from alphapulse.typing import BoolArray1D, Float64Array2D, Int64Array1D
 
 DEATHS = 3
 """Workers that a trial may end before it is a failed one."""
-
-LOSSES = 20
-"""Nodes that may be lost with one batch before the cluster is given up."""
 
 LONGEST_TRIAL = 60.0
 MEDIANS = 100.0

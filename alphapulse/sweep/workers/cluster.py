@@ -114,7 +114,8 @@ class Cluster(Tasks):
 
         self._counted_at = time.monotonic()
         if self._head is None or self._head.answers():
-            self.n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in self.left_out]
+            self.n_cpus = max(1, int(sum(node["Resources"].get("CPU", 0) for node in alive)))
 
     def wait_until_started(self) -> None:
         """Wait for Ray.

@@ -1,6 +1,8 @@
 """Work as Ray runs it: sent to a worker with what it needs, waited for, and what became of it."""
 
 import contextlib
+import functools
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +11,15 @@ from typing import Any
 from alphapulse.errors import AlphaPulseError
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.workers import codes
 from alphapulse.sweep.workers.limits import Limits
 from alphapulse.sweep.workers.losses import ClusterError, NodeLostError, WorkerDiedError, lost_workers
 from alphapulse.sweep.workers.marks import collect
 
 RETRIES = 3
+
+LOSSES = 20
+"""Nodes that may be lost with the same work before the cluster is given up."""
 
 
 @dataclass(frozen=True)
@@ -24,26 +30,45 @@ class Shipment:
     references: Sequence[Any]
 
 
-_held: tuple[str, Market, Experiment] | None = None
+_held: tuple[Shipment, Market, Experiment] | None = None
 
 
-def work_on(shipment: Shipment, work: Callable[..., Any], *arguments: Any) -> Any:
+def work_on(key: str, references: Sequence[Any], work: Callable[..., Any], *arguments: Any) -> Any:
     """Run `work` of market, experiment and arguments on a worker, which reads the first two once a process."""
     global _held
     import ray
 
-    if _held is None or _held[0] != shipment.key:
-        market, experiment = ray.get(list(shipment.references))
-        _held = (shipment.key, market, experiment)
+    if _held is None or _held[0].key != key:
+        market, experiment = ray.get(list(references))
+        _held = (Shipment(key, references), market, experiment)
     return work(_held[1], _held[2], *arguments)
 
 
+def held_shipment() -> Shipment:
+    """Return where a task that runs here finds its market and its experiment, for tasks of its own."""
+    assert _held is not None
+    return _held[0]
+
+
+@functools.cache
+def code_of_driver() -> dict[str, str]:
+    """Return what the code of every node has to be."""
+    return codes.code_here()
+
+
 class Tasks:
-    """Tasks of a driver, or of a task that has others run for it."""
+    """Tasks of a driver, or of a task that has others run for it.
+
+    Attributes
+    ----------
+    left_out : dict of str to str
+        Nodes that run other code than the driver, by id, and what differs.
+    """
 
     def __init__(self) -> None:
         self._remote: Any = None
         self._marks: dict[Any, str] = {}
+        self.left_out: dict[str, str] = {}
 
     def is_alive(self) -> bool:
         """Whether there are workers left; where there are none, nothing is worth another try."""
@@ -57,9 +82,15 @@ class Tasks:
         import ray
 
         if self._remote is None:
-            self._remote = ray.remote(num_cpus=1)(work_on)
+            ray.cloudpickle.register_pickle_by_value(codes)
+            self._remote = ray.remote(num_cpus=1)(codes.run_where_same)
+        options: dict[str, Any] = {"max_retries": n_retries}
+        if self.left_out:
+            options["label_selector"] = {"ray.io/node-id": f"!in({', '.join(sorted(self.left_out))})"}
+        payload = ray.cloudpickle.dumps((work, arguments))
         with self.losses():
-            reference = self._remote.options(max_retries=n_retries).remote(shipment, work, *arguments)
+            remote = self._remote.options(**options)
+            reference = remote.remote(code_of_driver(), shipment.key, list(shipment.references), payload)
         mark = arguments[-1].mark if arguments and isinstance(arguments[-1], Limits) else ""
         if mark:
             self._marks[reference] = mark
@@ -102,7 +133,51 @@ class Tasks:
             raise
         if note:
             collect(note)
+        if isinstance(outcome, dict) and codes.OTHER in outcome:
+            self._leave_out(outcome)
         return outcome
+
+    def _leave_out(self, outcome: dict[str, str]) -> None:
+        """Send nothing more to a node that runs other code."""
+        import ray
+
+        differences = outcome[codes.OTHER]
+        if outcome["node"] not in self.left_out:
+            self.left_out[outcome["node"]] = differences
+            self.say(f"Node {outcome['where']} ({outcome['node'][:8]}) is left out: {differences}.")
+        if not any(
+            node["Alive"] and node["NodeID"] not in self.left_out and node["Resources"].get("CPU")
+            for node in ray.nodes()
+        ):
+            raise ClusterError(
+                f"No node runs the code of this command: {outcome['where']} has {differences}; install the same on all."
+            )
+        raise NodeLostError("its node runs other code")
+
+    def gather(
+        self, shipment: Shipment, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], n_retries: int = 0
+    ) -> list[Any]:
+        """Return the outcomes of some calls of `work`, in order; that of one whose worker died is a WorkerDiedError."""
+        waiting = {self.start(shipment, work, *call, n_retries=n_retries): place for place, call in enumerate(calls)}
+        outcomes: dict[int, Any] = {}
+        n_lost = 0
+        while waiting:
+            for reference in self.wait(list(waiting), timeout=0.5):
+                place = waiting.pop(reference)
+                try:
+                    outcomes[place] = self.result(reference)
+                except WorkerDiedError as error:
+                    outcomes[place] = error
+                except NodeLostError:
+                    n_lost += 1
+                    if n_lost > LOSSES:
+                        raise
+                    waiting[self.start(shipment, work, *calls[place], n_retries=n_retries)] = place
+        return [outcomes[place] for place in range(len(calls))]
+
+    def say(self, line: str) -> None:
+        """Tell the user something about the workers."""
+        print(line, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def losses(self) -> Iterator[None]:

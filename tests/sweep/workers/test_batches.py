@@ -12,9 +12,10 @@ from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import BatchResult
-from alphapulse.sweep.workers.batches import DEATHS, LOSSES, Batch, Batches, TrialLimits
+from alphapulse.sweep.workers.batches import DEATHS, Batch, Batches, TrialLimits
 from alphapulse.sweep.workers.limits import Limits
 from alphapulse.sweep.workers.losses import ClusterError, NodeLostError, WorkerDiedError
+from alphapulse.sweep.workers.tasks import LOSSES
 
 
 class Fragile:

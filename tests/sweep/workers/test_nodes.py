@@ -1,0 +1,99 @@
+"""Clusters of several nodes, each with its own Ray: one with other code, one that joins, one that is killed."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[3]
+pytestmark = [pytest.mark.ray, pytest.mark.postgres]
+
+
+@contextlib.contextmanager
+def node(folder, *arguments, code=ROOT):
+    """A node of its own, head or not, until the block is left; yields the process and what it printed first."""
+    environment = {**os.environ, "PYTHONPATH": str(code), "RAY_AUTH_MODE": "token"}
+    command = ["ray", "start", "--block", "--include-dashboard=false", *arguments]
+    if "--head" not in arguments:
+        command.remove("--include-dashboard=false")
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if ("ray start --address=" if "--head" in arguments else "Ray runtime started") in line:
+                break
+        yield process, "".join(lines)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for child in descendants(process.pid):
+            child.kill()
+
+
+def descendants(pid):
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def head(folder, *, n_cpus=1):
+    return node(folder, "--head", "--port=0", f"--num-cpus={n_cpus}")
+
+
+def address_of(text):
+    return next(line.split("'")[1] for line in text.splitlines() if "ray start --address=" in line)
+
+
+def sweep(folder, address, *more, code=0):
+    command = [
+        sys.executable, "-m", "alphapulse.sweep", "study=nodes", f"cluster.address={address}", "n_trials=600",
+        "search=random", "search.generation_size=100", "data.start=2010-01-01", "validation.null_sweeps=0",
+        "validation.n_bootstrap=50", "validation.lookahead=off", "optuna.mirror_limit=0", "output=json", "quiet=true",
+        *more,
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "token"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout) if code == 0 else None, done.stderr
+
+
+@pytest.fixture
+def changed_code(tmp_path):
+    """A copy of the package whose engine computes something else."""
+    copy = tmp_path / "changed"
+    shutil.copytree(ROOT / "alphapulse", copy / "alphapulse", ignore=shutil.ignore_patterns("__pycache__"))
+    worker = copy / "alphapulse" / "sweep" / "worker.py"
+    worker.write_text(worker.read_text() + "\nCHANGED = True\n")
+    return copy
+
+
+@pytest.mark.timeout(900)
+def test_node_with_other_code_is_named_and_left_out(database, tmp_path, changed_code):
+    with head(tmp_path) as (_, text):
+        address = address_of(text)
+        with node(tmp_path, f"--address={address}", "--num-cpus=1", code=changed_code):
+            summary, err = sweep(tmp_path, address)
+    assert summary["n_trials"] == 600
+    lines = [line for line in err.splitlines() if "is left out: alphapulse " in line]
+    assert len(lines) == 1, err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_node_with_the_same_code_ends_the_sweep_in_one_line(database, tmp_path, changed_code):
+    with node(tmp_path, "--head", "--port=0", "--num-cpus=1", code=changed_code) as (_, text):
+        _, err = sweep(tmp_path, address_of(text), code=1)
+    assert "error: No node runs the code of this command: " in err
+    assert "Traceback" not in err
