@@ -51,7 +51,7 @@ def run_where_same(code: dict[str, str], key: str, references: list[Any], payloa
     references : list of ObjectRef
         Where its market and experiment are.
     payload : bytes
-        A function and its arguments, pickled.
+        A function and its arguments after key and references, pickled.
     """
     import pickle
 
@@ -69,7 +69,5 @@ def run_where_same(code: dict[str, str], key: str, references: list[Any], payloa
         context = ray.get_runtime_context()
         where = ray.util.get_node_ip_address()
         return {OTHER: _differences[known], "node": context.get_node_id(), "where": where}
-    from alphapulse.sweep.workers.tasks import work_on
-
-    work, arguments = pickle.loads(payload)
-    return work_on(key, references, work, *arguments)
+    run, *arguments = pickle.loads(payload)
+    return run(key, references, *arguments)

@@ -87,7 +87,7 @@ class Tasks:
         options: dict[str, Any] = {"max_retries": n_retries}
         if self.left_out:
             options["label_selector"] = {"ray.io/node-id": f"!in({', '.join(sorted(self.left_out))})"}
-        payload = ray.cloudpickle.dumps((work, arguments))
+        payload = ray.cloudpickle.dumps((work_on, work, *arguments))
         with self.losses():
             remote = self._remote.options(**options)
             reference = remote.remote(code_of_driver(), shipment.key, list(shipment.references), payload)
