@@ -40,6 +40,7 @@ def run_report(config: ReportConfig, directory: Path) -> None:
         data=said.get("data", f"{', '.join(traded.get('symbols', ()))} {traded.get('timeframe', '')}"),
         benchmark=said.get("benchmark", {}),
         verdict=verdict,
+        ended=said.get("ended"),
         places={
             "report": str(directory / REPORT),
             "database": database.url(),

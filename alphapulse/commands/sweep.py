@@ -1,6 +1,7 @@
 """One study from configuration to verdict: `python -m alphapulse.sweep`."""
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -15,7 +16,7 @@ from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.downloading.importing import import_first
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
-from alphapulse.reports.closing import conclude, follow_up, is_weighed
+from alphapulse.reports.closing import conclude, describe_end, follow_up, is_weighed
 from alphapulse.reports.progress import NullProgress, Phases, SweepProgress
 from alphapulse.reports.proposals import proposal_costs
 from alphapulse.reports.summary import StudySummary, describe_data
@@ -27,7 +28,7 @@ from alphapulse.study.store import Store
 from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
 from alphapulse.sweep.opening import OpenStudy, abandon, continued_config, make_study_sampler, open_study
-from alphapulse.sweep.searching import search
+from alphapulse.sweep.searching import SearchEnd, is_searched, search
 from alphapulse.sweep.starting import start_points
 from alphapulse.sweep.workers.cluster import Cluster
 
@@ -126,7 +127,7 @@ def run_study(
             # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
             if exists:
                 opened = open_study(config, store, inputs)
-            if opened is None or opened.study.n_done < config.n_trials or not is_weighed(opened):
+            if opened is None or not is_searched(opened) or not is_weighed(opened):
                 cluster = start()
             # A strategy of the user's may end the process that it runs in; ours are checked while Ray starts.
             is_risky = cluster is not None and not inputs.experiment.definition.is_built_in
@@ -163,29 +164,30 @@ def run_opened(
 ) -> StudySummary:
     """Search and weigh an open study; without a cluster nothing is left to run."""
     if cluster is None:
-        return conclude(opened, directory, clock, None, interrupted=False)
+        return conclude(opened, directory, clock, None, interrupted=False, ended=describe_end(opened))
     with Interruption() as interruption:
 
         def stop() -> bool:
             return interruption.requested
 
-        n_done = opened.study.n_done
-        if n_done < opened.config.n_trials:
+        end: SearchEnd | None = None
+        if not is_searched(opened):
             facts = {"data": describe_data(opened.inputs.market, opened.inputs.holdout)}
             if directory is not None:
                 facts["run directory"] = str(directory)
             limit = opened.config.optuna.mirror_limit
             with OptunaFollower(opened.store.database, opened.study.id, limit=limit, facts=facts) as follower:
-                n_done = _search(opened, cluster, console, clock, stop)
+                end = _search(opened, cluster, console, clock, stop)
             clock.seconds["follow"] = follower.seconds
-        interrupted = stop() and n_done < opened.config.n_trials
+        interrupted = stop() and end is not None and end.reason == "stopped"
         with NullProgress(console, quiet=opened.config.quiet or interrupted) as progress:
             weighing = Weighing(cluster, clock, progress.update, stop)
-            return conclude(opened, directory, clock, weighing, interrupted=interrupted)
+            ended = None if interrupted else describe_end(opened, end)
+            return conclude(opened, directory, clock, weighing, interrupted=interrupted, ended=ended)
 
 
-def _search(opened: OpenStudy, cluster: Cluster, console: Console, clock: Clock, stop: Callable[[], bool]) -> int:
-    """Run the missing trials; return how many there are then."""
+def _search(opened: OpenStudy, cluster: Cluster, console: Console, clock: Clock, stop: Callable[[], bool]) -> SearchEnd:
+    """Run the missing trials, for as long as `timeout` allows."""
     config = opened.config
     if not config.quiet:
         _announce(opened, cluster, console)
@@ -196,8 +198,9 @@ def _search(opened: OpenStudy, cluster: Cluster, console: Console, clock: Clock,
         objective=config.objective[0],
         quiet=config.quiet,
     )
+    until = time.monotonic() + config.timeout_seconds
     with progress:
-        return search(opened, cluster, clock, watch=progress.update, stop=stop)
+        return search(opened, cluster, clock, watch=progress.update, stop=lambda: stop() or time.monotonic() >= until)
 
 
 def _announce(opened: OpenStudy, cluster: Cluster, console: Console) -> None:

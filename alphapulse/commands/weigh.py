@@ -11,7 +11,7 @@ from alphapulse.commands.interruption import Interruption, interrupted
 from alphapulse.config.schema import SweepConfig, WeighConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
-from alphapulse.reports.closing import conclude, follow_up
+from alphapulse.reports.closing import conclude, describe_end, follow_up
 from alphapulse.reports.progress import NullProgress, Phases
 from alphapulse.reports.summary import StudySummary
 from alphapulse.reports.summary_table import print_ending, print_summary
@@ -73,7 +73,7 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
                     opened = replace(opened, inputs=pass_gate(inputs, configured, cluster))
             with Interruption() as interruption, NullProgress(console, quiet=config.quiet) as progress:
                 weighing = Weighing(cluster, clock, progress.update, lambda: interruption.requested)
-                summary = conclude(opened, directory, clock, weighing, interrupted=False)
+                summary = conclude(opened, directory, clock, weighing, interrupted=False, ended=describe_end(opened))
             with say("drawing the report"):
                 return follow_up(opened, summary, directory, clock)
         finally:

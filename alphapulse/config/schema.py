@@ -4,6 +4,8 @@ Configurations are made by `assembly.assemble` from what Hydra composes, or dire
 the dotted keys of the command line.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -107,6 +109,11 @@ class SweepConfig:
     choose : str
         Of several objectives' Pareto front what is weighed: "first" (the best by the first objective), "knee", or an
         expression over metrics, whose highest is chosen.
+    patience : int, optional
+        Generations in a row without a better value after which the search ends; None is no number of them.
+    timeout : str, optional
+        Time after which the search of this command ends ("90s", "10m", "1.5h"); which trial is the last depends on the
+        machine then.
     strategy : mapping
         It has `_target_`, the dotted path, and the parameters that are set.
     details : bool
@@ -137,6 +144,8 @@ class SweepConfig:
     constraints: tuple[str, ...] = ()
     choose: str = FIRST
     max_failure_rate: float = 0.5
+    patience: int | None = None
+    timeout: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     strategy: Mapping[str, Any] = field(default_factory=_default_strategy)
     engine: EngineParams = field(default_factory=EngineParams)
@@ -157,6 +166,8 @@ class SweepConfig:
         self.conditions  # noqa: B018
         check_choice(self.choose, len(self.objective))
         within("max_failure_rate", self.max_failure_rate, 0.0, 1.0)
+        at_least("patience", self.patience, 1)
+        self.timeout_seconds  # noqa: B018
         if self.direction is not None and len(self.direction) != len(self.objective):
             raise ConfigError(
                 f"`direction` must have one entry an objective, "
@@ -186,6 +197,23 @@ class SweepConfig:
         from alphapulse.backtesting.metrics import METRICS
 
         return tuple(read_condition(text, "feasible", METRICS) for text in self.feasible)
+
+    @property
+    def timeout_seconds(self) -> float:
+        """What `timeout` says [s]; inf where there is none.
+
+        Raises
+        ------
+        ConfigError
+            If it says no time.
+        """
+        if self.timeout is None:
+            return math.inf
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", self.timeout)
+        seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0.0
+        if seconds <= 0.0:
+            raise ConfigError(f"`timeout` must be a time such as 90s, 10m or 1.5h, but got {self.timeout!r}")
+        return seconds
 
     @property
     def directions(self) -> tuple[str, ...]:

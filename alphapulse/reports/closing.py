@@ -35,6 +35,7 @@ from alphapulse.study.picking import rank_trials
 from alphapulse.study.records import Status, TrialRecord
 from alphapulse.sweep.clock import Clock, seconds_since_start
 from alphapulse.sweep.opening import OpenStudy
+from alphapulse.sweep.searching import SearchEnd, patience_of
 
 TEAR_SHEET = "tear_sheet.html"
 
@@ -47,8 +48,34 @@ def is_weighed(opened: OpenStudy) -> bool:
     return not store.best(study, 1)
 
 
+def describe_end(opened: OpenStudy, end: SearchEnd | None = None) -> str | None:
+    """Return why the search of a study ended before all trials that were wanted, in a sentence; None where it did not.
+
+    Without `end` the search was not run by this command.
+    """
+    config, n_done = opened.config, opened.store.n_done(opened.study)
+    if end is None and not patience_of(opened).ended:
+        verdict = opened.study.verdict or {}
+        return verdict.get("ended") if verdict.get("n_trials") == n_done else None
+    reason = "patience" if end is None else end.reason
+    why = {
+        "patience": f"{config.patience} generations brought no better value (patience={config.patience})",
+        "stopped": f"its time was over (timeout={config.timeout}), which is another trial on another machine; the same "
+        "command goes on",
+    }
+    if n_done >= config.n_trials or reason not in why:
+        return None
+    return f"The search ended after {n_done:,} of {config.n_trials:,} trials: {why[reason]}."
+
+
 def conclude(
-    opened: OpenStudy, directory: Path | None, clock: Clock, weighing: Weighing | None, *, interrupted: bool
+    opened: OpenStudy,
+    directory: Path | None,
+    clock: Clock,
+    weighing: Weighing | None,
+    *,
+    interrupted: bool,
+    ended: str | None = None,
 ) -> StudySummary:
     """Return the summary of a study; unless it was interrupted, with its verdict. What takes longer is `follow_up`.
 
@@ -62,13 +89,15 @@ def conclude(
         How the study is weighed; None where it was weighed before and nothing is new.
     interrupted : bool
         Whether the search was ended early; the null sweeps may be as well.
+    ended : str, optional
+        Why the search ended before all trials, in a sentence.
     """
     store, study, inputs = opened.store, opened.study, opened.inputs
     ranking = rank_trials(store, study, N_BEST, N_OF_FRONT)
     verdict = study.verdict if weighing is None else None
     if ranking.chosen is not None and not interrupted and weighing is not None:
         try:
-            verdict = _verdict(opened, ranking.chosen, weighing)
+            verdict = _verdict(opened, ranking.chosen, weighing, ended)
         except WeighingInterruptedError:
             interrupted = True
     clock.seconds["to_verdict"] = seconds_since_start()
@@ -79,6 +108,7 @@ def conclude(
         data=describe_data(inputs.market, inputs.holdout),
         benchmark=benchmark_metrics(inputs.experiment, inputs.market),
         verdict=verdict,
+        ended=ended,
         places={
             "database": store.database.url(),
             "study": study.name,
@@ -159,7 +189,7 @@ def _mirror(opened: OpenStudy, facts: Mapping[str, str]) -> str | None:
     return None
 
 
-def _verdict(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> dict[str, Any]:
+def _verdict(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing, ended: str | None) -> dict[str, Any]:
     """Weigh a study and return the verdict as stored."""
     inputs, study = opened.inputs, opened.study
     verdict = weigh(opened, chosen, weighing)
@@ -176,6 +206,7 @@ def _verdict(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> dict
         "data": describe_data(inputs.market, inputs.holdout),
         "sensitivity": sensitivity(inputs.experiment, inputs.market, chosen["parameters"]),
         "warnings": inputs.warnings,
+        "ended": ended,
     }
     opened.store.save_verdict(study, stored)
     return stored

@@ -34,6 +34,8 @@ class Account:
         Metrics of buy and hold on the searched bars; empty where they are not known.
     verdict : dict, optional
         The verdict as stored; None while a study is not complete.
+    ended : str, optional
+        Why the search ended before all trials, in a sentence.
     places : dict of str to str
         Where everything is, by what it is.
     warnings : tuple of str
@@ -47,6 +49,7 @@ class Account:
     n_settings: int | None = None
     benchmark: Mapping[str, float] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
+    ended: str | None = None
     places: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -170,6 +173,8 @@ class StudySummary:
         The trial whose neighbourhood is best; None where none has a neighbour, and before the study is weighed.
     choose : str
         How the trial of a front is chosen.
+    ended : str, optional
+        Why the search ended before all trials, in a sentence.
     schema : int
         Number of this document's shape.
     """
@@ -203,6 +208,7 @@ class StudySummary:
     choose: str = "first"
     n_distinct: int = 0
     n_settings: int | None = None
+    ended: str | None = None
     schema: int = 1
 
     @property
@@ -250,6 +256,7 @@ def summarise(store: Store, study: Study, ranking: Ranking, account: Account) ->
         defaults=_defaults(store, study),
         robust=_robust(store, study, verdict),
         choose=study.choose,
+        ended=account.ended,
     )
 
 

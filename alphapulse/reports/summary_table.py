@@ -70,7 +70,9 @@ def _print_table(console: Console, summary: StudySummary, details: bool) -> None
     trials = f"{summary.n_trials:,} trials{settings}{failed}{infeasible}"
     console.print(f"Study {summary.study}: {trials}; {summary.search}, seed {summary.seed}.")
     console.print(f"Data: {summary.data}.")
-    if summary.is_exhausted and summary.n_trials < summary.n_wanted:
+    if summary.ended is not None:
+        console.print(summary.ended)
+    elif summary.is_exhausted and summary.n_trials < summary.n_wanted:
         console.print(exhausted_line(summary))
     if summary.n_failed and (details or summary.n_failed > FEW_FAILED * summary.n_trials):
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary.failures.items())

@@ -22,7 +22,7 @@ from alphapulse.sweep.inputs import StudyInputs
 from alphapulse.sweep.null.search import value_of
 from alphapulse.sweep.null.stage import run_holdout_test, run_null_sweeps
 from alphapulse.sweep.opening import OpenStudy
-from alphapulse.sweep.searching import study_state
+from alphapulse.sweep.searching import budget, study_state
 from alphapulse.sweep.study_state import StudyState
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.sweep.workers.cluster import Cluster
@@ -208,7 +208,7 @@ def fix_null_sweeps(opened: OpenStudy, state: StudyState, weighing: Weighing, fa
     """
     study, validation = opened.study, opened.config.validation
     n_done = opened.store.n_done(study)
-    kept = NullValues(opened.store.database, study, n_done)
+    kept = NullValues(opened.store.database, study, budget(opened))
     if study.n_null is not None and kept.read():
         n_wanted = max(study.n_null, validation.null_sweeps if validation.null_sweeps > DEFAULT_NULL_SWEEPS else 0)
     else:

@@ -61,6 +61,10 @@ def _differences(study: Study, plan: StudyPlan, config: Mapping[str, Any]) -> It
     for key in sorted(old.keys() | new.keys()):
         if _is_pinned(key) and before.get(key) != new.get(key):
             yield key, before.get(key), new.get(key)
+    # A study that waited for longer is what it would have been from the start; one that waits for less is not.
+    waited, waits = before.get("patience"), new.get("patience")
+    if waits is not None and (waited is None or waits < waited):
+        yield "patience", waited, f"{waits}, and may only grow"
     if study.fingerprint != plan.fingerprint:
         for key in sorted(old.keys() | new.keys()):
             if key.startswith("data.") and old.get(key) != new.get(key):

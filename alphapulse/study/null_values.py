@@ -18,14 +18,14 @@ ON CONFLICT DO NOTHING
 
 @dataclass(frozen=True)
 class NullValues:
-    """Null sweeps of a study with as many trials as it has.
+    """Null sweeps of a study with as many trials as it might have had.
 
     Attributes
     ----------
     database : Database
     study : Study
     n_trials : int
-        Number of trials of the study and of each null sweep.
+        Most trials of the study and of each null sweep.
     """
 
     database: Database

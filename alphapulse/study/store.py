@@ -58,6 +58,9 @@ class Store:
             else:
                 check_same_study(study, plan, plain(plan.config))
                 self.database.run(connection.execute(CONTINUE_STUDY, study.id, plan.n_trials))
+                patience = plan.config.get("patience")
+                if patience != study.config.get("patience"):
+                    self.database.run(_set_patience(connection, study.id, patience))
             opened = self.database.run(_find(connection, plan.name))
             assert opened is not None
         except BaseException:
@@ -242,6 +245,18 @@ async def _insert(connection: asyncpg.Connection, plan: StudyPlan) -> None:
         searched_until = bars.holdout_start or bars.end
         await connection.execute(
             INSERT_LINE, study_id, plan.name, bars.traded, bars.timeframe, bars.start, searched_until
+        )
+
+
+async def _set_patience(connection: asyncpg.Connection, study_id: int, patience: int | None) -> None:
+    """Let a study wait for longer; null sweeps and a verdict of the shorter one are void."""
+    async with connection.transaction():
+        await connection.execute("DELETE FROM null_sweep WHERE sweep_id = $1", study_id)
+        await connection.execute(
+            "UPDATE sweep SET config = jsonb_set(config, '{patience}', $2), verdict = NULL, n_null = NULL "
+            "WHERE id = $1",
+            study_id,
+            _json(patience),
         )
 
 

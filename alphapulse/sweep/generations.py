@@ -3,9 +3,9 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from alphapulse.study.records import Generation
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.duplicates import Answers, Duplicates
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.failures import Failures
 from alphapulse.sweep.pace import Pace
+from alphapulse.sweep.patience import Patience, whole_generations
 from alphapulse.sweep.study_state import StudyState, sampled
 from alphapulse.sweep.worker import BatchResult
 from alphapulse.sweep.workers.batches import Batch, Batches
@@ -25,7 +25,8 @@ COMMIT_SECONDS = 3.0
 """How often what is finished of a generation is committed."""
 
 QUEUED_PER_CPU = 2
-HISTORY_CHUNK = 20_000
+
+Ended = Literal["complete", "exhausted", "patience", "stopped"]
 
 
 class Sampler(Protocol):
@@ -134,12 +135,19 @@ class Generations:
         Trials of the study in total.
     keep_blocks : int
         Number of trials whose block moments are all kept.
-    failures : Failures, optional
-        Ends the study where too many trials fail.
+    patience : int, optional
+        Generations without a better value after which the study ends; None is no number of them.
     watch : callable, optional
         Called now and then with the number of evaluated trials and the best value of the first objective.
     stop : callable, optional
         Asked now and then whether to end early.
+
+    Attributes
+    ----------
+    n_done : int
+        Trials that are committed.
+    ended : {"complete", "exhausted", "patience", "stopped"}
+        Why `run` returned.
     """
 
     def __init__(
@@ -152,7 +160,7 @@ class Generations:
         *,
         n_trials: int,
         keep_blocks: int,
-        failures: Failures | None = None,
+        patience: int | None = None,
         watch: Callable[[int, float], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
@@ -162,7 +170,6 @@ class Generations:
         self._state = state
         self._experiment = experiment
         self._duplicates = Duplicates(experiment.space, len(experiment.objectives), len(experiment.feasible))
-        self._failures = failures or Failures(1.0)
         self._n_trials = n_trials
         self._keep_blocks = keep_blocks
         self._sign = 1.0 if experiment.directions[0] == "maximize" else -1.0
@@ -176,7 +183,9 @@ class Generations:
         self._next_trial = 0
         self._partial: Trials | None = None
         self._exhausted = False
+        self._patience = Patience(experiment.directions, patience)
         self.n_done = 0
+        self.ended: Ended = "stopped"
 
     def continue_from(self, n_done: int, history: Callable[[int, int], Trials], *, needs_history: bool) -> None:
         """Start after the first `n_done` trials.
@@ -197,46 +206,42 @@ class Generations:
         self._next_trial = schedule.first_trial(n_past)
         if n_done > self._next_trial:
             self._partial = history(self._next_trial, n_done)
-        if not n_past or not (needs_history or self._duplicates.finite):
+        uses_outcomes = needs_history or self._duplicates.finite
+        if not n_past or not (uses_outcomes or self._patience.n):
             return
         # The generations in flight when a run that was never cut proposed the next: their parameters are known to the
         # sampler then, their outcome answers no duplicate yet.
         in_flight = []
         n_known = n_past - (self._sampler.lag - 1)
-        for number, part in self._stored(n_past, history):
+        for number, part in whole_generations(schedule, n_done, history):
+            self._patience.take(part)
             if needs_history:
                 self._sampler.tell(number, part.parameters, part.values, part.violations)
             if number < n_known:
                 self._duplicates.record(part)
             else:
                 in_flight.append(part)
-        self._propose()
+        if uses_outcomes and not self._patience.ended:
+            self._propose()
         for part in in_flight:
             self._duplicates.record(part)
 
-    def _stored(self, n_generations: int, history: Callable[[int, int], Trials]) -> Iterator[tuple[int, Trials]]:
-        """Return the first generations one by one, read many at a time."""
-        schedule = self._sampler.schedule
-        first = 0
-        while first < n_generations:
-            start = schedule.first_trial(first)
-            last = min(max(schedule.n_whole(start + HISTORY_CHUNK), first + 1), n_generations)
-            past = history(start, schedule.first_trial(last))
-            for number in range(first, last):
-                yield number, past[schedule.first_trial(number) - start : schedule.first_trial(number + 1) - start]
-            first = last
-
     def run(self) -> None:
-        """Run until `n_trials` are committed or the space is exhausted.
+        """Run until `n_trials` are committed, the space is exhausted or patience is at its end; `ended` says which.
 
         Every `COMMIT_SECONDS`, and where `stop` ends it, the finished first rows of the oldest generation are
         committed; the rest of what was in flight when it ended runs again when the study continues.
         """
         while not self._stop():
+            if self._patience.ended:
+                # What is in flight was proposed before that was known, and is no part of the study.
+                self.ended = "patience"
+                return
             while self._wants_generation():
                 self._propose()
             self._submit()
             if not self._flight:
+                self.ended = "exhausted" if self.n_done < self._n_trials else "complete"
                 return
             if self._flight[0].complete:
                 self._finish(self._flight.popleft())
@@ -307,7 +312,8 @@ class Generations:
         if work.is_whole:
             trials = work.trials
             self._sampler.tell(work.number, trials.parameters, trials.values, trials.violations)
-            self._duplicates.record(work.trials)
+            self._duplicates.record(trials)
+            self._patience.take(trials)
 
     def _scores(self, trials: Trials) -> Float64Array1D:
         """Return the first objective, larger is better (n_trials,); NaN where a trial failed or breaks a condition."""
@@ -342,7 +348,6 @@ class Generations:
         )
         self.n_done = work.first_trial + stop
         work.offset = stop
-        self._failures.count(trials)
 
 
 def _kept_blocks(first_trial: int, batches: list[tuple[Int64Array1D, BatchResult]]) -> BlockMoments:

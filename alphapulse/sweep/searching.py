@@ -3,16 +3,32 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import NamedTuple
 
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.records import Generation
 from alphapulse.sweep.clock import Clock, seconds_since_start
 from alphapulse.sweep.failures import Failures
-from alphapulse.sweep.generations import Generations
+from alphapulse.sweep.generations import Ended, Generations
 from alphapulse.sweep.opening import OpenStudy
+from alphapulse.sweep.patience import Patience, stored_patience
 from alphapulse.sweep.study_state import StudyState, read_state
 from alphapulse.sweep.workers.batches import Batches, TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
+
+
+class SearchEnd(NamedTuple):
+    """How a search ended.
+
+    Attributes
+    ----------
+    n_done : int
+        Trials that the study has.
+    reason : {"complete", "exhausted", "patience", "stopped"}
+    """
+
+    n_done: int
+    reason: Ended
 
 
 def search(
@@ -22,8 +38,8 @@ def search(
     *,
     watch: Callable[[int, float], None],
     stop: Callable[[], bool],
-) -> int:
-    """Run the missing trials of a study and return how many trials it has then.
+) -> SearchEnd:
+    """Run the missing trials of a study.
 
     Parameters
     ----------
@@ -36,16 +52,22 @@ def search(
         Called now and then with the number of evaluated trials and the best value of the first objective.
     stop : callable
         Asked now and then whether to end early.
+
+    Returns
+    -------
+    SearchEnd
     """
     config, store, study, sampler = opened.config, opened.store, opened.study, opened.sampler
     cluster.ship(opened.inputs.market, opened.inputs.experiment)
     pending: deque[Future[None]] = deque()
+    failures = Failures(config.max_failure_rate)
 
     def commit(generation: Generation) -> None:
         while pending and pending[0].done():
             pending.popleft().result()
         pending.append(store.append(study, generation))
         clock.seconds.setdefault("to_first_trial", seconds_since_start())
+        failures.count(generation.trials)
 
     state = study_state(opened)
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
@@ -59,7 +81,7 @@ def search(
             commit,
             n_trials=config.n_trials,
             keep_blocks=config.validation.keep_blocks,
-            failures=Failures(config.max_failure_rate),
+            patience=config.patience,
             watch=watch,
             stop=stop,
         )
@@ -70,7 +92,25 @@ def search(
             future.result()
     clock.seconds["evaluate"] = state.seconds - evaluated_before
     clock.seconds["store"] = store.seconds_writing(study)
-    return generations.n_done
+    return SearchEnd(generations.n_done, generations.ended)
+
+
+def patience_of(opened: OpenStudy) -> Patience:
+    """Return the patience of a study after its stored trials."""
+    store, study, config = opened.store, opened.study, opened.config
+    history = StudyColumns(store.database, study).trials
+    return stored_patience(study.directions, config.patience, opened.sampler, store.n_done(study), history)
+
+
+def is_searched(opened: OpenStudy) -> bool:
+    """Return whether no trial is missing, or patience says that none will be."""
+    return opened.study.n_done >= opened.config.n_trials or patience_of(opened).ended
+
+
+def budget(opened: OpenStudy) -> int:
+    """Return how many trials the search of a study might have had: fewer than wanted only where time ended it."""
+    n_done = opened.store.n_done(opened.study)
+    return max(opened.config.n_trials, n_done) if patience_of(opened).ended else n_done
 
 
 def study_state(opened: OpenStudy) -> StudyState:

@@ -1,4 +1,5 @@
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,9 @@ BAD = [
     ("sweep", "objective=[]", "at least one metric"),
     ("sweep", "objective=[cagr,cagr]", "twice"),
     ("sweep", "objective=cagr,max_drawdown", "a list is objective=[cagr,max_drawdown]"),
+    ("sweep", "patience=0", "`patience` must be >= 1"),
+    ("sweep", "timeout=soon", "`timeout` must be a time such as 90s, 10m or 1.5h, but got 'soon'"),
+    ("sweep", "timeout=0", "`timeout` must be a time such as 90s, 10m or 1.5h, but got '0'"),
     ("sweep", "choose=knee", "`choose=knee` must go with several objectives, but got one"),
     ("sweep", "choose=cagr - volatility", "search for it with objective=cagr - volatility"),
     ("sweep", "objective=sharp - 2", "`objective` must be made of known names, but got 'sharp'"),
@@ -469,6 +473,12 @@ def test_choice_is_typed_as_it_reads(run: Run, refuse: Refuse) -> None:
     assert "did you mean 'knee'?" in refuse("sweep", *two, "choose=kne")
     assert "did you mean 'cagr'?" in refuse("sweep", *two, "choose=2*cagrr")
     assert "must be a number made of metrics" in refuse("sweep", *two, "choose=cagr > 1")
+
+
+def test_timeout_is_a_length_of_time(run: Run) -> None:
+    for text, seconds in {"90s": 90.0, "10m": 600.0, "1.5h": 5400.0, "1d": 86400.0, "45": 45.0}.items():
+        assert run("sweep", f"timeout={text}").timeout_seconds == seconds
+    assert math.isinf(run("sweep").timeout_seconds)
 
 
 def test_natural_directions() -> None:

@@ -16,6 +16,7 @@ from alphapulse.study.choice import Choice
 from alphapulse.study.trials import Trials
 from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.patience import Patience
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
@@ -32,7 +33,7 @@ class SearchPlan:
     sampler : str
         Name of the sampler; not "auto", but what it stood for.
     n_trials : int
-        Trials that the study has: its budget, or fewer where time ended it.
+        Trials that the study might have had: its budget, or fewer where time ended it.
     seed : int
         Seed of the study.
     options : mapping
@@ -41,6 +42,8 @@ class SearchPlan:
         Points that the study started from.
     choose : str
         Which trial of a Pareto front the study chooses, see `Choice`.
+    patience : int, optional
+        Generations without a better value after which the search ends.
     """
 
     sampler: str
@@ -49,6 +52,7 @@ class SearchPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
     enqueued: Float64Array2D | None = None
     choose: str = FIRST
+    patience: int | None = None
 
     def start(self, experiment: Experiment, seed: int) -> Sampler:
         """Return the sampler before its first generation, under some seed."""
@@ -90,7 +94,8 @@ def null_search(
     """
     surrogate = surrogate_market(market, s, block)
     lean = replace(experiment, bootstrap=None)
-    trials = run_search(surrogate, lean, plan.start(lean, null_seed(plan.seed, s)), plan.n_trials, evaluate)
+    sampler = plan.start(lean, null_seed(plan.seed, s))
+    trials = run_search(surrogate, lean, sampler, plan.n_trials, evaluate, patience=plan.patience)
     chosen = Choice(experiment.directions, plan.choose)(trials)
     return float("nan") if chosen is None else float(trials.values[chosen, 0])
 
@@ -129,7 +134,13 @@ def value_of(market: Market, experiment: Experiment, parameters: Float64Array1D)
 
 
 def run_search(
-    market: Market, experiment: Experiment, sampler: Sampler, n_trials: int, evaluate: Evaluate | None = None
+    market: Market,
+    experiment: Experiment,
+    sampler: Sampler,
+    n_trials: int,
+    evaluate: Evaluate | None = None,
+    *,
+    patience: int | None = None,
 ) -> Trials:
     """Return the trials of a whole search, the same as those of a study, run in this process or by `evaluate`.
 
@@ -144,7 +155,8 @@ def run_search(
     parts = [experiment.untried(np.empty((0, len(experiment.space))))]
     flight: deque[tuple[int, Float64Array2D]] = deque()
     generation, n_proposed, n_done, exhausted = 0, 0, 0, False
-    while True:
+    waiting = Patience(experiment.directions, patience)
+    while not waiting.ended:
         while len(flight) < sampler.lag and n_proposed < n_trials and not exhausted:
             proposed = sampler.propose(generation)
             exhausted = len(proposed) < sampler.schedule.size(generation)
@@ -157,6 +169,7 @@ def run_search(
         trials = _evaluate(evaluate or here, duplicates, experiment.untried(proposed[: n_trials - n_done]))
         if len(trials) == len(proposed):
             sampler.tell(number, trials.parameters, trials.values, trials.violations)
+            waiting.take(trials)
         parts.append(trials)
         n_done += len(trials)
     return Trials.joined(parts)

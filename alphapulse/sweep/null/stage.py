@@ -12,6 +12,7 @@ from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.null.careful import careful_null_search
 from alphapulse.sweep.null.search import SearchPlan, holdout_values, null_search
 from alphapulse.sweep.opening import OpenStudy
+from alphapulse.sweep.searching import budget
 from alphapulse.sweep.starting import StartPoints
 from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
@@ -79,12 +80,20 @@ def run_null_sweeps(
         Asked now and then whether to end early; then the outcome's p is NaN unless it was there already.
     """
     config, inputs = opened.config, opened.inputs
-    n_trials = opened.store.n_done(opened.study)
+    n_trials = budget(opened)
     kept = NullValues(opened.store.database, opened.study, n_trials)
     values = kept.read()
     experiment = inputs.experiment
     begin = StartPoints.of(opened.study).points
-    plan = SearchPlan(opened.sampler.name, n_trials, config.seed, config.search.arguments, begin, config.choose)
+    plan = SearchPlan(
+        opened.sampler.name,
+        n_trials,
+        config.seed,
+        config.search.arguments,
+        begin,
+        choose=config.choose,
+        patience=config.patience,
+    )
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
     search = NullTask(plan, config.validation.null_block, limits)

@@ -108,6 +108,7 @@ def study(market, experiment, plan):
         lambda generation: parts.append(generation.trials),
         n_trials=plan.n_trials,
         keep_blocks=0,
+        patience=plan.patience,
     ).run()
     return Trials.joined(parts)
 
@@ -160,6 +161,14 @@ def test_run_search_has_the_trials_of_a_study(market, name):
     best = Choice(tried.directions)(got)
     assert 0 < expected.is_candidate.sum() < 100 or not tried.feasible
     assert got.values[best, 0] == sign * np.nanmax(sign * expected.values[expected.is_candidate, 0])
+
+
+def test_run_search_ends_where_a_study_of_the_same_patience_does(market):
+    tried, plan = experiment(MIXED), SearchPlan("random", 400, seed=7, options={"generation_size": 10}, patience=3)
+    expected = study(market, tried, plan)
+    got = run_search(market, tried, plan.start(tried, plan.seed), plan.n_trials, patience=plan.patience)
+    assert 40 <= len(got) < 400
+    np.testing.assert_array_equal(got.values, expected.values)
 
 
 def test_run_search_of_failures_has_the_trials_of_a_study(market, tmp_path):
