@@ -95,7 +95,7 @@ class StudyColumns:
     def points(self, n_trials: int) -> Iterator[tuple[Float64Array2D, Float64Array1D, Float64Array1D]]:
         """Yield parameters, values of the first objective and annual Sharpe ratios of the first trials, in pieces.
 
-        Both are NaN for a failed trial.
+        Both are NaN for a failed trial, the value also where a trial breaks a condition on results.
         """
         kinds: dict[str, Kind] = {
             "number": np.int32,
@@ -104,7 +104,8 @@ class StudyColumns:
             "sharpe": np.float64,
         }
         query = (
-            f"SELECT number, params, coalesce(value[1], 'NaN'), {SHARPE} FROM trial WHERE sweep_id = $1 AND number < $4"
+            f"SELECT number, params, coalesce(CASE WHEN {CANDIDATE} THEN value[1] END, 'NaN'), {SHARPE} FROM trial "
+            "WHERE sweep_id = $1 AND number < $4"
         )
         for piece in self._pieces(query, kinds, TRIALS_A_PIECE, n_trials):
             yield piece["params"], piece["value"], piece["sharpe"]

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def config(small_study):
-    return small_study(n_trials=2_000, patience=2, search=SearchConfig(sampler="random", generation_size=20))
+    config = small_study(n_trials=2_000, patience=2, search=SearchConfig(sampler="random", generation_size=20))
+    return replace(config, validation=replace(config.validation, null_sweeps=0))
 
 
 def test_patience_ends_a_search_at_the_same_trial(config, run, in_process, database, table, capsys, tmp_path):
@@ -47,11 +48,12 @@ def test_patience_ends_a_search_at_the_same_trial(config, run, in_process, datab
 
 
 def test_null_sweeps_have_the_same_patience(config, run, in_process, database):
+    config = replace(config, n_trials=300, validation=replace(config.validation, null_sweeps=19))
     n = run(config, in_process()).n_trials
     plain = replace(config, study="plain", patience=None, n_trials=n)
     run(plain, in_process())
     store = Store(database)
-    patient = NullValues(database, store.find_study("small"), 2_000).read()
+    patient = NullValues(database, store.find_study("small"), 300).read()
     cut = NullValues(database, store.find_study("plain"), n).read()
     shared = sorted(patient.keys() & cut.keys())
     assert len(shared) > 3
@@ -60,9 +62,10 @@ def test_null_sweeps_have_the_same_patience(config, run, in_process, database):
 
 
 def test_study_may_wait_for_longer_but_not_for_less(config, run, in_process, table, database):
+    config = replace(config, n_trials=300)
     n = run(config, in_process()).n_trials
-    run(replace(config, patience=4, n_trials=400), in_process())
-    run(replace(config, study="straight", patience=4, n_trials=400), in_process())
+    run(replace(config, patience=4, n_trials=300), in_process())
+    run(replace(config, study="straight", patience=4, n_trials=300), in_process())
     assert table("small") == table("straight")
     study = Store(database).find_study("small")
     assert study.config["patience"] == 4
@@ -79,14 +82,14 @@ def test_timeout_ends_a_search_in_between(config, run, in_process, monkeypatch, 
         return evaluate(*arguments, **keywords)
 
     monkeypatch.setattr("alphapulse.sweep.workers.cluster.evaluate_batch", slowly)
-    config = replace(config, patience=None, n_trials=400, timeout="0.5s")
+    config = replace(config, patience=None, n_trials=300, timeout="0.5s")
     summary = run(config, in_process())
-    assert 0 < summary.n_trials < 400
+    assert 0 < summary.n_trials < 300
     assert summary.status == "COMPLETE"
-    assert summary.ended.startswith(f"The search ended after {summary.n_trials} of 400 trials: its time was over (")
+    assert summary.ended.startswith(f"The search ended after {summary.n_trials} of 300 trials: its time was over (")
     assert summary.verdict["n_trials"] == summary.n_trials
     monkeypatch.undo()
     again = run(replace(config, timeout=None), in_process())
-    assert (again.n_trials, again.ended) == (400, None)
+    assert (again.n_trials, again.ended) == (300, None)
     run(replace(config, timeout=None, study="straight"), in_process())
     assert table("small") == table("straight")

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import DatabaseError, StudyError
+from alphapulse.reports.trial_frames import TrialFrames
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.ledger import read_all
 from alphapulse.study.store import Store
@@ -127,6 +128,16 @@ def test_trials_that_break_a_condition_are_never_the_best(store, database):
     assert best == np.argsort(-values, kind="stable")[: len(best)].tolist()
     assert len(best) == history.is_candidate.sum()
     assert store.n_infeasible(study) == 100 - 4 - len(best)
+    shown = np.concatenate([piece[1] for piece in StudyColumns(database, study).points(100)])
+    np.testing.assert_array_equal(np.isfinite(shown), history.is_candidate)
+    frames = TrialFrames(store, study)
+    found = frames.best(100)
+    assert found["number"].tolist()[: len(best)] == best
+    assert found["feasible"].tolist() == [True] * len(best) + [False] * (100 - len(best))
+    assert (
+        len(frames.all(frames.read_where("feasible == 1 and n_trades > 0")))
+        == (history.is_candidate & (history.metrics[:, METRICS.index("n_trades")] > 0)).sum()
+    )
     assert store.trial(study, 2)["violation"] == []
     others = np.delete(values, best[3])
     assert store.share_worse(study, best[3]) == pytest.approx((others < values[best[3]]).mean())

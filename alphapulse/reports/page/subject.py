@@ -29,7 +29,7 @@ class Points:
     ----------
     parameters : (n, p) float64
     values : (n,) float64
-        The first objective; NaN for a failed trial.
+        The first objective; NaN for a failed trial, and one that breaks a condition on results.
     sharpes : (n,) float64
         Annual Sharpe ratios; NaN for a failed trial.
     """
