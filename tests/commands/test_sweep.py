@@ -41,14 +41,21 @@ class Weekly:
 """
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "cmaes", "nsga2", "gp"])
+OPTUNA = {"TPESampler": {"constant_liar": True}, "CmaEsSampler": {}, "NSGAIISampler": {"population_size": 10}}
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "cmaes", "nsga2", "gp", *OPTUNA])
 def test_table_is_the_same_on_ray_in_steps_and_in_one_process(
     ray_cluster, small_study, run, in_process, table, sampler
 ):
-    n_trials = 60 if sampler == "gp" else 150
+    n_trials = 60 if sampler in ("gp", *OPTUNA) else 150
     size = None if sampler in ("nsga2", "cmaes") else 12 if sampler == "gp" else 40
-    config = small_study(n_trials=n_trials, search=SearchConfig(sampler=sampler, generation_size=size))
-    if sampler == "nsga2":
+    own = "optuna" if sampler in OPTUNA else sampler
+    config = small_study(n_trials=n_trials, search=SearchConfig(sampler=own, generation_size=size))
+    if sampler in OPTUNA:
+        search = SearchConfig(sampler=own, optuna=sampler, options=OPTUNA[sampler])
+        config = replace(config, search=search, validation=replace(config.validation, null_sweeps=0))
+    if sampler in ("nsga2", "NSGAIISampler"):
         config = replace(config, objective=("sharpe_ratio", "max_drawdown"))
     if sampler == "cmaes":
         config = replace(config, space=SearchSpace(config.space.dimensions[1:]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from alphapulse.backtesting.metrics import METRICS
-from alphapulse.search.choosing import LAG, Schedule
+from alphapulse.search.choosing import LAG, Schedule, make_sampler
 from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
@@ -128,7 +128,17 @@ def commits(request, monkeypatch):
 
 
 def run(
-    table, n_trials, *, space=SPACE, n_cpus=2, seed=0, keep_blocks=10**6, stop_after=None, last=10**9, how=(FIXED, LAG)
+    table,
+    n_trials,
+    *,
+    space=SPACE,
+    n_cpus=2,
+    seed=0,
+    keep_blocks=10**6,
+    stop_after=None,
+    last=10**9,
+    how=(FIXED, LAG),
+    sampler=None,
 ):
     state = read_state(table.state, 2)
     workers = Threads(n_cpus, seed)
@@ -136,7 +146,7 @@ def run(
     watched = []
     experiment = Experiment(space, cast(StrategyDefinition, None))
     search = Generations(
-        Learner(space, last=last, schedule=how[0], lag=how[1]),
+        sampler or Learner(space, last=last, schedule=how[0], lag=how[1]),
         Batches(workers, experiment, TrialLimits()),
         experiment,
         state,
@@ -187,6 +197,21 @@ def test_table_does_not_depend_on_workers_steps_or_interruptions(space, keep_blo
                 stop_after=choice.choice([None, 3, 9, 20]),
                 how=how,
             )
+        assert_same(straight, other)
+
+
+@pytest.mark.parametrize("options", [{"optuna": "CmaEsSampler"}, {"optuna": "TPESampler", "generation_size": 1}])
+def test_table_of_a_sampler_of_optunas_does_not_depend_on_interruptions(options):
+    def go_on(table, n_trials, **how):
+        run(table, n_trials, sampler=make_sampler("optuna", SPACE, seed=2, options=options), **how)
+
+    straight = Table()
+    go_on(straight, 70)
+    for seed in range(2):
+        other, choice = Table(), random.Random(seed)
+        while len(other.rows) < 70:
+            wanted = min(70, len(other.rows) + choice.randint(5, 40))
+            go_on(other, wanted, n_cpus=choice.choice([1, 8]), seed=seed, stop_after=choice.choice([None, 9, 20]))
         assert_same(straight, other)
 
 
