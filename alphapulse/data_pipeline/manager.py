@@ -173,7 +173,7 @@ def run_download(config: "DownloadConfig") -> None:
         database.close()
     if config.output == "json":
         print_json(result)
-    elif not config.quiet and result.written:
+    elif not config.quiet and (result.written or len(result.failures) > 1):
         print_table(provider.name, str(database), result)
     if result.failures:
         first_reason, n_failed = result.failures[0].reason, len(result.failures)
