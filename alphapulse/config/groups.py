@@ -217,7 +217,8 @@ class ClusterConfig:
     Attributes
     ----------
     address : str, optional
-        The address of a running Ray cluster ("auto", "ray://host:10001"); None starts one on this machine.
+        The address of a running Ray cluster ("auto", "ray://host:10001"); None joins the one that RAY_ADDRESS names,
+        or starts one on this machine where that is unset or "local", or `num_cpus` is given.
     num_cpus : int, optional
         CPUs of the local cluster; None is all of them.
     dashboard : bool

@@ -31,6 +31,9 @@ class Settings:
         They are read from `DB_NAME`, `DB_USER` and `DB_PASS`.
     home : Path
         Directory of the embedded server and of what commands keep between runs (`ALPHAPULSE_HOME`).
+    ray_address : str, optional
+        Ray cluster that commands join unless told otherwise (`RAY_ADDRESS`, which `ray job submit` sets); None or
+        "local" is one of this machine's own.
     """
 
     host: str | None = None
@@ -39,6 +42,7 @@ class Settings:
     user: str = DEFAULT_USER
     password: str = field(default=DEFAULT_PASSWORD, repr=False)
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("alphapulse")))
+    ray_address: str | None = None
 
 
 CELL_PREFIX = "cell_"
@@ -77,6 +81,7 @@ def read_settings() -> Settings:
         name=environment.get("DB_NAME", DEFAULT_NAME),
         user=environment.get("DB_USER", DEFAULT_USER),
         password=environment.get("DB_PASS", DEFAULT_PASSWORD),
+        ray_address=environment.get("RAY_ADDRESS"),
         home=Path(home).expanduser().absolute() if home else Path(platformdirs.user_data_dir("alphapulse")),
     )
 

@@ -5,7 +5,7 @@ import pytest
 from alphapulse.config.settings import read_settings, without_password
 from alphapulse.errors import ConfigError
 
-VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASS", "ALPHAPULSE_HOME")
+VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASS", "ALPHAPULSE_HOME", "RAY_ADDRESS")
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +28,9 @@ def test_read_settings_reads_the_environment_of_the_moment(monkeypatch, tmp_path
     monkeypatch.setenv("DB_PORT", "5433")
     monkeypatch.setenv("DB_PASS", "p@ss:/%41")
     monkeypatch.setenv("ALPHAPULSE_HOME", str(tmp_path))
+    assert read_settings().ray_address is None
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert read_settings().ray_address == "10.0.0.1:6379"
     settings = read_settings()
     assert (settings.host, settings.port, settings.home) == ("db.example", 5433, tmp_path)
     assert settings.password == "p@ss:/%41"

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from alphapulse.config.settings import without_password
+from alphapulse.config.settings import read_settings, without_password
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
@@ -77,6 +77,7 @@ class Cluster(Tasks):
         self.dashboard = ""
         self.n_cpus = 0
         self._counted_at = 0.0
+        self._nodes: dict[str, str] = {}
         self._head_timeout = head_timeout
         self._head: Head | None = None
         self._closing: Future[None] | None = None
@@ -85,6 +86,9 @@ class Cluster(Tasks):
     def _start(self, address: str | None, num_cpus: int | None, dashboard: bool) -> None:
         import ray
 
+        if address is None and num_cpus is None:
+            given = read_settings().ray_address
+            address = None if given == "local" else given
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
             local = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
@@ -116,6 +120,17 @@ class Cluster(Tasks):
         if self._head is None or self._head.answers():
             alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in self.left_out]
             self.n_cpus = max(1, int(sum(node["Resources"].get("CPU", 0) for node in alive)))
+            self._tell_changes({node["NodeID"]: node["NodeManagerAddress"] for node in alive})
+
+    def _tell_changes(self, nodes: dict[str, str]) -> None:
+        """Say which nodes have joined or were lost since the last time."""
+        if self._nodes:
+            changed = [(node, "joined") for node in nodes.keys() - self._nodes.keys()]
+            changed += [(node, "was lost") for node in self._nodes.keys() - nodes.keys() - self.left_out.keys()]
+            for node, what in changed:
+                where = nodes.get(node) or self._nodes[node]
+                self.say(f"Node {where} ({node[:8]}) {what}; {self.n_cpus} CPUs.")
+        self._nodes = nodes
 
     def wait_until_started(self) -> None:
         """Wait for Ray.
