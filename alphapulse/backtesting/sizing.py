@@ -7,9 +7,32 @@ import numpy as np
 
 from alphapulse.backtesting.kernel.state import EQUAL, TINY
 from alphapulse.backtesting.params import SIZING_CODES
+from alphapulse.compiling import jit
 from alphapulse.market.bars import Bars
 from alphapulse.market.volatility import realized_volatility
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+
+
+def scale_targets_python(
+    targets: Float64Array2D, scales: Float64Array2D, row: Int64Array1D, factor: Float64Array1D
+) -> None:
+    """Make allocations of `targets` (n, n_tile) in place, as `Sizing.apply` does; scales (n_windows, n_tile)."""
+    for i in range(targets.shape[0]):
+        if row[i] == -1:
+            continue
+        for t in range(targets.shape[1]):
+            a = targets[i, t]
+            if not abs(a) < np.inf:
+                targets[i, t] = np.nan
+                continue
+            size = abs(factor[i]) if row[i] == -2 else abs(a) * (factor[i] * scales[row[i], t])
+            # Also where the scale is NaN.
+            size = size if size >= TINY else TINY
+            size = 0.0 if abs(a) <= EQUAL else size
+            targets[i, t] = -size if a < 0.0 else size
+
+
+scale_targets = jit(scale_targets_python)
 
 
 @dataclass(frozen=True)
@@ -54,22 +77,4 @@ class Sizing:
         A target that is not finite stays so. One whose size is unknown becomes `TINY` in its direction, which trades
         nothing and lifts no block.
         """
-        row = self.row[trials]
-        if not (row != -1).any():
-            return
-        factor = self.factor[trials][:, None]
-        wrong = ~np.isfinite(targets)
-        targets[(np.abs(targets) <= EQUAL) & (row != -1)[:, None]] = 0.0
-        by_risk = row == -2
-        if by_risk.any():
-            np.copysign(factor, targets, out=targets, where=by_risk[:, None] & (targets != 0.0))
-        by_volatility = row >= 0
-        if by_volatility.any():
-            held = targets if by_volatility.all() else targets[by_volatility]
-            scale = self.scales[row[by_volatility], start : start + targets.shape[1]]
-            sized = held * (factor[by_volatility] * scale)
-            # Also where the scale is NaN.
-            small = ~(np.abs(sized) >= TINY) & (held != 0.0)
-            sized[small] = np.copysign(TINY, held[small])
-            targets[by_volatility] = np.where(held == 0.0, 0.0, sized)
-        targets[wrong] = np.nan
+        scale_targets(targets, self.scales[:, start : start + targets.shape[1]], self.row[trials], self.factor[trials])

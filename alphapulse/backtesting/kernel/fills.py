@@ -152,7 +152,6 @@ def turn_strip(
         starts = opens & (units == 0.0) & (state[at(EXITED, lane)] != now)
         state[at(SPELLS, lane)] += 1.0 if starts else 0.0
         close_trade(now, left, closes, lane, state)
-        state[at(HELD, lane)] -= now if opens else 0.0
         state[at(BASE, lane)] = left if opens else state[at(BASE, lane)]
         state[at(OPENED, lane)] = now if opens else state[at(OPENED, lane)]
 
@@ -179,7 +178,7 @@ def close_trade(now: float, left: float, closes: bool, lane: np.uint64, state: F
     bars = now - state[at(OPENED, lane)]
     longest = state[at(LONGEST, lane)]
     state[at(N_CLOSED, lane)] += 1.0 if closes else 0.0
-    state[at(HELD, lane)] += now if closes else 0.0
+    state[at(HELD, lane)] += bars if closes else 0.0
     state[at(LONGEST, lane)] = bars if closes & (bars > longest) else longest
     state[at(N_WINS, lane)] += 1.0 if wins else 0.0
     state[at(WON, lane)] += profit if wins else 0.0

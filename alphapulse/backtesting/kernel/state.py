@@ -39,7 +39,7 @@ before; last bar of an exit inside it; interest on cash [quote]."""
 
 OPENED, BASE, N_CLOSED, HELD, LONGEST, N_WINS, WON, N_LOST, LOST = range(16, 25)
 """Of the open trade its first bar, and equity less interest before it [quote]; of closed trades their number, the sum
-of their bars, less the bar in which an open one began, and the longest; of won and of lost ones their numbers and net
+of their bars, and the longest; of won and of lost ones their numbers and net
 profits [quote]."""
 
 BLOCK_SUM, BLOCK_SQUARE, SUM, SQUARE, CUBE, FOURTH, ACTIVE, DOWNSIDE = range(25, 33)

@@ -159,7 +159,7 @@ def sums_of_states(
         # 2 cov(r, b) = var(r) + var(b) - var(r - b): one sum less in the loop over bars.
         cross=0.5 * (m2 + benchmark_m2 - active_m2),
         active_m2=active_m2,
-        n_exposed=rows[row.HELD] + rows[row.SPELLS] + np.where(is_open, n_bars - 1.0, 0.0),
+        n_exposed=rows[row.HELD] + rows[row.SPELLS] + np.where(is_open, n_bars - 1.0 - rows[row.OPENED], 0.0),
         traded=rows[row.TRADED],
         costs=rows[row.COSTS],
         n_trades=rows[row.N_CLOSED],
@@ -169,7 +169,7 @@ def sums_of_states(
         lost=rows[row.LOST],
         # Equity less interest is the capital and all net profits.
         net_profit=np.where(is_open, rows[row.BASE], rows[row.BEFORE] - rows[row.EARNED]) - capital,
-        bars_held=rows[row.HELD] + np.where(is_open, rows[row.OPENED], 0.0),
+        bars_held=rows[row.HELD],
         longest=rows[row.LONGEST],
         risk_free=rows[row.RISK_FREE],
         periods_per_year=periods,
