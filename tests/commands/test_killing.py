@@ -10,10 +10,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import psutil
 import pytest
 from sqlalchemy import text
 
+from alphapulse.study.optuna.tables import ensure_optuna_tables
 from alphapulse.study.store import Store
 from alphapulse.sweep.opening import stored_config
 
@@ -95,6 +97,47 @@ def test_killed_driver_continues_to_the_same_table(database, table, tmp_path, ru
     stored = stored_config(Store(database).find_study("killed"))
     run(replace(stored, study="straight"), in_process())
     assert table("killed") == table("straight")
+
+
+def followed(database, name):
+    """Return the numbers of the trials that Optuna reads, in its own order, and the status that it reads."""
+    try:
+        study = optuna.load_study(study_name=name, storage=database.optuna_url)
+    except KeyError:
+        return [], None
+    return [trial.number for trial in study.trials], study.user_attrs.get("alphapulse:status")
+
+
+def wait_until_followed(database, name, n_trials, process):
+    """Wait until Optuna's tables have so many trials of a study that runs."""
+    ensure_optuna_tables(database)
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(followed(database, name)[0]) >= n_trials:
+            return True
+        time.sleep(1)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_optunas_tables_stand_after_a_kill_and_after_an_interrupt(database, tmp_path):
+    arguments = command("watched", 1_000_000, "cluster.num_cpus=1", "optuna.mirror_limit=200000")
+    process = start(arguments, tmp_path)
+    assert wait_until_followed(database, "watched", 1, process), process.communicate()
+    process.kill()
+    process.communicate()
+    numbers, status = followed(database, "watched")
+    assert numbers == list(range(len(numbers)))
+    assert status == "RUNNING"
+    process = start(arguments, tmp_path)
+    assert wait_until_followed(database, "watched", len(numbers) + 1, process), process.communicate()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    numbers, status = followed(database, "watched")
+    assert numbers == list(range(json.loads(out)["n_trials"]))
+    assert status == "INTERRUPTED"
 
 
 @pytest.mark.slow
