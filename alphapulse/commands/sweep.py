@@ -56,13 +56,12 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
     results = sys.stdout
 
     def tell(summary: StudySummary) -> None:
-        with redirect_stdout(results):
-            print_summary(summary, config.output, details=config.details)
+        print_summary(summary, config.output, details=config.details, file=results)
 
-    # Ray and strategies print when they like; stdout is for the results alone.
+    # Ray and strategies print when they like, from threads of theirs too; stdout is for the results alone.
     with redirect_stdout(sys.stderr):
         summary = run_study(start, config, console, directory, given, tell)
-    print_ending(summary, config.output, details=config.details)
+        print_ending(summary, config.output, details=config.details, file=results)
     if summary.status == "INTERRUPTED":
         raise interrupted()
     if summary.n_trials and summary.n_failed == summary.n_trials:

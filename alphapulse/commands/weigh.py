@@ -33,10 +33,11 @@ def run_weigh(config: WeighConfig, directory: Path) -> None:
         If there is no such study, it has no trials, or another command is running it.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    results = sys.stdout
     with redirect_stdout(sys.stderr):
         summary = weigh_study(config, console, directory)
-    print_summary(summary, config.output, details=config.details)
-    print_ending(summary, config.output, details=config.details)
+        print_summary(summary, config.output, details=config.details, file=results)
+        print_ending(summary, config.output, details=config.details, file=results)
     if summary.status == "INTERRUPTED" and summary.verdict is None:
         raise interrupted()
 

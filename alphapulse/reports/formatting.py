@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rich import box
 from rich.cells import cell_len
@@ -19,9 +19,10 @@ SHOWN_METRICS = ("sharpe_ratio", "sortino_ratio", "cagr", "volatility", "max_dra
 FORMATS = {"ratio": "{:,.3f}", "fraction": "{:.2%}", "count": "{:,.0f}", "bars": "{:,.1f}", "quote": "{:,.3f}"}
 
 
-def stdout_console() -> Console:
-    """Return a console for results, wide enough for tables where stdout is no terminal."""
-    return Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+def stdout_console(file: TextIO | None = None) -> Console:
+    """Return a console for results, on stdout or another file; wide enough for tables where it is no terminal."""
+    file = file or sys.stdout
+    return Console(file=file, highlight=False, markup=False, width=None if file.isatty() else 160)
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -42,10 +43,11 @@ def print_places(console: Console, places: Mapping[str, str]) -> None:
         console.print(f"{name.replace('_', ' ')}: {place}", soft_wrap=True)
 
 
-def print_json(document: Any) -> None:
-    """Print one JSON document to stdout; what is not finite is null."""
-    json.dump(plain(document), sys.stdout, allow_nan=False)
-    sys.stdout.write("\n")
+def print_json(document: Any, file: TextIO | None = None) -> None:
+    """Print one JSON document to stdout or another file; what is not finite is null."""
+    file = file or sys.stdout
+    json.dump(plain(document), file, allow_nan=False)
+    file.write("\n")
 
 
 def format_metric(name: str, value: float | None) -> str:

@@ -1,7 +1,7 @@
 """A study's summary on stdout: the verdict and what it rests on, on one screen; or one JSON document."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -37,7 +37,7 @@ FEW_FAILED = 0.1
 """Share of failed trials up to which the reasons are a detail."""
 
 
-def print_summary(summary: StudySummary, output: str, *, details: bool = False) -> None:
+def print_summary(summary: StudySummary, output: str, *, details: bool = False, file: TextIO | None = None) -> None:
     """Print to stdout what came out, the verdict last; as JSON nothing, since a script reads one document at the end.
 
     Parameters
@@ -46,17 +46,19 @@ def print_summary(summary: StudySummary, output: str, *, details: bool = False) 
     output : {"table", "json"}
     details : bool
         Whether the best trials, every test's line and the times are printed before.
+    file : text file, optional
+        In place of stdout.
     """
     if output == "table":
-        _print_table(stdout_console(), summary, details)
+        _print_table(stdout_console(file), summary, details)
 
 
-def print_ending(summary: StudySummary, output: str, *, details: bool = False) -> None:
-    """Print to stdout where everything is, or with `details` where all of it is; as JSON, the whole document."""
+def print_ending(summary: StudySummary, output: str, *, details: bool = False, file: TextIO | None = None) -> None:
+    """Print to stdout or `file` where everything is, or with `details` all of it; as JSON, the whole document."""
     if output == "json":
-        print_json(summary)
+        print_json(summary, file)
         return
-    console = stdout_console()
+    console = stdout_console(file)
     if details and summary.seconds:
         console.print("Seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in summary.seconds.items()) + ".")
     shown = summary.places if details else {n: p for n, p in summary.places.items() if n in SHOWN_PLACES}

@@ -44,7 +44,7 @@ def test_help_has_groups_and_flags(tmp_path: Path) -> None:
     (tmp_path / "data" / "nested" / "inner.yaml").write_text("a: 1\n")
     text = help_text(Conf(str(tmp_path), "config"), "config")
     assert text.startswith("python -m alphapulse.sweep ")
-    assert "\ndata: database, mine, sample, yahoo\ndata/nested: inner\ndb: default\n" in text
+    assert "\ndata: csv, database, mine, sample, yahoo\ndata/nested: inner\ndb: default\n" in text
     assert "hydra/" not in text
     assert FLAGS_HELP in text
     assert "$" not in text

@@ -58,7 +58,7 @@ def printed(monkeypatch):
     def show(summary, **options):
         file = io.StringIO()
         console = Console(file=file, highlight=False, markup=False, width=80)
-        monkeypatch.setattr(summary_table, "stdout_console", lambda: console)
+        monkeypatch.setattr(summary_table, "stdout_console", lambda file: console)
         summary_table.print_summary(summary, "table", **options)
         summary_table.print_ending(summary, "table", **options)
         return file.getvalue().splitlines()

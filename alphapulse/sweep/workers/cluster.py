@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import logging
+import os
 import pickle
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -91,6 +93,8 @@ class Cluster(Tasks):
             address = None if given == "local" else given
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
+            if not sys.stderr.isatty():
+                os.environ.setdefault("RAY_COLOR_PREFIX", "0")
             local = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
             with without_password():
                 context = ray.init(
