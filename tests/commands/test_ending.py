@@ -81,7 +81,7 @@ def test_timeout_ends_a_search_in_between(config, run, in_process, monkeypatch, 
         time.sleep(0.05)
         return evaluate(*arguments, **keywords)
 
-    monkeypatch.setattr("alphapulse.sweep.workers.cluster.evaluate_batch", slowly)
+    monkeypatch.setattr("study_fixtures.evaluate_batch", slowly)
     config = replace(config, patience=None, n_trials=300, timeout="0.5s")
     summary = run(config, in_process())
     assert 0 < summary.n_trials < 300

@@ -45,7 +45,8 @@ def test_no_trial_that_breaks_a_condition_is_called_good(config, run, in_process
         )
     assert 0 < broken < 96
     assert (summary.n_infeasible, by_violation, infeasible) == (broken, broken, 96)
-    assert [trial.feasible for trial in summary.best] == [True] * 5
+    assert len(summary.best) > 1
+    assert all(trial.feasible for trial in summary.best)
     assert summary.best[0].values["sharpe_ratio"] == best
     assert summary.chosen.number == summary.best[0].number
     assert summary.verdict["null_sweeps"]["observed"] == best
