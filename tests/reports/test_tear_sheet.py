@@ -17,7 +17,9 @@ def make(returns, index=None):
     index = pd.bdate_range("2010-01-04", periods=len(returns), tz="UTC") if index is None else index
     series = pd.Series(returns, index)
     metrics = dict.fromkeys(METRICS, np.nan) | metrics_of_returns(returns)
-    return BacktestResult(100.0 * (1 + series).cumprod(), series, series * 0.0, pd.DataFrame(), metrics, False)
+    return BacktestResult(
+        100.0 * (1 + series).cumprod(), series, series * 0.0, pd.DataFrame(), pd.DataFrame(), metrics, False
+    )
 
 
 def noise(n=400, seed=0):

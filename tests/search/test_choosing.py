@@ -3,10 +3,9 @@
 import pytest
 
 from alphapulse.errors import ConfigError
-from alphapulse.search.choosing import SAMPLERS, choose_sampler, make_sampler
+from alphapulse.search.choosing import SAMPLERS, choose_sampler, find_sampler, make_sampler
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.search.rules import read_rules
-from alphapulse.search.samplers import find_sampler
 from alphapulse.search.samplers._base import HistorySampler
 from alphapulse.search.space import SearchSpace
 
