@@ -27,9 +27,13 @@ STATE = """
 import logging, os, pkgutil, signal, sys, warnings
 import numba, numpy as np
 
+def environment():
+    # What polars tells the allocator that it alone has.
+    return {name: value for name, value in os.environ.items() if name != "_RJEM_MALLOC_CONF"}
+
 def state():
     return {name: repr(getattr(numba.config, name)) for name in dir(numba.config) if name.isupper()} | {
-        "environment": dict(os.environ), "path": list(sys.path), "warnings": list(warnings.filters),
+        "environment": environment(), "path": list(sys.path), "warnings": list(warnings.filters),
         "errors": np.geterr(), "logging": (logging.root.level, logging.root.handlers, logging.root.manager.disable),
         "signals": [signal.getsignal(number) for number in signal.valid_signals()],
         "recursion": sys.getrecursionlimit(), "hook": sys.excepthook,

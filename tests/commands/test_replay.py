@@ -66,7 +66,7 @@ def test_replay_compares_what_is_defined_as_it_was(stored, database, capsys, mon
     assert f"All {len(METRICS) - 2} numbers are reproduced bit for bit." in shown
     assert f"definitions {DEFINITIONS} and these are newer: sharpe_ratio, beta, objective sharpe_ratio." in shown
     execute(database, f"UPDATE sweep SET definitions = {DEFINITIONS + 1}")
-    with pytest.raises(StudyError, match="2 of 20 numbers differ"):
+    with pytest.raises(StudyError, match=r"2 of \d+ numbers differ"):
         run_replay(ReplayConfig(study="small", trial=7, output="json"))
 
 
