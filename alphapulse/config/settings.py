@@ -95,3 +95,8 @@ def without_password() -> Iterator[None]:
     finally:
         if password is not None:
             os.environ["DB_PASS"] = password
+
+
+def take_colours_from_ray() -> None:
+    """Have Ray print what it prints in this process without escape codes, unless the user says otherwise."""
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")

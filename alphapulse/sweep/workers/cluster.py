@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import logging
-import os
 import pickle
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from alphapulse.config.settings import read_settings, without_password
+from alphapulse.config.settings import read_settings, take_colours_from_ray, without_password
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
@@ -94,7 +93,7 @@ class Cluster(Tasks):
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
             if not sys.stderr.isatty():
-                os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+                take_colours_from_ray()
             local = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
             with without_password():
                 context = ray.init(
