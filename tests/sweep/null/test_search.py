@@ -151,7 +151,8 @@ def test_run_search_has_the_trials_of_a_study(market, name):
     plan = SearchPlan(name.split()[0].rstrip(","), 100, seed=7, options=options)
     expected = study(market, tried, plan)
     got = run_search(market, tried, plan.start(tried, plan.seed), plan.n_trials)
-    n_settings = count_settings(space)
+    # A sampler of Optuna's may propose a setting twice, as it does on its own.
+    n_settings = None if plan.sampler == "optuna" else count_settings(space)
     assert len(got) == (100 if n_settings is None else n_settings)
     for column in ("parameters", "values", "metrics", "status", "violations"):
         np.testing.assert_array_equal(getattr(got, column), getattr(expected, column))
