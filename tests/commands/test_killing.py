@@ -245,6 +245,7 @@ def test_lost_head_ends_in_one_line_within_its_timeout(database, tmp_path, monke
             os.killpg(head.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_driver_killed_at_its_verdict_leaves_no_process(database, tmp_path):
     process = start(command("end", 50), tmp_path)

@@ -119,7 +119,9 @@ def failures(database):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("first", "last"), [(8, 15), pytest.param(16, 21, marks=pytest.mark.slow), (19, 20)], ids=["some", "others", "last"]
+    ("first", "last"),
+    [(8, 15), pytest.param(16, 21, marks=pytest.mark.slow), pytest.param(19, 20, marks=pytest.mark.slow)],
+    ids=["some", "others", "last"],
 )
 def test_poisoned_settings_are_failures_and_the_others_count(ray_cluster, poisoned, run, database, first, last):
     config = poisoned(first, last)

@@ -44,7 +44,16 @@ class Weekly:
 OPTUNA = {"TPESampler": {"constant_liar": True}, "CmaEsSampler": {}, "NSGAIISampler": {"population_size": 10}}
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "cmaes", "nsga2", "gp", *OPTUNA])
+SLOW = ["random", "nsga2", "gp", "CmaEsSampler"]
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        *("qmc", "tpe", "cmaes", "TPESampler", "NSGAIISampler"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
+    ],
+)
 def test_table_is_the_same_on_ray_in_steps_and_in_one_process(
     ray_cluster, small_study, run, in_process, table, sampler
 ):
