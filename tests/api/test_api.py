@@ -179,6 +179,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.postgres
 def test_strategy_of_a_script_reaches_the_workers(environment, database, tmp_path):

@@ -44,13 +44,13 @@ class Weekly:
 OPTUNA = {"TPESampler": {"constant_liar": True}, "CmaEsSampler": {}, "NSGAIISampler": {"population_size": 10}}
 
 
-SLOW = ["random", "nsga2", "gp", "CmaEsSampler"]
+SLOW = ["random", "qmc", "cmaes", "nsga2", "gp", "CmaEsSampler", "NSGAIISampler"]
 
 
 @pytest.mark.parametrize(
     "sampler",
     [
-        *("qmc", "tpe", "cmaes", "TPESampler", "NSGAIISampler"),
+        *("tpe", "TPESampler"),
         *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
     ],
 )

@@ -71,6 +71,7 @@ def run_new_silently(folder):
 FEW = 'validation={"null_sweeps": 1, "n_bootstrap": 20}'
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.postgres
 @pytest.mark.parametrize("page", ["README.md", "docs/pages/data.md", "docs/pages/api.md"])

@@ -79,6 +79,7 @@ def changed_code(tmp_path):
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_node_with_other_code_is_named_and_left_out(database, tmp_path, changed_code):
     with head(tmp_path) as (_, text):
