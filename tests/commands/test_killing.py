@@ -225,7 +225,15 @@ def test_lost_node_ends_in_one_line_and_keeps_what_is_done(database, tmp_path):
 @pytest.mark.timeout(600)
 def test_lost_head_ends_in_one_line_within_its_timeout(database, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    start_head = ["ray", "start", "--head", "--port=0", "--num-cpus=1", "--include-dashboard=false", "--block"]
+    start_head = [
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--head",
+        "--port=0",
+        "--num-cpus=1",
+        "--include-dashboard=false",
+        "--block",
+    ]
     with subprocess.Popen(start_head, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as head:
         try:
             address = next(line.split("'")[1] for line in head.stdout if "ray start --address=" in line)

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.postgres]
 def node(folder, *arguments, code=ROOT):
     """A node of its own, head or not, until the block is left; yields the process and what it printed first."""
     environment = {**os.environ, "PYTHONPATH": str(code), "RAY_AUTH_MODE": "token"}
-    command = ["ray", "start", "--block", "--include-dashboard=false", *arguments]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--include-dashboard=false", *arguments]
     if "--head" not in arguments:
         command.remove("--include-dashboard=false")
     process = subprocess.Popen(
