@@ -113,7 +113,7 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
     if not config.quiet:
         print_warnings(warnings)
     gate = run_gate(definition, market.bars, values, {}, config.validation)
-    bars = study_bars(config.data.symbols, market, None)
+    bars = study_bars(config.data.read, market, None)
     opened = [] if subject.shows_holdout else held_out_within(database, bars)
     if subject.trial is None or subject.is_changed:
         record_backtest(database, bars, _name_in_ledger(definition.name, values, config.engine))

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
 from alphapulse.config.found import SAMPLER_NAMES
 from alphapulse.errors import ConfigError, did_you_mean
@@ -15,7 +14,6 @@ Output = Literal["table", "json"]
 Source = Literal["sample", "database", "yahoo", "csv"]
 # What a file says itself.
 AUTO = "auto"
-COLUMN_ROLES = ("timestamp", "date", "time", "symbol", "timeframe", "open", "high", "low", "close", "volume")
 Lookahead = Literal["on", "strict", "off"]
 
 
@@ -63,26 +61,6 @@ def check_dates(prefix: str, start: str | None, end: str | None) -> None:
         raise ConfigError(f"`{prefix}.start` must not be after `{prefix}.end`, but got {start} and {end}")
 
 
-def check_timezone(key: str, name: str) -> None:
-    """Raise ConfigError unless there is a time zone of this name."""
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        hint = did_you_mean(name, sorted(available_timezones()))
-        raise ConfigError(
-            f"`{key}` must be a time zone such as America/New_York or UTC, but got {name!r}{hint}"
-        ) from None
-
-
-def check_columns(key: str, columns: Mapping[str, Any] | Sequence[str] | None) -> None:
-    """Raise ConfigError unless the columns of a file are said by roles that bars have."""
-    roles = COLUMN_ROLES if isinstance(columns, Mapping) else (*COLUMN_ROLES, "_")
-    for role in columns or ():
-        if role not in roles:
-            hint = did_you_mean(role, roles) or f"; they are {', '.join(roles)}"
-            raise ConfigError(f"`{key}` must say which column is what, but got {role!r}{hint}")
-
-
 def check_symbols(key: str, symbols: tuple[str, ...]) -> None:
     """Raise ConfigError if a symbol is empty or named twice."""
     for symbol in symbols:
@@ -104,8 +82,10 @@ class DataConfig:
     path : str, optional
         That file, a folder or a pattern.
     symbols : tuple of str
-        The first is traded; the closes of the others are joined to it by the end of each bar. It may be empty with
-        a file: then its one symbol is traded.
+        The first is traded; the others are joined to it by the end of each bar. It may be empty with a file: then its
+        one symbol is traded.
+    others : tuple of str
+        Symbols whose whole bars are joined to the traded ones in the same way, for strategies that look at them.
     volatility_symbol : str, optional
         Volatility index joined to the traded bars.
     timeframe : str
@@ -123,6 +103,7 @@ class DataConfig:
     source: Source = "sample"
     path: str | None = None
     symbols: tuple[str, ...] = ("SAMPLE_SP500",)
+    others: tuple[str, ...] = ()
     volatility_symbol: str | None = None
     timeframe: str = "1d"
     start: str | None = None
@@ -138,6 +119,7 @@ class DataConfig:
         if not self.symbols and self.source != "csv":
             raise ConfigError("`data.symbols` must name at least one symbol, but got []; write data.symbols=[SYMBOL]")
         check_symbols("data.symbols", self.symbols)
+        check_symbols("data.others", self.others)
         if self.source != "csv" or self.timeframe != AUTO:
             object.__setattr__(self, "timeframe", check_timeframe("data.timeframe", self.timeframe))
         check_dates("data", self.start, self.end)
@@ -147,6 +129,16 @@ class DataConfig:
             )
         if self.periods_per_year is not None and not 0 < self.periods_per_year < math.inf:
             raise ConfigError(f"`data.periods_per_year` must be > 0 and finite, but got {self.periods_per_year!r}")
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """All symbols that are read, each once: the traded one first."""
+        return tuple(dict.fromkeys((*self.symbols, *self.others)))
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """Symbols that are joined to the traded one."""
+        return self.read[1:]
 
 
 @dataclass(frozen=True)

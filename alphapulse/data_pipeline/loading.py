@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from alphapulse.data_pipeline.storage.bar_reader import BarColumns, read_bars
 from alphapulse.data_pipeline.storage.catalogue import list_series
 from alphapulse.data_pipeline.storage.resampled_reader import read_any
 from alphapulse.errors import ConfigError, DataError
-from alphapulse.market.bars import PRICES, Bars, impossible_prices
+from alphapulse.market.bars import PARTS, PRICES, Bars, impossible_prices
 from alphapulse.market.calendar import count_periods_per_year
 from alphapulse.market.joining import bar_end, join_by_end, sum_by_end
 from alphapulse.market.market import Market
@@ -48,10 +48,8 @@ class History:
     fingerprint : str
         Hexadecimal SHA-256 of symbols, timeframe and arrays from `data.start` on (all, where it is None). It does not
         depend on the lookback.
-    volatility : BarColumns, optional
-        Bars of the volatility index as stored, before the join.
-    volatility_name : (str, str), optional
-        Its symbol and the timeframe of those bars.
+    joined : mapping of (str, str) to BarColumns
+        Bars of the volatility index and of the other symbols as stored, before the join, by symbol and timeframe.
     uncovered : tuple of str
         One line if the bars do not reach from `data.start` to `data.end`.
     """
@@ -59,8 +57,7 @@ class History:
     bars: Bars
     first: int
     fingerprint: str
-    volatility: BarColumns | None = None
-    volatility_name: tuple[str, str] | None = None
+    joined: Mapping[tuple[str, str], BarColumns] = field(default_factory=dict)
     uncovered: tuple[str, ...] = ()
 
     def split(self, holdout: float) -> tuple[Market, Market | None]:
@@ -97,9 +94,8 @@ class History:
 
     def warnings(self) -> list[str]:
         """Return what `data_warnings` cannot say: what range the bars lack, and faults of what is joined to them."""
-        if self.volatility is None or self.volatility_name is None:
-            return list(self.uncovered)
-        return [*self.uncovered, *series_warnings(*self.volatility_name, self.volatility.frame())]
+        faults = [series_warnings(*name, stored.frame()) for name, stored in self.joined.items()]
+        return [*self.uncovered, *(line for lines in faults for line in lines)]
 
 
 def load_backtest_data(
@@ -203,30 +199,37 @@ def load_history(
 
     end = labelled_end(columns.timestamp, timeframe) if columns.end is None else columns.end
 
-    def join(other: str) -> tuple[Float64Array1D, BarColumns, str]:
+    read: dict[tuple[str, str], BarColumns] = {}
+
+    def join(other: str, *names: str) -> list[Float64Array1D]:
         earliest = pd.Timestamp(int(columns.timestamp[0]) - max_staleness, tz="UTC").floor("D") - pd.Timedelta(days=1)
         stored, label = _read_other(database, data, other, earliest, start, stop)
         ends = bar_end(stored.timestamp, label) if stored.end is None else stored.end
-        return join_by_end(end, ends, stored.close, max_staleness=max_staleness), stored, label
+        read[other, label] = stored
+        return [join_by_end(end, ends, getattr(stored, name), max_staleness=max_staleness) for name in names]
 
-    volatility, stored, name = np.full(len(columns), np.nan), None, None
+    volatility = np.full(len(columns), np.nan)
     if data.volatility_symbol is not None:
-        volatility, stored, label = join(data.volatility_symbol)
-        name = (data.volatility_symbol, label)
+        (volatility,) = join(data.volatility_symbol, "close")
+    others, parts = {}, {}
+    for other in data.joined:
+        others[other], *rest = join(other, "close", *PARTS)
+        parts.update({f"{other}.{name}": part for name, part in zip(PARTS, rest, strict=True)})
     bars = Bars(
         symbol=symbol,
         timeframe=timeframe,
         timestamp=columns.timestamp,
         **{name: getattr(columns, name) for name in (*PRICES, "volume")},
         volatility=volatility,
-        others={other: join(other)[0] for other in data.symbols[1:]},
+        others=others,
+        parts=parts,
         rates={field: _read_rate(database, data, field, name, end) for field, name in (series or {}).items()},
         periods_per_year=data.periods_per_year or count_periods_per_year(columns.timestamp, timeframe),
     )
     _freeze(bars)
     fingerprint = _fingerprint(data, bars[n_before if start is not None else 0 :])
     uncovered = _uncovered(bars[n_before:], end[-1], start, stop)
-    return History(bars, first, fingerprint, stored, name, uncovered)
+    return History(bars, first, fingerprint, read, uncovered)
 
 
 def _uncovered(bars: Bars, end: int, start: pd.Timestamp | None, stop: pd.Timestamp | None) -> tuple[str, ...]:
@@ -306,6 +309,7 @@ def _read_rate(database: Database, data: "DataConfig", field: str, symbol: str, 
 
 def _arrays(bars: Bars) -> dict[str, np.ndarray]:
     others: dict[str, np.ndarray] = {f"other {name}": close for name, close in bars.others.items()}
+    others.update({f"part {name}": part for name, part in bars.parts.items()})
     others.update({f"rate {name}": rate for name, rate in bars.rates.items()})
     names = ("timestamp", *PRICES, "volume", "volatility")
     return {name: getattr(bars, name) for name in names} | dict(others)
@@ -320,7 +324,7 @@ def _freeze(bars: Bars) -> None:
 
 
 def _fingerprint(data: "DataConfig", bars: Bars) -> str:
-    digest = hashlib.sha256(repr((data.symbols, data.volatility_symbol, data.timeframe)).encode())
+    digest = hashlib.sha256(repr((data.read, data.volatility_symbol, data.timeframe)).encode())
     for name, array in _arrays(bars).items():
         digest.update(f"{name} {len(array)} ".encode())
         digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)

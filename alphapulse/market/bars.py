@@ -11,6 +11,8 @@ from alphapulse.typing import BoolArray1D, Float64Array1D, Int64Array1D
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = ("timestamp", *PRICES, "volume", "volatility")
+PARTS = ("open", "high", "low", "volume")
+"""What is joined of another symbol beside its close."""
 
 
 class IndicatorMemory(Protocol):
@@ -38,6 +40,8 @@ class Bars:
         Close of the volatility index last known at the end of each bar [percent]; NaN where unknown.
     others : mapping of str to (n_bars,) float64
         Closes of the other symbols [quote], joined the same way; NaN where unknown.
+    parts : mapping of str to (n_bars,) float64
+        Open, high, low [quote] and volume of the bars that these closes end, by "SYMBOL.open"; see `of`.
     rates : mapping of str to (n_bars,) float64
         Rates that the engine pays, by its field: `short_borrow_rate` as known at the end of each bar, `funding` summed
         over the stamps after the end of the bar before and up to that of each bar; NaN where unknown.
@@ -57,6 +61,7 @@ class Bars:
     volume: Float64Array1D
     volatility: Float64Array1D
     others: Mapping[str, Float64Array1D] = field(default_factory=dict)
+    parts: Mapping[str, Float64Array1D] = field(default_factory=dict)
     rates: Mapping[str, Float64Array1D] = field(default_factory=dict)
     periods_per_year: float = 252.0
     cache: "IndicatorMemory | None" = field(default=None, compare=False, repr=False)
@@ -67,15 +72,34 @@ class Bars:
     def __getitem__(self, part: slice) -> "Bars":
         """Return the bars of `part` as views of the same memory."""
         columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        parts: dict[str, Any] = {
-            name: column[part] for name, column in columns.items() if isinstance(column, np.ndarray)
+        own: dict[str, Any] = {name: column[part] for name, column in columns.items() if isinstance(column, np.ndarray)}
+        joined: dict[str, Any] = {
+            name: {key: values[part] for key, values in columns[name].items()} for name in ("others", "parts", "rates")
         }
-        others = {name: close[part] for name, close in self.others.items()}
-        rates = {name: values[part] for name, values in self.rates.items()}
-        return replace(self, **parts, others=others, rates=rates, cache=None)
+        return replace(self, **own, **joined, cache=None)
+
+    def of(self, symbol: str) -> "Bars | OtherBars":
+        """Return the whole bars of another symbol, one for each of these bars, or these themselves.
+
+        Each is the last one whose end is not after the end of the traded bar; NaN where none is known.
+
+        Raises
+        ------
+        ValueError
+            If the symbol is not joined.
+        """
+        if symbol == self.symbol:
+            return self
+        if symbol not in self.others or f"{symbol}.high" not in self.parts:
+            known = [self.symbol, *self.others]
+            hint = did_you_mean(symbol, known) or f" (there are {', '.join(known)})"
+            raise ValueError(
+                f"No bars of {symbol!r} are joined to those of {self.symbol!r}{hint}; write data.others=[{symbol}]."
+            )
+        return OtherBars(self, symbol)
 
     def column(self, name: str) -> Float64Array1D:
-        """Return the series called `name`: a field such as "close", or another symbol.
+        """Return the series called `name`: a field such as "close", another symbol, or a field of it ("QQQ.high").
 
         Raises
         ------
@@ -85,8 +109,12 @@ class Bars:
         if name in COLUMNS:
             column: Float64Array1D = getattr(self, name)
             return column
+        if name in self.parts:
+            return self.parts[name]
+        if name not in self.others and name.endswith(".close"):
+            name = name.removesuffix(".close")
         if name not in self.others:
-            known = [*COLUMNS, *self.others]
+            known = [*COLUMNS, *self.others, *self.parts]
             hint = did_you_mean(name, known) or f"; there are {', '.join(known)}."
             raise ValueError(f"Unknown column {name!r}{hint}")
         return self.others[name]
@@ -102,6 +130,51 @@ class Bars:
         if self.cache is not None:
             return self.cache.indicator(self, function, arguments)
         return function(*(self.column(a) if isinstance(a, str) else a for a in arguments))
+
+
+@dataclass(frozen=True)
+class OtherBars:
+    """Bars of another symbol beside the traded ones, see `Bars.of`; every array is (n_bars,), NaN where unknown."""
+
+    bars: Bars
+    symbol: str
+
+    def __len__(self) -> int:
+        return len(self.bars)
+
+    def column(self, name: str) -> Float64Array1D:
+        """Return open, high, low, close [quote] or volume of the symbol."""
+        return self.bars.column(f"{self.symbol}.{name}")
+
+    @property
+    def open(self) -> Float64Array1D:
+        """First prices [quote]."""
+        return self.column("open")
+
+    @property
+    def high(self) -> Float64Array1D:
+        """Highest prices [quote]."""
+        return self.column("high")
+
+    @property
+    def low(self) -> Float64Array1D:
+        """Lowest prices [quote]."""
+        return self.column("low")
+
+    @property
+    def close(self) -> Float64Array1D:
+        """Last prices [quote]."""
+        return self.column("close")
+
+    @property
+    def volume(self) -> Float64Array1D:
+        """Traded volumes."""
+        return self.column("volume")
+
+    def indicator(self, function: Callable[..., Any], *arguments: str | float) -> Any:
+        """Return `function` of `arguments`, in which a string names a column of this symbol; see `Bars.indicator`."""
+        named = (f"{self.symbol}.{a}" if isinstance(a, str) else a for a in arguments)
+        return self.bars.indicator(function, *named)
 
 
 def impossible_prices(prices: Float64Array1D | float) -> BoolArray1D:

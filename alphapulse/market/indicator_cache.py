@@ -153,7 +153,7 @@ def same_memory(bars: Bars, others: Bars) -> bool:
     """Whether two `Bars` are views of the very same arrays."""
     return bars.periods_per_year == others.periods_per_year and all(
         getattr(bars, name) is getattr(others, name)
-        for name in ("timestamp", "open", "high", "low", "close", "volume", "volatility", "others")
+        for name in ("timestamp", "open", "high", "low", "close", "volume", "volatility", "others", "parts")
     )
 
 

@@ -9,6 +9,7 @@ References
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -56,11 +57,11 @@ def permute_bars(bars: Bars, rng: np.random.Generator, block: int = 1, *, first:
 
     A bar's moves are ln(open/previous close), ln(high/open), ln(low/open) and ln(close/open). They change places
     together, and prices are put together again from the close before `first`; timestamps and volume stay in their
-    places. The close of another symbol has one move a bar, ln(close/previous close), and the volatility index one
-    innovation of a first-order autoregression of its logarithm (`autoregression`), since its level persists and
-    would make a jagged path where levels changed places; both follow the order of the bars. Intraday, bars that open
-    a session (`opens_session`) change places among themselves and the other bars among themselves, so that nights
-    stay where nights are.
+    places. The close of another symbol has one move a bar, ln(close/previous close), its open, high and low their
+    distance from it, and the volatility index one innovation of a first-order autoregression of its logarithm
+    (`autoregression`), since its level persists and would make a jagged path where levels changed places; all follow
+    the order of the bars. Intraday, bars that open a session (`opens_session`) change places among themselves and the
+    other bars among themselves, so that nights stay where nights are.
 
     Parameters
     ----------
@@ -112,6 +113,7 @@ def reorder_bars(bars: Bars, order: Int64Array1D, first: int = 1) -> Bars:
     open_, high, low, close = (_read_only(column) for column in prices)
     volatility = _rebuild_series(bars.volatility, order, first, True)
     others = {name: _rebuild_series(other, order, first, False) for name, other in bars.others.items()}
+    parts = {name: _rebuild_part(bars, name, others, order, first) for name in bars.parts}
     return replace(
         bars,
         open=open_,
@@ -120,8 +122,26 @@ def reorder_bars(bars: Bars, order: Int64Array1D, first: int = 1) -> Bars:
         close=close,
         volatility=_read_only(volatility),
         others={name: _read_only(other) for name, other in others.items()},
+        parts={name: _read_only(part) for name, part in parts.items()},
         cache=None,
     )
+
+
+def _rebuild_part(
+    bars: Bars, name: str, closes: Mapping[str, Float64Array1D], order: Int64Array1D, first: int
+) -> Float64Array1D:
+    """Return open, high or low of another symbol as far from its rebuilt close as in bar `order[t]`.
+
+    Where that bar is not known it is the close; volume stays in its place.
+    """
+    symbol, _, part = name.rpartition(".")
+    values = bars.parts[name]
+    if part == "volume":
+        return values
+    with np.errstate(all="ignore"):
+        distance = (values / bars.others[symbol])[order[first:]]
+    distance[np.isnan(distance)] = 1.0
+    return np.concatenate([values[:first], closes[symbol][first:] * distance])
 
 
 def _lay(rng: np.random.Generator, n: int, block: int) -> Int64Array1D:

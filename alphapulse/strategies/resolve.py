@@ -25,7 +25,7 @@ BUILT_IN = {
     "sma_cross": "alphapulse.strategies.sma_cross.SmaCross",
     "breakout": "alphapulse.strategies.breakout.Breakout",
 }
-SCALARS = ("symbol", "timeframe", "others", "periods_per_year")
+SCALARS = ("symbol", "timeframe", "others", "parts", "periods_per_year")
 
 
 @dataclass(frozen=True)

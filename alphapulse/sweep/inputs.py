@@ -87,7 +87,7 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
         bootstrap=make_bootstrap(sizes, n_bootstrap=config.validation.n_bootstrap, seed=config.seed),
     )
     warnings = warn(market.bars if holdout is None else holdout.bars, config.engine, config.space)
-    bars = study_bars(config.data.symbols, market, holdout)
+    bars = study_bars(config.data.read, market, holdout)
     return StudyInputs(experiment, market, holdout, bars, (*warnings, *history.warnings()), "off")
 
 

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.postgres
 DAILY = DataConfig(source="database", symbols=("A",))
 
 
-def store(database, symbol, index, timeframe="1d", close=None):
+def store(database, symbol, index, timeframe="1d", close=None, **others):
     close = np.arange(1.0, len(index) + 1) if close is None else np.asarray(close, dtype=float)
     rows = pd.DataFrame(
-        {"timestamp": index, "open": close, "high": close + 1, "low": close / 2, "close": close, "volume": 5.0}
+        {"timestamp": index, "open": close, "high": close + 1, "low": close / 2, "close": close, "volume": 5.0} | others
     )
     write_bars(database, [checked(symbol, timeframe, rows)])
 
@@ -180,7 +180,7 @@ def test_daily_volatility_reaches_an_hourly_decision_on_the_next_date(database):
     data = DataConfig(source="database", symbols=("A",), volatility_symbol="^VIX", timeframe="1h")
     history = load_history(database, data, 0)
     assert history.bars.volatility.tolist() == [10.0, 10.0, 11.0, 14.0]
-    assert history.volatility_name == ("^VIX", "1d")
+    assert list(history.joined) == [("^VIX", "1d")]
     stale = load_history(database, replace(data, start="2020-01-02", max_staleness="20h"), 0)
     assert np.isnan(stale.bars.volatility).tolist() == [False, True, False, False]
 
@@ -251,3 +251,29 @@ def test_a_joined_bar_that_was_put_together_is_known_with_its_last_part(database
     data = DataConfig(source="database", symbols=("A", "B"), timeframe="1h")
     # The second bucket of B ends with its last minute, 01:30, and is known at 02:00.
     assert load_history(database, data, 0).bars.others["B"][:3].tolist() == [60.0, 90.0, 90.0]
+
+
+def test_another_symbol_is_joined_as_whole_bars(database):
+    store(database, "A", days(6))
+    store(database, "B", days(3, "2020-01-02"), close=[10, 11, 12])
+    data = DataConfig(source="database", symbols=("A",), others=("B",), max_staleness="1d")
+    history = load_history(database, data, 0)
+    bars, other = history.bars, history.bars.of("B")
+    known = [False, True, True, True, True, False]
+    for name in ("open", "high", "low", "close", "volume"):
+        assert np.isfinite(other.column(name)).tolist() == known
+    assert bars.of("A") is bars
+    assert bars.column("B.close").tolist()[1:4] == other.close.tolist()[1:4] == [10.0, 11.0, 12.0]
+    assert (other.high >= other.low)[known].all()
+    assert other.indicator(np.add, "high", 1)[1] == other.high[1] + 1
+    assert not other.low.flags.writeable
+    with pytest.raises(ValueError, match=r"No bars of 'C' are joined to those of 'A'.*write data.others=\[C\]"):
+        bars.of("C")
+    fingerprints = {history.fingerprint}
+    store(database, "B", days(3, "2020-01-02"), close=[10, 11, 12], volume=7.0)
+    fingerprints.add(load_history(database, data, 0).fingerprint)
+    fingerprints.add(load_history(database, replace(data, others=()), 0).fingerprint)
+    assert len(fingerprints) == 3
+    with pytest.raises(DataError, match="No bars for 'X' 1d") as caught:
+        load_history(database, replace(data, others=("X",)), 0)
+    assert "\n" not in str(caught.value)

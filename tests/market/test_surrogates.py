@@ -170,6 +170,19 @@ def test_other_symbols_follow_the_order_of_the_bars(bars, rng):
     np.testing.assert_allclose(permuted.others["INVERSE"], 1e6 / permuted.close, rtol=1e-11)
 
 
+def test_whole_bars_of_other_symbols_follow_the_order_of_the_bars(bars, rng):
+    parts = {f"TWIN.{name}": bars.column(name) * 3.0 for name in ("open", "high", "low")}
+    parts["TWIN.volume"] = bars.volume
+    twin = bars.close * 3.0
+    permuted = permute_bars(replace(bars, others={"TWIN": twin}, parts=parts), rng)
+    body = np.log(permuted.close / permuted.open)
+    np.testing.assert_allclose(np.log(permuted.of("TWIN").close / permuted.of("TWIN").open)[1:], body[1:], atol=1e-12)
+    for name in PRICES:
+        np.testing.assert_allclose(permuted.of("TWIN").column(name)[1:], permuted.column(name)[1:] * 3.0, rtol=1e-11)
+    np.testing.assert_array_equal(permuted.of("TWIN").volume, bars.volume)
+    assert (permuted.of("TWIN").high >= np.maximum(permuted.of("TWIN").open, permuted.of("TWIN").close)).all()
+
+
 def test_the_index_keeps_its_persistence_and_its_tie_to_the_day(rng):
     n, mean, coefficient = 20_000, np.log(20.0), 0.95
     bars = make_bars(daily(n))

@@ -1,22 +1,43 @@
 """The configuration of what brings bars in and looks at them: download and data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 from alphapulse.config.found import PROVIDER_NAMES
 from alphapulse.config.groups import (
     DatabaseConfig,
     Output,
     at_least,
-    check_columns,
     check_dates,
     check_symbols,
     check_timeframe,
-    check_timezone,
     one_of,
 )
-from alphapulse.errors import ConfigError
+from alphapulse.errors import ConfigError, did_you_mean
+
+COLUMN_ROLES = ("timestamp", "date", "time", "symbol", "timeframe", "open", "high", "low", "close", "volume")
+
+
+def check_timezone(key: str, name: str) -> None:
+    """Raise ConfigError unless there is a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        hint = did_you_mean(name, sorted(available_timezones()))
+        raise ConfigError(
+            f"`{key}` must be a time zone such as America/New_York or UTC, but got {name!r}{hint}"
+        ) from None
+
+
+def check_columns(key: str, columns: Mapping[str, Any] | Sequence[str] | None) -> None:
+    """Raise ConfigError unless the columns of a file are said by roles that bars have."""
+    roles = COLUMN_ROLES if isinstance(columns, Mapping) else (*COLUMN_ROLES, "_")
+    for role in columns or ():
+        if role not in roles:
+            hint = did_you_mean(role, roles) or f"; they are {', '.join(roles)}"
+            raise ConfigError(f"`{key}` must say which column is what, but got {role!r}{hint}")
 
 
 @dataclass(frozen=True)

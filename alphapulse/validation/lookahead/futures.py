@@ -99,6 +99,7 @@ def _columns(bars: Bars, change: Callable[[np.ndarray], np.ndarray], timestamps:
         bars,
         timestamp=column(bars.timestamp) if timestamps else bars.timestamp,
         others={name: column(close) for name, close in bars.others.items()},
+        parts={name: column(part) for name, part in bars.parts.items()},
         cache=None,
         **changed,
     )
@@ -123,6 +124,7 @@ def _replaced(
         volume=scaled(bars.volume, volume),
         volatility=scaled(bars.volatility, volatility),
         others={name: scaled(close, factor[::-1]) for name, close in bars.others.items()},
+        parts={name: scaled(part, factor[::-1]) for name, part in bars.parts.items()},
         cache=None,
         **prices,
     )

@@ -192,7 +192,7 @@ class _Gate:
     def __init__(self, definition: StrategyDefinition, bars: Bars, n_cuts: int, seed: int) -> None:
         self.definition = definition
         self.bars = bars
-        self.columns = {name: bars.column(name).copy() for name in (*COLUMNS, *bars.others)}
+        self.columns = {name: bars.column(name).copy() for name in (*COLUMNS, *bars.others, *bars.parts)}
         self.n_cuts = n_cuts
         self.seed = seed
 

@@ -141,6 +141,11 @@ def another_symbol(bars):
     return np.append(np.sign(other[1:] - other[:-1]), 0.0)
 
 
+def another_symbols_high(bars):
+    high = bars.of("OTHER").high
+    return np.append(np.sign(high[1:] - high[:-1]), 0.0)
+
+
 def detrended(close):
     t = np.arange(len(close), dtype=float)
     slope, level = np.polyfit(t, np.log(close), 1)

@@ -32,6 +32,8 @@ def bars() -> Bars:
     open_ = np.append(close[0], close[:-1]) * np.exp(rng.normal(0, 0.003, n_bars))
     volatility = np.exp(rng.normal(3, 0.3, n_bars))
     volatility[[310, 877]] = np.nan
+    other = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, n_bars)))
+    wide = np.random.default_rng(8).uniform(1.0, 1.02, n_bars)
     return sealed(
         Bars(
             symbol="TEST",
@@ -43,7 +45,8 @@ def bars() -> Bars:
             close=close,
             volume=rng.uniform(1e6, 2e6, n_bars),
             volatility=volatility,
-            others={"OTHER": 50 * np.exp(np.cumsum(rng.normal(0, 0.01, n_bars)))},
+            others={"OTHER": other},
+            parts={"OTHER.open": other, "OTHER.high": other * wide, "OTHER.low": other / wide, "OTHER.volume": wide},
         )
     )
 
@@ -57,7 +60,7 @@ def _forget_modules():
 
 def test_check_lookahead_stops_every_peek(bars, subtests):
     peeks = [name for name in names_in("peeking") if name not in ("one_date", "only_for_long_windows")]
-    assert len(peeks) == 42
+    assert len(peeks) == 43
     for name in peeks:
         with subtests.test(name):
             definition = resolve(f"peeking.{name}", str(FOLDER))
