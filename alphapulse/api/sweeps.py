@@ -133,11 +133,8 @@ def _is_number(value: Any) -> bool:
 def _workers(config: SweepConfig) -> Cluster:
     """Return the workers of this session, started at the first call and kept until Ray ends them with the process."""
     global _session
-    workers = config.cluster
     if _session is None:
-        _session = Cluster(
-            workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
-        )
+        _session = Cluster.of(config.cluster)
     # Whoever joins what runs already stops nothing at its end.
     _session.wait_until_started()
-    return Cluster(head_timeout=workers.head_timeout)
+    return Cluster(head_timeout=config.cluster.head_timeout, resources=config.cluster.resources)

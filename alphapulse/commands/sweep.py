@@ -46,13 +46,6 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
         For whatever a user can cause, in one line.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    workers = config.cluster
-
-    def start() -> Cluster:
-        return Cluster(
-            workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
-        )
-
     results = sys.stdout
 
     def tell(summary: StudySummary) -> None:
@@ -60,7 +53,7 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
 
     # Ray and strategies print when they like, from threads of theirs too; stdout is for the results alone.
     with redirect_stdout(sys.stderr):
-        summary = run_study(start, config, console, directory, given, tell)
+        summary = run_study(lambda: Cluster.of(config.cluster), config, console, directory, given, tell)
         print_ending(summary, config.output, details=config.details, file=results)
     if summary.status == "INTERRUPTED":
         raise interrupted()

@@ -56,10 +56,7 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
     opened = reopen_study(study, configured, store, inputs)
     status: Status = "COMPLETE" if study.status == "COMPLETE" else "INTERRUPTED"
     try:
-        workers = config.cluster
-        cluster = Cluster(
-            workers.address, workers.num_cpus, dashboard=workers.dashboard, head_timeout=workers.head_timeout
-        )
+        cluster = Cluster.of(config.cluster)
         try:
             is_risky = not inputs.experiment.definition.is_built_in
             if not is_risky:

@@ -1,4 +1,4 @@
-"""The groups that commands share: data, search, cluster, database, validation."""
+"""The groups that commands share: data, search, validation."""
 
 import datetime
 import math
@@ -200,69 +200,6 @@ class SearchConfig:
         others = ("sampler", "start", "enqueue", *(() if self.options else ("options",)))
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return {name: value for name, value in named.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class ClusterConfig:
-    """Where trials are evaluated (`cluster`).
-
-    Attributes
-    ----------
-    address : str, optional
-        The address of a running Ray cluster ("auto", "ray://host:10001"); None joins the one that RAY_ADDRESS names,
-        or starts one on this machine where that is unset or "local", or `num_cpus` is given.
-    num_cpus : int, optional
-        CPUs of the local cluster; None is all of them.
-    dashboard : bool
-        Whether the local cluster serves Ray's dashboard.
-    head_timeout : float
-        How long the head of a cluster may give no answer before the sweep ends [s].
-    trial_timeout : float, optional
-        How long a trial may run before it is a failed one [s]; None is a minute, or 100 times the median of a trial
-        where that is longer.
-    trial_memory : float, optional
-        How much memory a worker may take before the trial that it runs is a failed one [GB]; None is no limit.
-    """
-
-    address: str | None = None
-    num_cpus: int | None = None
-    dashboard: bool = True
-    head_timeout: float = 15.0
-    trial_timeout: float | None = None
-    trial_memory: float | None = None
-
-    def __post_init__(self) -> None:
-        at_least("cluster.num_cpus", self.num_cpus, 1)
-        at_least("cluster.head_timeout", self.head_timeout, 0)
-        for name, limit in (("trial_timeout", self.trial_timeout), ("trial_memory", self.trial_memory)):
-            if limit is not None and not 0 < limit < math.inf:
-                raise ConfigError(f"`cluster.{name}` must be above 0, or null, but got {limit!r}")
-        if self.address is not None and self.num_cpus is not None:
-            raise ConfigError(
-                f"`cluster.num_cpus` must be null with `cluster.address`, but got {self.num_cpus} "
-                f"and {self.address!r}; a running cluster has its own CPUs"
-            )
-
-
-@dataclass(frozen=True)
-class DatabaseConfig:
-    """Which database (`db`); null takes the value of DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASS.
-
-    Without a host in either place, a PostgreSQL server of alphapulse's own runs in the user's data directory. `wait` is
-    how long a sweep waits for a database that is away for a while: restarted, full, locked, cut off [s].
-    """
-
-    host: str | None = None
-    port: int | None = None
-    name: str | None = None
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    wait: float = 600.0
-
-    def __post_init__(self) -> None:
-        at_least("db.wait", self.wait, 0)
-        if self.port is not None:
-            within("db.port", self.port, 1, 65535)
 
 
 @dataclass(frozen=True)

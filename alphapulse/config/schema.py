@@ -19,8 +19,6 @@ from alphapulse.config.bars.download import (
     QualityConfig,
 )
 from alphapulse.config.groups import (
-    ClusterConfig,
-    DatabaseConfig,
     DataConfig,
     OptunaConfig,
     Output,
@@ -31,6 +29,8 @@ from alphapulse.config.groups import (
     at_least,
     within,
 )
+from alphapulse.config.machines.cluster import ClusterConfig, ResourcesConfig
+from alphapulse.config.machines.database import DatabaseConfig
 from alphapulse.config.stored import (
     DashboardConfig,
     NullSweepsConfig,
@@ -61,6 +61,7 @@ __all__ = [
     "QualityConfig",
     "ReplayConfig",
     "ReportConfig",
+    "ResourcesConfig",
     "SearchConfig",
     "StudiesConfig",
     "SweepConfig",

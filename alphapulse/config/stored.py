@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from alphapulse.config.groups import ClusterConfig, DatabaseConfig, Output, at_least, within
+from alphapulse.config.groups import Output, at_least, within
+from alphapulse.config.machines.cluster import ClusterConfig
+from alphapulse.config.machines.database import DatabaseConfig
 from alphapulse.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ import asyncpg
 import sqlalchemy
 from sqlalchemy import text
 
-from alphapulse.config.groups import DatabaseConfig
+from alphapulse.config.machines.database import DatabaseConfig
 from alphapulse.config.settings import Settings, read_settings
 from alphapulse.data_pipeline import embedded, upgrading
 from alphapulse.data_pipeline.database import CONNECT_TIMEOUT, Database

@@ -30,6 +30,8 @@ class Answers:
         Rows equal to another row of this generation.
     first : (n_same,) int64
         The row that each of them equals, one of `run`.
+    waits : bool
+        Whether some of `known` have no outcome yet; then ask again later.
     """
 
     run: Int64Array1D
@@ -37,6 +39,7 @@ class Answers:
     slot: Int64Array1D
     same: Int64Array1D
     first: Int64Array1D
+    waits: bool = False
 
     def between(self, start: int, stop: int) -> "Answers":
         """Return the answers for rows [start, stop); the rows before `start` have an outcome already."""
@@ -68,10 +71,11 @@ class Duplicates:
         n_slots = min(space.size or 0, CAPACITY) if self.finite else 0
         self._direct = self.finite and n_slots == space.size
         self._code = np.full(n_slots, EMPTY, dtype=np.int64)
+        self._is_open = np.zeros(n_slots, dtype=np.bool_)
         self._outcomes = Trials.blank(np.empty((n_slots, 0)), n_objectives, n_conditions)
 
     def find(self, parameters: Float64Array2D) -> Answers:
-        """Return which of the trials (n_trials, n_dimensions) have to run; call `fill` before the next `record`."""
+        """Return which of the trials (n_trials, n_dimensions) have to run; call `fill` before the next `expect`."""
         n_trials = len(parameters)
         nothing = np.empty(0, dtype=np.int64)
         if not self.finite:
@@ -84,22 +88,36 @@ class Duplicates:
         first_row = rows[first][inverse]
         is_first = first_row == rows
         known = np.flatnonzero(is_known)
-        return Answers(rows[is_first], known, slot[known], rows[~is_first], first_row[~is_first])
+        waits = bool(self._is_open[slot[known]].any())
+        return Answers(rows[is_first], known, slot[known], rows[~is_first], first_row[~is_first], waits)
 
     def fill(self, answers: Answers, trials: Trials) -> None:
         """Write the outcome of the trials of earlier generations to their rows of `trials`."""
         trials.answer(answers.known, self._outcomes[answers.slot])
 
+    def expect(self, parameters: Float64Array2D) -> None:
+        """Let trials (n_trials, n_dimensions) answer later ones, as soon as their outcome is recorded."""
+        if not self.finite:
+            return
+        code = self._space.codes(parameters)
+        slot = self._slots(code)
+        # Of rows that share a slot the last one stays, in every column.
+        last = len(slot) - 1 - np.unique(slot[::-1], return_index=True)[1]
+        slot, code = slot[last], code[last]
+        is_other = self._code[slot] != code
+        self._code[slot[is_other]] = code[is_other]
+        self._is_open[slot[is_other]] = True
+
     def record(self, trials: Trials) -> None:
-        """Keep the outcome of the trials of a generation."""
+        """Keep the outcome of trials that were expected, where others have not taken their place since."""
         if not self.finite:
             return
         code = self._space.codes(trials.parameters)
         slot = self._slots(code)
-        # Of rows that share a slot the last one stays, in every column.
-        last = len(slot) - 1 - np.unique(slot[::-1], return_index=True)[1]
-        self._code[slot[last]] = code[last]
-        self._outcomes.put(slot[last], trials[last])
+        rows = np.flatnonzero(self._is_open[slot] & (self._code[slot] == code))
+        rows = rows[np.unique(slot[rows], return_index=True)[1]]
+        self._outcomes.put(slot[rows], trials[rows])
+        self._is_open[slot[rows]] = False
 
     def _slots(self, code: Int64Array1D) -> Int64Array1D:
         if self._direct:

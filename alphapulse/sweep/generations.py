@@ -4,27 +4,30 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 
 from alphapulse.search.choosing import Schedule
 from alphapulse.study.records import Generation
-from alphapulse.study.trials import BlockMoments, Trials
-from alphapulse.sweep.duplicates import Answers, Duplicates
+from alphapulse.study.trials import Trials
+from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.pace import Pace
+from alphapulse.sweep.flight import Work, kept_blocks
 from alphapulse.sweep.patience import Patience, whole_generations
 from alphapulse.sweep.study_state import StudyState, sampled
 from alphapulse.sweep.worker import BatchResult
 from alphapulse.sweep.workers.batches import Batch, Batches
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.sweep.workers.pace import Pace
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
 
 COMMIT_SECONDS = 3.0
 """How often what is finished of a generation is committed."""
 
 QUEUED_PER_CPU = 2
+
+AHEAD_BYTES = 256 * 2**20
+"""What may be held of generations that wait for an earlier one, where the search does not."""
 
 Ended = Literal["complete", "exhausted", "patience", "stopped"]
 
@@ -34,6 +37,10 @@ class Sampler(Protocol):
 
     schedule: Schedule
     lag: int
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether it learns from results; one that does not is asked further ahead."""
 
     def propose(self, generation: int) -> Float64Array2D:
         """Return parameters (m, n_dimensions), fewer than `schedule` says when the space is exhausted.
@@ -49,69 +56,6 @@ class Sampler(Protocol):
         violations: Float64Array2D | None = None,
     ) -> None:
         """Take in a whole generation, in order."""
-
-
-@dataclass
-class _Work:
-    """A generation between proposal and commit; rows [offset, stop) are to be run."""
-
-    number: int
-    first_trial: int
-    trials: Trials
-    offset: int
-    stop: int
-    answers: Answers
-    threshold: float
-    done: BoolArray1D
-    batches: list[tuple[Int64Array1D, BatchResult]] = field(default_factory=list)
-    n_submitted: int = 0
-    n_waiting: int = 0
-
-    @property
-    def n_unsubmitted(self) -> int:
-        return len(self.answers.run) - self.n_submitted
-
-    @property
-    def complete(self) -> bool:
-        return self.n_unsubmitted == 0 and self.n_waiting == 0
-
-    @property
-    def is_whole(self) -> bool:
-        return self.stop == len(self.trials)
-
-    def next_rows(self, size: int) -> Int64Array1D:
-        """Return up to `size` rows that nobody runs yet."""
-        return self.answers.run[self.n_submitted : self.n_submitted + size]
-
-    def take(self, rows: Int64Array1D, result: BatchResult) -> None:
-        """Write the outcome of a batch to its rows."""
-        self.trials.put(rows, result.trials)
-        self.done[rows] = True
-        self.batches.append((rows, result))
-        self.n_waiting -= len(rows)
-
-    def fill_same(self) -> None:
-        """Write the outcome of rows that equal another row of this generation."""
-        same, first = self.answers.same, self.answers.first
-        self.trials.answer(same, self.trials[first])
-        self.done[same] = self.done[first]
-
-    @property
-    def n_evaluated(self) -> int:
-        """Number of trials that have an outcome and are not committed."""
-        return int(np.count_nonzero(self.done[self.offset : self.stop]))
-
-    def finished(self) -> int:
-        """Return the first row of [offset, stop) that has no outcome, or `stop`."""
-        missing = np.flatnonzero(~self.done[self.offset : self.stop])
-        return self.offset + int(missing[0]) if len(missing) else self.stop
-
-    def cut(self, stop: int) -> tuple[int, list[tuple[Int64Array1D, BatchResult]]]:
-        """Take out the batches before `stop` and return them in order; where one reaches beyond, `stop` moves there."""
-        stop = min([stop, *(int(rows[0]) for rows, _ in self.batches if rows[-1] >= stop)])
-        cut = sorted((b for b in self.batches if b[0][-1] < stop), key=lambda batch: int(batch[0][0]))
-        self.batches = [b for b in self.batches if b[0][-1] >= stop]
-        return stop, cut
 
 
 class Generations:
@@ -175,7 +119,9 @@ class Generations:
         self._sign = 1.0 if experiment.directions[0] == "maximize" else -1.0
         self._watch = watch or (lambda n_done, best: None)
         self._stop = stop or (lambda: False)
-        self._flight: deque[_Work] = deque()
+        self._flight: deque[Work] = deque()
+        self._held: Float64Array2D | None = None
+        self._recent: deque[tuple[int, Float64Array2D, Trials | None]] = deque()
         self._pace = Pace()
         self._best = float(state.best[-1]) if len(state.best) else -math.inf
         self._committed_at = time.monotonic()
@@ -187,7 +133,7 @@ class Generations:
         self.n_done = 0
         self.ended: Ended = "stopped"
 
-    def continue_from(self, n_done: int, history: Callable[[int, int], Trials], *, needs_history: bool) -> None:
+    def continue_from(self, n_done: int, history: Callable[[int, int], Trials]) -> None:
         """Start after the first `n_done` trials.
 
         Parameters
@@ -196,35 +142,22 @@ class Generations:
             Number of trials that are stored.
         history : callable
             Returns the stored trials [start, stop).
-        needs_history : bool
-            Whether the sampler wants to be told of past generations.
         """
-        schedule = self._sampler.schedule
+        schedule, needs_history = self._sampler.schedule, self._sampler.needs_history
         n_past = schedule.n_whole(n_done)
         self.n_done = n_done
         self._next_generation = n_past
         self._next_trial = schedule.first_trial(n_past)
         if n_done > self._next_trial:
             self._partial = history(self._next_trial, n_done)
-        uses_outcomes = needs_history or self._duplicates.finite
-        if not n_past or not (uses_outcomes or self._patience.n):
+        if not n_past or not (needs_history or self._duplicates.finite or self._patience.n):
             return
-        # The generations in flight when a run that was never cut proposed the next: their parameters are known to the
-        # sampler then, their outcome answers no duplicate yet.
-        in_flight = []
-        n_known = n_past - (self._sampler.lag - 1)
         for number, part in whole_generations(schedule, n_done, history):
             self._patience.take(part)
             if needs_history:
                 self._sampler.tell(number, part.parameters, part.values, part.violations)
-            if number < n_known:
-                self._duplicates.record(part)
-            else:
-                in_flight.append(part)
-        if uses_outcomes and not self._patience.ended:
-            self._propose()
-        for part in in_flight:
-            self._duplicates.record(part)
+            self._recent.append((number, part.parameters, part))
+            self._let_answer(number + 1)
 
     def run(self) -> None:
         """Run until `n_trials` are committed, the space is exhausted or patience is at its end; `ended` says which.
@@ -237,9 +170,9 @@ class Generations:
                 # What is in flight was proposed before that was known, and is no part of the study.
                 self.ended = "patience"
                 return
-            while self._wants_generation():
-                self._propose()
             self._submit()
+            while self._wants_generation() and self._propose():
+                self._submit()
             if not self._flight:
                 self.ended = "exhausted" if self.n_done < self._n_trials else "complete"
                 return
@@ -251,6 +184,8 @@ class Generations:
             for batch, result in self._batches.collect(timeout=0.5):
                 self._take(batch, result)
             self._watch(self.n_evaluated, self.best)
+        while self._flight and self._flight[0].complete:
+            self._finish(self._flight.popleft())
         if self._flight:
             self._store_finished(self._flight.popleft())
 
@@ -265,38 +200,69 @@ class Generations:
         return self._sign * self._best if self._best > -math.inf else math.nan
 
     def _wants_generation(self) -> bool:
-        return len(self._flight) < self._sampler.lag and not self._exhausted and self._next_trial < self._n_trials
+        if self._exhausted or self._next_trial >= self._n_trials:
+            return False
+        if len(self._flight) < self._sampler.lag:
+            return True
+        # A search that needs no results goes on while one slow trial holds up the commit of what came after it.
+        return (
+            not self._sampler.needs_history
+            and self._has_room
+            and sum(work.n_bytes for work in self._flight) < AHEAD_BYTES
+        )
 
-    def _propose(self) -> None:
+    @property
+    def _has_room(self) -> bool:
+        """Whether the workers' queues take another batch."""
+        return self._batches.n_under_way < (QUEUED_PER_CPU + 1) * self._batches.n_cpus
+
+    def _propose(self) -> bool:
+        """Take the next generation into flight; return False where one in flight has to be known before."""
         number, first = self._next_generation, self._next_trial
-        started = time.perf_counter()
-        proposed = self._sampler.propose(number)
-        self._state.proposing += time.perf_counter() - started
-        trials = self._experiment.untried(np.ascontiguousarray(proposed, dtype=np.float64))
+        if self._held is None:
+            started = time.perf_counter()
+            self._held = np.ascontiguousarray(self._sampler.propose(number), dtype=np.float64)
+            self._state.proposing += time.perf_counter() - started
+            self._let_answer(number)
+        answers = self._duplicates.find(self._held)
+        if answers.waits:
+            return False
+        trials, self._held = self._experiment.untried(self._held), None
         n_rows = len(trials)
         self._exhausted = n_rows < self._sampler.schedule.size(number)
         if n_rows == 0:
-            return
+            return True
+        self._recent.append((number, trials.parameters, None))
         partial, self._partial = self._partial, None
         offset = 0 if partial is None else len(partial)
         stop = min(n_rows, max(self._n_trials - first, offset))
-        answers = self._duplicates.find(trials.parameters).between(offset, stop)
+        answers = answers.between(offset, stop)
         if partial is not None:
             trials.put(np.arange(offset), partial)
         self._duplicates.fill(answers, trials)
         done = np.zeros(n_rows, dtype=np.bool_)
         done[answers.known] = True
-        self._flight.append(_Work(number, first, trials, offset, stop, answers, self._state.threshold(number), done))
+        self._flight.append(Work(number, first, trials, offset, stop, answers, done))
         self._next_generation += 1
         self._next_trial += n_rows
+        return True
+
+    def _let_answer(self, generation: int) -> None:
+        """Let the generations answer that have an outcome where `generation` is proposed from it, whenever they ran."""
+        while self._recent and self._recent[0][0] <= generation - self._sampler.lag:
+            _, parameters, trials = self._recent.popleft()
+            self._duplicates.expect(parameters)
+            if trials is not None:
+                self._duplicates.record(trials)
 
     def _submit(self) -> None:
         """Keep the workers' queues filled, with the batches of the oldest generation first."""
         for work in self._flight:
-            while work.n_unsubmitted and self._batches.n_under_way < (QUEUED_PER_CPU + 1) * self._batches.n_cpus:
+            while work.n_unsubmitted and self._has_room:
                 rows = work.next_rows(self._pace.size(len(work.answers.run), self._batches.n_cpus))
                 keep = sampled(work.first_trial + rows, self._keep_blocks)
-                self._batches.submit(Batch(work, rows, work.trials.parameters[rows], keep, work.threshold))
+                threshold = self._state.threshold_by_now(work.number)
+                self._batches.submit(Batch(work, rows, work.trials.parameters[rows], keep, threshold))
                 work.n_submitted += len(rows)
                 work.n_waiting += len(rows)
 
@@ -306,13 +272,17 @@ class Generations:
         self._pace.measure(len(rows), result.seconds, is_first=result.is_first)
         self._best = max(self._best, float(np.nanmax(self._scores(result.trials), initial=-math.inf)))
 
-    def _finish(self, work: _Work) -> None:
+    def _finish(self, work: Work) -> None:
         work.fill_same()
         self._store(work, work.stop)
         if work.is_whole:
             trials = work.trials
             self._sampler.tell(work.number, trials.parameters, trials.values, trials.violations)
-            self._duplicates.record(trials)
+            numbers = [number for number, _, _ in self._recent]
+            if work.number in numbers:
+                self._recent[numbers.index(work.number)] = (work.number, trials.parameters, trials)
+            else:
+                self._duplicates.record(trials)
             self._patience.take(trials)
 
     def _scores(self, trials: Trials) -> Float64Array1D:
@@ -320,11 +290,18 @@ class Generations:
         scores: Float64Array1D = np.where(trials.is_candidate, self._sign * trials.values[:, 0], np.nan)
         return scores
 
-    def _store_finished(self, work: _Work) -> None:
+    def _keeps(self, work: Work) -> BoolArray1D:
+        """Return which trials of a generation keep their block moments, now that all before it are in (n_trials,)."""
+        threshold = self._state.threshold(work.number)
+        numbers = work.first_trial + np.arange(len(work.trials))
+        kept: BoolArray1D = sampled(numbers, self._keep_blocks) | (self._scores(work.trials) >= threshold)
+        return kept
+
+    def _store_finished(self, work: Work) -> None:
         work.fill_same()
         self._store(work, work.finished())
 
-    def _store(self, work: _Work, stop: int) -> None:
+    def _store(self, work: Work, stop: int) -> None:
         """Commit rows [offset, stop); those of a batch that reaches beyond them stay behind."""
         self._committed_at = time.monotonic()
         stop, batches = work.cut(stop)
@@ -342,21 +319,9 @@ class Generations:
                 number=work.number,
                 first_trial=work.first_trial + work.offset,
                 trials=trials,
-                blocks=_kept_blocks(work.first_trial, batches),
+                blocks=kept_blocks(work.first_trial, batches, self._keeps(work)),
                 state=self._state.to_bytes(),
             )
         )
         self.n_done = work.first_trial + stop
         work.offset = stop
-
-
-def _kept_blocks(first_trial: int, batches: list[tuple[Int64Array1D, BatchResult]]) -> BlockMoments:
-    """Return the block moments that batches of a generation kept, by number in the study."""
-    batches = [(rows, result) for rows, result in batches if len(result.kept.trials)]
-    if not batches:
-        return BlockMoments(np.empty(0, dtype=np.int64), np.empty((0, 0)), np.empty((0, 0)))
-    return BlockMoments(
-        np.concatenate([first_trial + rows[result.kept.trials] for rows, result in batches]),
-        np.concatenate([result.kept.sums for _, result in batches]),
-        np.concatenate([result.kept.squares for _, result in batches]),
-    )

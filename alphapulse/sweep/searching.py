@@ -86,7 +86,7 @@ def search(
             stop=stop,
         )
         history = StudyColumns(store.database, study).trials
-        generations.continue_from(study.n_done, history, needs_history=sampler.needs_history)
+        generations.continue_from(study.n_done, history)
         generations.run()
         for future in pending:
             future.result()

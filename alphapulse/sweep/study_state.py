@@ -52,6 +52,11 @@ class StudyState:
         """Return the value from which on block moments of `generation` are kept, from generations two before it."""
         return self.thresholds.get(generation - 2, -np.inf)
 
+    def threshold_by_now(self, generation: int) -> float:
+        """Return what is known of it by now, which is never above it: the generations before may be in flight."""
+        known = (number for number in self.thresholds if number <= generation - 2)
+        return self.thresholds.get(max(known, default=-1), -np.inf)
+
     def merge(self, observed: float, maxima: Float64Array1D, scores: Float64Array1D) -> None:
         """Take in trials: the maxima of their batch and their scores (n_trials,), NaN for those that are not good."""
         self.observed = max(self.observed, observed)

@@ -42,6 +42,7 @@ def run_generation(table, parameters):
     table.fill(answers, trials)
     trials.put(answers.run, outcome(parameters[answers.run]))
     trials.answer(answers.same, trials[answers.first])
+    table.expect(parameters)
     table.record(trials)
     return answers, trials
 

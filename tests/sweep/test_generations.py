@@ -10,7 +10,7 @@ from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.study.trials import BlockMoments, Trials
-from alphapulse.sweep import generations
+from alphapulse.sweep import duplicates, generations
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.generations import Generations
 from alphapulse.sweep.study_state import StudyState, read_state
@@ -20,11 +20,14 @@ from alphapulse.sweep.workers.batches import Batches, TrialLimits
 SIZE = 40
 FIXED, GROWING = Schedule(SIZE, SIZE), Schedule(3, 11)
 SPACE = SearchSpace((FloatDimension("strategy.a", 0.0, 1.0), FloatDimension("strategy.b", 0.0, 1.0)))
+LARGE = SearchSpace((IntDimension("strategy.a", 0, 39), IntDimension("strategy.b", 0, 39)))
 GRID = SearchSpace((IntDimension("strategy.a", 0, 4), IntDimension("strategy.b", 0, 4)))
 
 
 class Learner:
     """Proposes from the order and content of all that it may know: results with a lag, parameters without."""
+
+    needs_history = True
 
     def __init__(self, space, seed=0, last=10**9, schedule=FIXED, lag=LAG):
         self.schedule, self.lag = schedule, lag
@@ -54,6 +57,48 @@ class Learner:
             parameters = rng.integers(0, 5, (self.schedule.size(generation), len(self.space))).astype(float)
         self.proposed = {generation: parameters}
         return parameters
+
+
+class Counter:
+    """Proposes from nothing but the number of the generation, with repeats where the space is finite."""
+
+    schedule, lag, needs_history = FIXED, LAG, False
+
+    def __init__(self, space):
+        self.space = space
+
+    def propose(self, generation):
+        rng = np.random.default_rng([5, generation])
+        if self.space.size is None:
+            return rng.random((SIZE, len(self.space)))
+        return rng.integers(0, 40, (SIZE, len(self.space))).astype(float)
+
+    def tell(self, generation, parameters, values, violations=None):
+        pass
+
+
+class Straggler:
+    """Workers whose first batch comes back last."""
+
+    def __init__(self, n_cpus, until):
+        self.workers, self.until = Threads(n_cpus, 0), until
+        self.n_cpus, self.n_run = n_cpus, 0
+
+    def submit(self, *batch):
+        return self.workers.submit(*batch)
+
+    def wait(self, references, timeout):
+        if self.n_run >= self.until:
+            return references
+        others = [reference for reference in references if reference != 1]
+        if not others:
+            raise TimeoutError("nothing came but what is late")
+        return others
+
+    def result(self, reference):
+        result = self.workers.result(reference)
+        self.n_run += len(result.trials)
+        return result
 
 
 class Threads:
@@ -139,9 +184,10 @@ def run(
     last=10**9,
     how=(FIXED, LAG),
     sampler=None,
+    workers=None,
 ):
     state = read_state(table.state, 2)
-    workers = Threads(n_cpus, seed)
+    workers = workers or Threads(n_cpus, seed)
     n_asked = iter(range(10**9))
     watched = []
     experiment = Experiment(space, cast(StrategyDefinition, None))
@@ -156,7 +202,7 @@ def run(
         watch=lambda n_evaluated, best: watched.append(n_evaluated),
         stop=None if stop_after is None else lambda: next(n_asked) >= stop_after,
     )
-    search.continue_from(len(table.rows), table.history, needs_history=True)
+    search.continue_from(len(table.rows), table.history)
     search.run()
     assert search.n_done == len(table.rows)
     assert all(seen <= n_trials for seen in watched)
@@ -198,6 +244,28 @@ def test_table_does_not_depend_on_workers_steps_or_interruptions(space, keep_blo
                 how=how,
             )
         assert_same(straight, other)
+
+
+@pytest.mark.parametrize("space", [SPACE, LARGE])
+def test_search_that_needs_no_results_runs_ahead_of_a_straggler_to_the_same_table(space, monkeypatch):
+    monkeypatch.setattr(duplicates, "CAPACITY", 64)
+    straight, other = Table(), Table()
+    n_trials = 20 * SIZE
+    run(straight, n_trials, space=space, sampler=Counter(space), keep_blocks=60, n_cpus=1)
+    workers = Straggler(3, n_trials - 7 * SIZE if space is SPACE else 1)
+    run(other, n_trials, space=space, sampler=Counter(space), keep_blocks=60, workers=workers)
+    assert_same(straight, other)
+    third, choice = Table(), random.Random(1)
+    while len(third.rows) < n_trials:
+        wanted = min(n_trials, len(third.rows) + choice.randint(1, 300))
+        run(third, wanted, space=space, sampler=Counter(space), keep_blocks=60, n_cpus=5, seed=wanted, stop_after=9)
+    assert_same(straight, third)
+
+
+def test_what_is_held_behind_a_straggler_is_bounded(monkeypatch):
+    monkeypatch.setattr(generations, "AHEAD_BYTES", 10**5)
+    with pytest.raises(TimeoutError, match="nothing came"):
+        run(Table(), 10**6, sampler=Counter(SPACE), workers=Straggler(3, 10**9))
 
 
 @pytest.mark.parametrize("options", [{"optuna": "CmaEsSampler"}, {"optuna": "TPESampler", "generation_size": 1}])

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from alphapulse.config.found import PROVIDER_NAMES
 from alphapulse.config.groups import (
-    DatabaseConfig,
     Output,
     at_least,
     check_dates,
@@ -15,6 +14,7 @@ from alphapulse.config.groups import (
     check_timeframe,
     one_of,
 )
+from alphapulse.config.machines.database import DatabaseConfig
 from alphapulse.errors import ConfigError, did_you_mean
 
 COLUMN_ROLES = ("timestamp", "date", "time", "symbol", "timeframe", "open", "high", "low", "close", "volume")

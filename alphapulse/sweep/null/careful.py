@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from alphapulse.config.machines.cluster import ResourcesConfig
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.study.trials import Trials
@@ -62,6 +63,7 @@ def careful_null_search(
     *,
     block: int,
     limits: TrialLimits,
+    resources: ResourcesConfig | None = None,
 ) -> float:
     """Return what `null_search` does; a trial that ends its worker is a failed one.
 
@@ -73,8 +75,10 @@ def careful_null_search(
     s, block : int
         As `null_search` has them.
     limits : TrialLimits
+    resources : ResourcesConfig, optional
+        What a task of trials asks for; one processor by default.
     """
-    batches = Batches(SurrogateWorkers(held_shipment(), s, block, Tasks()), experiment, limits)
+    batches = Batches(SurrogateWorkers(held_shipment(), s, block, Tasks(resources)), experiment, limits)
 
     def evaluate(parameters: Float64Array2D) -> Trials:
         trials = experiment.untried(parameters)

@@ -183,5 +183,6 @@ def _evaluate(evaluate: Evaluate, duplicates: Duplicates, trials: Trials) -> Tri
     if len(answers.run):
         trials.put(answers.run, evaluate(parameters[answers.run]))
     trials.answer(answers.same, trials[answers.first])
+    duplicates.expect(parameters)
     duplicates.record(trials)
     return trials

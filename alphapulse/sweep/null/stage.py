@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from alphapulse.config.machines.cluster import ResourcesConfig
 from alphapulse.market.market import Market
 from alphapulse.study.null_values import NullValues
 from alphapulse.sweep.experiment import Experiment
@@ -26,6 +27,8 @@ SURROGATES_A_TASK = 50
 AHEAD = 2
 """Null sweeps in flight for each processor; those that are under way when the test ends are not needed."""
 
+ONE_CPU = ResourcesConfig()
+
 MOST_LOST = 200
 """Tasks that may be lost with their workers and nodes before the cluster is given up."""
 
@@ -41,11 +44,14 @@ class NullTask:
         Length of the pieces of the market that stay together [bars].
     limits : TrialLimits
         What a trial may cost.
+    resources : ResourcesConfig
+        What a task of trials asks for.
     """
 
     plan: SearchPlan
     block: int
     limits: TrialLimits
+    resources: ResourcesConfig
 
 
 def run_null_sweeps(
@@ -96,7 +102,7 @@ def run_null_sweeps(
     )
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
-    search = NullTask(plan, config.validation.null_block, limits)
+    search = NullTask(plan, config.validation.null_block, limits, cluster.resources)
     careful: set[int] = set()
     missing = deque(s for s in range(n_wanted) if s not in values)
     tasks: dict[Any, int] = {}
@@ -111,7 +117,9 @@ def run_null_sweeps(
                 return outcome
             while missing and len(tasks) < AHEAD * cluster.n_cpus:
                 s = missing.popleft()
-                tasks[cluster.start(shipment, null_task, search, s, s in careful)] = s
+                # One that has its trials run by others waits for them: only its processor is free meanwhile.
+                only = ONE_CPU if s in careful else None
+                tasks[cluster.start(shipment, null_task, search, s, s in careful, resources=only)] = s
             for reference in cluster.wait(list(tasks), timeout=0.5):
                 s = tasks.pop(reference)
                 try:
@@ -151,7 +159,9 @@ def null_task(market: Market, experiment: Experiment, task: NullTask, s: int, is
     """
     started = time.perf_counter()
     if is_careful:
-        value = careful_null_search(market, experiment, task.plan, s, block=task.block, limits=task.limits)
+        value = careful_null_search(
+            market, experiment, task.plan, s, block=task.block, limits=task.limits, resources=task.resources
+        )
     else:
         with watched(task.limits.at(0.0)):
             value = null_search(market, experiment, task.plan, s, block=task.block)

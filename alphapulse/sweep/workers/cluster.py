@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from alphapulse.config.machines.cluster import ClusterConfig, ResourcesConfig
 from alphapulse.config.settings import read_settings, take_colours_from_ray, without_password
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
@@ -20,6 +21,7 @@ from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.sweep.workers.head import Head
 from alphapulse.sweep.workers.limits import Limits, watched
 from alphapulse.sweep.workers.losses import ClusterError
+from alphapulse.sweep.workers.resources import count_slots, describe, task_options
 from alphapulse.sweep.workers.tasks import Shipment, Tasks
 from alphapulse.typing import BoolArray1D, Float64Array2D
 
@@ -60,6 +62,8 @@ class Cluster(Tasks):
         Whether a cluster on this machine serves Ray's dashboard.
     head_timeout : float
         How long the head of a cluster may give no answer [s].
+    resources : ResourcesConfig, optional
+        What a task of trials asks for; one processor by default.
     """
 
     def __init__(
@@ -69,8 +73,9 @@ class Cluster(Tasks):
         *,
         dashboard: bool = True,
         head_timeout: float = 15.0,
+        resources: ResourcesConfig | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(resources)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._owned = False
         self._servers: list[psutil.Process] = []
@@ -79,10 +84,22 @@ class Cluster(Tasks):
         self.n_cpus = 0
         self._counted_at = 0.0
         self._nodes: dict[str, str] = {}
+        self._waits = False
         self._head_timeout = head_timeout
         self._head: Head | None = None
         self._closing: Future[None] | None = None
         self._started: Future[None] = self._thread.submit(self._start, address, num_cpus, dashboard)
+
+    @classmethod
+    def of(cls, config: ClusterConfig) -> "Cluster":
+        """Begin to start or to join what a configuration says."""
+        return cls(
+            config.address,
+            config.num_cpus,
+            dashboard=config.dashboard,
+            head_timeout=config.head_timeout,
+            resources=config.resources,
+        )
 
     def _start(self, address: str | None, num_cpus: int | None, dashboard: bool) -> None:
         import ray
@@ -111,19 +128,22 @@ class Cluster(Tasks):
         where = address if is_client else ray.get_runtime_context().gcs_address
         self._head = Head.at(str(where), self._head_timeout)
         self._count_cpus()
-        warm = ray.remote(warm_up)
+        warm = ray.remote(warm_up).options(**task_options(self.resources, {}))
         for _ in range(self.n_cpus):
             warm.remote()
 
     def _count_cpus(self) -> None:
-        """Count the CPUs of all nodes that are there by now; a head that is away would be waited for."""
+        """Count the tasks that the nodes of now run at a time; a head that is away would be waited for."""
         import ray
 
         self._counted_at = time.monotonic()
         if self._head is None or self._head.answers():
             alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in self.left_out]
-            self.n_cpus = max(1, int(sum(node["Resources"].get("CPU", 0) for node in alive)))
+            n_slots = sum(count_slots(self.resources, node) for node in alive)
+            # Where there is none, what waits to run is what an autoscaler adds nodes for.
+            self.n_cpus = max(1, n_slots)
             self._tell_changes({node["NodeID"]: node["NodeManagerAddress"] for node in alive})
+            self._tell_if_none(n_slots)
 
     def _tell_changes(self, nodes: dict[str, str]) -> None:
         """Say which nodes have joined or were lost since the last time."""
@@ -135,6 +155,18 @@ class Cluster(Tasks):
                 self.say(f"Node {where} ({node[:8]}) {what}; {self.n_cpus} CPUs.")
         self._nodes = nodes
 
+    def _tell_if_none(self, n_slots: int) -> None:
+        """Say once that no node suits; the only one of a cluster on this machine never will."""
+        if n_slots == 0 and not self._waits:
+            asked = describe(self.resources)
+            if self._servers:
+                raise ClusterError(
+                    f"A task asks for {asked}, which this machine does not have; see `cluster.resources` and "
+                    "`cluster.num_cpus`."
+                )
+            self.say(f"No node has what a task asks for ({asked}); waiting for one that joins.")
+        self._waits = n_slots == 0
+
     def wait_until_started(self) -> None:
         """Wait for Ray.
 
@@ -145,6 +177,8 @@ class Cluster(Tasks):
         """
         try:
             self._started.result()
+        except ClusterError:
+            raise
         except Exception as error:
             reason = str(error).strip().splitlines()
             raise ClusterError(

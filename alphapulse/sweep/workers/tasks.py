@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alphapulse.config.machines.cluster import ResourcesConfig
 from alphapulse.errors import AlphaPulseError
 from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
@@ -15,6 +16,7 @@ from alphapulse.sweep.workers import codes
 from alphapulse.sweep.workers.limits import Limits
 from alphapulse.sweep.workers.losses import ClusterError, NodeLostError, WorkerDiedError, lost_workers
 from alphapulse.sweep.workers.marks import collect
+from alphapulse.sweep.workers.resources import count_slots, task_options
 
 RETRIES = 3
 
@@ -59,13 +61,19 @@ def code_of_driver() -> dict[str, str]:
 class Tasks:
     """Tasks of a driver, or of a task that has others run for it.
 
+    Parameters
+    ----------
+    resources : ResourcesConfig, optional
+        What each task asks for; one processor by default.
+
     Attributes
     ----------
     left_out : dict of str to str
         Nodes that run other code than the driver, by id, and what differs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resources: ResourcesConfig | None = None) -> None:
+        self.resources = resources or ResourcesConfig()
         self._remote: Any = None
         self._marks: dict[Any, str] = {}
         self.left_out: dict[str, str] = {}
@@ -74,7 +82,14 @@ class Tasks:
         """Whether there are workers left; where there are none, nothing is worth another try."""
         return True
 
-    def start(self, shipment: Shipment, work: Callable[..., Any], *arguments: Any, n_retries: int = 0) -> Any:
+    def start(
+        self,
+        shipment: Shipment,
+        work: Callable[..., Any],
+        *arguments: Any,
+        n_retries: int = 0,
+        resources: ResourcesConfig | None = None,
+    ) -> Any:
         """Start `work(market, experiment, *arguments)` on a worker and return its reference.
 
         A task whose worker dies is run again up to `n_retries` times; an exception of ours is not. Limits stand last.
@@ -83,10 +98,8 @@ class Tasks:
 
         if self._remote is None:
             ray.cloudpickle.register_pickle_by_value(codes)
-            self._remote = ray.remote(num_cpus=1)(codes.run_where_same)
-        options: dict[str, Any] = {"max_retries": n_retries}
-        if self.left_out:
-            options["label_selector"] = {"ray.io/node-id": f"!in({', '.join(sorted(self.left_out))})"}
+            self._remote = ray.remote(codes.run_where_same)
+        options = task_options(resources or self.resources, self.left_out) | {"max_retries": n_retries}
         payload = ray.cloudpickle.dumps((work_on, work, *arguments))
         with self.losses():
             remote = self._remote.options(**options)
@@ -146,7 +159,7 @@ class Tasks:
             self.left_out[outcome["node"]] = differences
             self.say(f"Node {outcome['where']} ({outcome['node'][:8]}) is left out: {differences}.")
         if not any(
-            node["Alive"] and node["NodeID"] not in self.left_out and node["Resources"].get("CPU")
+            node["Alive"] and node["NodeID"] not in self.left_out and count_slots(self.resources, node)
             for node in ray.nodes()
         ):
             raise ClusterError(

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -89,6 +90,28 @@ def test_node_with_other_code_is_named_and_left_out(database, tmp_path, changed_
     assert summary["n_trials"] == 600
     lines = [line for line in err.splitlines() if "is left out: alphapulse " in line]
     assert len(lines) == 1, err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_cluster_without_processors_waits_for_a_node_that_joins_with_what_is_asked_for(database, tmp_path):
+    with head(tmp_path, n_cpus=0) as (_, text):
+        address = address_of(text)
+        joined = contextlib.ExitStack()
+
+        def join():
+            joined.enter_context(node(tmp_path, f"--address={address}", "--num-cpus=1", "--labels=zone=a"))
+
+        timer = threading.Timer(30, join)
+        timer.start()
+        try:
+            summary, err = sweep(tmp_path, address, "cluster.resources.labels={zone: a}")
+        finally:
+            timer.join()
+            joined.close()
+    assert summary["n_trials"] == 600
+    assert err.count("No node has what a task asks for (1 CPU, label zone=a); waiting for one that joins.") == 1
+    assert " joined; 1 CPUs." in err
 
 
 @pytest.mark.slow

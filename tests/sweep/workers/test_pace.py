@@ -1,4 +1,4 @@
-from alphapulse.sweep.pace import BATCH_SECONDS, Pace
+from alphapulse.sweep.workers.pace import BATCH_SECONDS, Pace
 
 
 def test_first_batches_are_single_until_a_warm_one_is_measured():
