@@ -32,9 +32,26 @@ def test_credentials_come_from_the_environment(services):
     text = PATH.read_text()
     assert Settings().password not in text
     assert services["database"]["environment"]["POSTGRES_PASSWORD"].startswith("${DB_PASS:?")
-    for name in ("ray-head", "ray-worker", "dashboard"):
+    for name in ("ray-head", "dashboard"):
         environment = services[name]["environment"]
         assert environment["DB_HOST"] == "database"
         assert environment["DB_PASS"].startswith("${DB_PASS:?")
+    assert not any(name.startswith("DB_") for name in services["ray-worker"]["environment"])
     defaults = dict(re.findall(r"\$\{(DB_NAME|DB_USER):-(\w+)\}", text))
     assert defaults == {"DB_NAME": Settings().name, "DB_USER": Settings().user}
+
+
+def test_every_service_of_the_cluster_has_its_token_and_its_size(services):
+    for name in ("ray-head", "ray-worker", "dashboard"):
+        assert services[name]["environment"]["RAY_AUTH_MODE"] == "token"
+        assert services[name]["environment"]["RAY_AUTH_TOKEN"].startswith("${RAY_AUTH_TOKEN:?")
+    for name in ("ray-head", "ray-worker"):
+        assert any(part.startswith("--num-cpus=") for part in services[name]["command"])
+        assert "healthcheck" in services[name]
+
+
+def test_images_are_pinned(services):
+    assert re.search(r":\d+\.\d+\.\d+-pg17\}$", services["database"]["image"])
+    assert re.search(
+        r"FROM python:\$\{PYTHON_VERSION:-3\.11\.\d+\}", services["ray-head"]["build"]["dockerfile_inline"]
+    )
