@@ -4,7 +4,6 @@ import contextlib
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -16,6 +15,11 @@ from alphapulse.validation.null_sweeps import NullSweeps
 LINE_SECONDS = 5.0
 PHASE_SECONDS = 1.0
 RATE_SECONDS = 10.0
+LEAST_SECONDS = 2.0
+LEAST_STEPS = 3
+MOST_STEPS = 8
+TOGETHER = 0.1
+"""Steps that come so close together are one [s]."""
 
 
 class Phases:
@@ -52,7 +56,10 @@ class Phases:
 
 
 class Rate:
-    """How fast something went over the last seconds.
+    """How fast something goes by now, from the moment that the first of it was done.
+
+    What comes before that, and the slow start after it, say nothing of what is left: known is the later half of the
+    time since then, at most `RATE_SECONDS` of it, or as long as `MOST_STEPS` steps took.
 
     Parameters
     ----------
@@ -61,16 +68,34 @@ class Rate:
     """
 
     def __init__(self, n_done: int) -> None:
-        self._seen = deque([(time.monotonic(), n_done)])
+        self._n_done = n_done
+        self._first: float | None = None
+        self._seen: list[tuple[float, int]] = []
 
     def update(self, n_done: int) -> float:
-        """Return what was done a second over the last `RATE_SECONDS` [1/s]; 0 while nothing was."""
+        """Return what is done a second [1/s]; 0 until `LEAST_STEPS` steps and `LEAST_SECONDS` tell."""
         now = time.monotonic()
-        self._seen.append((now, n_done))
-        while len(self._seen) > 2 and self._seen[1][0] <= now - RATE_SECONDS:
-            self._seen.popleft()
-        (before, n_before), (after, n_after) = self._seen[0], self._seen[-1]
-        return (n_after - n_before) / (after - before) if after > before else 0.0
+        if n_done > self._n_done:
+            self._n_done = n_done
+            self._first = now if self._first is None else self._first
+            if len(self._seen) > 1 and now - self._seen[-2][0] < TOGETHER:
+                self._seen.pop()
+            self._seen.append((now, n_done))
+        if self._first is None or now - self._first < LEAST_SECONDS or len(self._seen) <= LEAST_STEPS:
+            return 0.0
+        last, n_last = self._seen[-1]
+        half = self._place(last - (last - self._first) / 2)
+        recent = min(self._place(last - RATE_SECONDS), len(self._seen) - 1 - MOST_STEPS)
+        begin = min(max(half, recent), len(self._seen) - 2)
+        before, n_before = self._seen[begin]
+        gap = (last - before) / (len(self._seen) - 1 - begin)
+        # Half of a longer time begins later.
+        del self._seen[:begin]
+        return (n_last - n_before) / (max(last, now - gap) - before)
+
+    def _place(self, at: float) -> int:
+        """Return the last step that was seen by a moment, or the first of all."""
+        return max((place for place, (seen, _) in enumerate(self._seen) if seen <= at), default=0)
 
 
 class SweepProgress:
@@ -124,9 +149,10 @@ class SweepProgress:
         if self._quiet:
             return
         rate = self._rate.update(n_done)
-        # While nothing came, nothing can be said of when it ends.
-        left = f", {duration((self._n_trials - n_done) / rate)} left" if rate > 0 else ""
-        said = f"{rate:,.0f}/s, best {self._objective} {_number(best)}{left}"
+        said = f"best {self._objective} {_number(best)}"
+        if rate > 0:
+            pace = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
+            said = f"{pace}, {said}, {duration((self._n_trials - n_done) / rate)} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=n_done, said=said)
         elif time.monotonic() - self._line_at >= LINE_SECONDS and n_done:

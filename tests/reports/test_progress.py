@@ -28,11 +28,20 @@ def test_null_progress_counts_those_as_good(console):
 def test_sweep_progress_is_a_line_where_there_is_no_terminal(console):
     with SweepProgress(console, n_trials=2000, n_done=0, objective="sharpe_ratio", quiet=False) as shown:
         shown.update(1000, 0.5)
-    line = console.file.getvalue()
-    assert line.startswith("1,000/2,000 trials, ")
-    assert "best sharpe ratio 0.5000" in line
-    assert " left" in line
-    assert "\x1b" not in line
+    # How long the rest takes is not known from the first result.
+    assert console.file.getvalue() == "1,000/2,000 trials, best sharpe ratio 0.5000\n"
+
+
+def test_time_left_is_told_from_the_pace_after_a_slow_start(console, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with SweepProgress(console, n_trials=100_000, n_done=0, objective="sharpe_ratio", quiet=False) as shown:
+        for now[0], n_done in [(9, 0), (20, 1), (20.5, 9), (21, 73), (21.5, 573), (22, 1073), (22.5, 1573), (23, 2073)]:
+            shown.update(n_done, 0.5)
+    lines = console.file.getvalue().splitlines()
+    assert lines[4] == "1,073/100,000 trials, 1,000/s, best sharpe ratio 0.5000, 99 s left"
+    assert lines[-1] == "2,073/100,000 trials, 1,000/s, best sharpe ratio 0.5000, 98 s left"
+    assert not any("left" in line for line in lines[:4])
 
 
 def test_nothing_is_shown_when_quiet(console):
@@ -52,6 +61,18 @@ def test_rate_is_that_of_the_last_seconds(monkeypatch):
         now[0] = second
         measured = rate.update(10 * second if second <= 10 else 100 + 1000 * (second - 10))
     assert measured == pytest.approx(1000.0)
+
+
+def test_rate_of_slow_things_is_that_of_the_last_ones_and_falls_where_none_comes(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    rate = progress.Rate(0)
+    for second in range(601):
+        now[0] = second
+        measured = rate.update(second // 60)
+    assert measured == pytest.approx(1 / 60)
+    now[0] += 3600
+    assert rate.update(10) < 1 / 60 / 3
 
 
 def test_phase_is_a_line_once_it_takes_long(console, monkeypatch):
