@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from alphapulse.sweep.workers.metrics import METRICS
+
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 pytestmark = pytest.mark.skipif(not DEPLOY.exists(), reason="needs the checkout")
@@ -49,3 +51,10 @@ def test_only_the_head_knows_the_database_and_no_password_stands_in_a_file(job):
     assert "secretRef" not in json.dumps(cluster["workerGroupSpecs"])
     for path in DEPLOY.iterdir():
         assert not re.search(r"(DB_PASS|AUTH_TOKEN)['\"]?\s*[:=]\s*['\"]?(?!\.\.\.)\w", path.read_text()), path
+
+
+def test_grafana_draws_every_metric_and_no_other():
+    board = json.loads((DEPLOY / "grafana.json").read_text())
+    drawn = re.findall(r"ray_(alphapulse_\w+)", json.dumps(board["panels"]))
+    assert set(drawn) == set(METRICS)
+    assert all('study=~"$study"' in panel["targets"][0]["expr"] for panel in board["panels"])

@@ -134,7 +134,9 @@ def _workers(config: SweepConfig) -> Cluster:
     """Return the workers of this session, started at the first call and kept until Ray ends them with the process."""
     global _session
     if _session is None:
-        _session = Cluster.of(config.cluster)
+        _session = Cluster.of(config.cluster, config.study or "")
     # Whoever joins what runs already stops nothing at its end.
     _session.wait_until_started()
-    return Cluster(head_timeout=config.cluster.head_timeout, resources=config.cluster.resources)
+    return Cluster(
+        head_timeout=config.cluster.head_timeout, resources=config.cluster.resources, study=config.study or ""
+    )

@@ -15,7 +15,7 @@ from alphapulse.study.records import Study
 from alphapulse.study.store import Store
 
 # What is no choice of the user's, or changes no trial.
-UNCOMPARED = ("study", "output", "quiet", "details", "tear_sheet", "enqueued", "cluster.", "optuna.", "sampler")
+UNCOMPARED = ("study", "output", "quiet", "log", "details", "tear_sheet", "enqueued", "cluster.", "optuna.", "sampler")
 
 
 def run_studies(config: StudiesConfig) -> None:

@@ -17,6 +17,7 @@ from alphapulse.data_pipeline.downloading.importing import import_first
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
 from alphapulse.reports.closing import conclude, describe_end, follow_up, is_weighed
+from alphapulse.reports.json_console import JsonConsole
 from alphapulse.reports.progress import NullProgress, Phases, SweepProgress
 from alphapulse.reports.proposals import proposal_costs
 from alphapulse.reports.summary import StudySummary, describe_data
@@ -45,7 +46,10 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
     AlphaPulseError
         For whatever a user can cause, in one line.
     """
+    study = config.study or ""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    if config.log == "json":
+        console = JsonConsole(study)
     results = sys.stdout
 
     def tell(summary: StudySummary) -> None:
@@ -53,7 +57,9 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
 
     # Ray and strategies print when they like, from threads of theirs too; stdout is for the results alone.
     with redirect_stdout(sys.stderr):
-        summary = run_study(lambda: Cluster.of(config.cluster), config, console, directory, given, tell)
+        summary = run_study(
+            lambda: Cluster.of(config.cluster, study, console.print), config, console, directory, given, tell
+        )
         print_ending(summary, config.output, details=config.details, file=results)
     if summary.status == "INTERRUPTED":
         raise interrupted()

@@ -56,7 +56,7 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
     opened = reopen_study(study, configured, store, inputs)
     status: Status = "COMPLETE" if study.status == "COMPLETE" else "INTERRUPTED"
     try:
-        cluster = Cluster.of(config.cluster)
+        cluster = Cluster.of(config.cluster, study.name)
         try:
             is_risky = not inputs.experiment.definition.is_built_in
             if not is_risky:

@@ -19,7 +19,7 @@ from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.space import SearchSpace
 
 PASSWORD = "db.password"
-OPEN = "search.options."
+OPEN = ("search.options.", "cluster.resources.custom.", "cluster.resources.labels.")
 LISTS = frozenset({"data.symbols", "data.others", "objective", "direction", "feasible", "validation.priors"})
 _PATH = re.compile(r"^strategy=([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)$")
 _KEY_VALUE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@:-]*=")
@@ -275,7 +275,7 @@ def check_keys(
             raise ConfigError(f"`{key}` must be a group of keys, but got {got!r}; write {key}.KEY=VALUE")
         if override.is_hydra_override() or key in conf.choices or key in known or override.package is not None:
             continue
-        if _is_open(key) and OPEN.rstrip(".") in known:
+        if any(f"{key}.".startswith(group) and group.rstrip(".") in known for group in OPEN):
             continue
         if strategy is None and key.startswith("strategy."):
             continue

@@ -99,6 +99,8 @@ class SweepConfig:
     output : {"table", "json"}
     quiet : bool
         Whether progress and warnings are silent.
+    log : {"text", "json"}
+        How progress and warnings are written on stderr: for people, or one JSON object a line.
     objective : tuple of str
         What to optimise: metrics, expressions over them, or dotted paths of functions of them.
     direction : tuple of {"maximize", "minimize"}, optional
@@ -136,6 +138,7 @@ class SweepConfig:
     seed: int = 0
     output: Output = "table"
     quiet: bool = False
+    log: Literal["text", "json"] = "text"
     details: bool = False
     traceback: bool = False
     tear_sheet: bool = False

@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from alphapulse.reports.json_console import JsonConsole
 from alphapulse.validation.null_sweeps import NullSweeps
 
 LINE_SECONDS = 5.0
@@ -149,15 +150,25 @@ class SweepProgress:
         if self._quiet:
             return
         rate = self._rate.update(n_done)
+        left = (self._n_trials - n_done) / rate if rate > 0 else math.nan
+        if isinstance(self._console, JsonConsole):
+            self._log(n_done, rate, best, left)
+            return
         said = f"best {self._objective} {_number(best)}"
         if rate > 0:
             pace = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
-            said = f"{pace}, {said}, {duration((self._n_trials - n_done) / rate)} left"
+            said = f"{pace}, {said}, {duration(left)} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=n_done, said=said)
         elif time.monotonic() - self._line_at >= LINE_SECONDS and n_done:
             self._line_at = time.monotonic()
             self._console.print(f"{n_done:,}/{self._n_trials:,} trials, {said}", soft_wrap=True, highlight=False)
+
+    def _log(self, n_done: int, rate: float, best: float, left: float) -> None:
+        if isinstance(self._console, JsonConsole) and time.monotonic() - self._line_at >= LINE_SECONDS:
+            self._line_at = time.monotonic()
+            fields = {"n_done": n_done, "n_trials": self._n_trials, "per_second": rate, "best": best}
+            self._console.event("progress", **fields, seconds_left=left)
 
 
 def duration(seconds: float) -> str:
@@ -202,7 +213,10 @@ class NullProgress:
     def update(self, outcome: NullSweeps) -> None:
         """Show how far the null sweeps have come."""
         text = f"null sweep {outcome.n_done} of at most {outcome.n_wanted}: {outcome.n_as_good} as good"
-        if self._status is not None:
+        if isinstance(self._console, JsonConsole) and not self._quiet:
+            fields = {"n_done": outcome.n_done, "n_wanted": outcome.n_wanted, "n_as_good": outcome.n_as_good}
+            self._console.event("null_sweeps", **fields)
+        elif self._status is not None:
             self._status.update(text)
         elif not self._quiet and time.monotonic() - self._line_at >= LINE_SECONDS:
             self._line_at = time.monotonic()

@@ -27,6 +27,11 @@ class Failures:
     n_trials: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def n_failed(self) -> int:
+        """Trials that raised or ended their worker."""
+        return self.reasons.total()
+
     def count(self, trials: Trials) -> None:
         """Take in trials that are stored.
 
@@ -38,7 +43,7 @@ class Failures:
         self.n_trials += len(trials)
         for row in np.flatnonzero(trials.status == FAILED).tolist():
             self.reasons[trials.errors.get(row, "")] += 1
-        n_failed = self.reasons.total()
+        n_failed = self.n_failed
         if self.n_trials >= N_FIRST and n_failed > self.most * self.n_trials:
             reason, n = self.reasons.most_common(1)[0]
             raise StudyError(

@@ -262,7 +262,9 @@ class Generations:
                 rows = work.next_rows(self._pace.size(len(work.answers.run), self._batches.n_cpus))
                 keep = sampled(work.first_trial + rows, self._keep_blocks)
                 threshold = self._state.threshold_by_now(work.number)
-                self._batches.submit(Batch(work, rows, work.trials.parameters[rows], keep, threshold))
+                first, last = work.first_trial + rows[0], work.first_trial + rows[-1]
+                name = f"generation {work.number} trials {first}-{last}"
+                self._batches.submit(Batch(work, rows, work.trials.parameters[rows], keep, threshold, name=name))
                 work.n_submitted += len(rows)
                 work.n_waiting += len(rows)
 

@@ -173,7 +173,7 @@ def continued_config(study: Study, config: SweepConfig, given: Given) -> SweepCo
         changed = replace(_assemble(values), space=_space(stored.space, config.space, given))
     own = {
         name: getattr(config, name)
-        for name in ("output", "quiet", "details", "traceback", "tear_sheet", "cluster", "db")
+        for name in ("output", "quiet", "log", "details", "traceback", "tear_sheet", "cluster", "db")
     }
     return with_rules(replace(changed, **own))
 

@@ -15,6 +15,7 @@ from alphapulse.sweep.patience import Patience, stored_patience
 from alphapulse.sweep.study_state import StudyState, read_state
 from alphapulse.sweep.workers.batches import Batches, TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.metrics import StudyMetrics
 
 
 class SearchEnd(NamedTuple):
@@ -59,36 +60,47 @@ def search(
     """
     config, store, study, sampler = opened.config, opened.store, opened.study, opened.sampler
     cluster.ship(opened.inputs.market, opened.inputs.experiment)
-    pending: deque[Future[None]] = deque()
+    pending: deque[tuple[int, Future[None]]] = deque()
     failures = Failures(config.max_failure_rate)
 
     def commit(generation: Generation) -> None:
-        while pending and pending[0].done():
-            pending.popleft().result()
-        pending.append(store.append(study, generation))
+        while pending and pending[0][1].done():
+            pending.popleft()[1].result()
+        pending.append((len(generation.trials), store.append(study, generation)))
         clock.seconds.setdefault("to_first_trial", seconds_since_start())
         failures.count(generation.trials)
 
+    batches = Batches(
+        cluster, opened.inputs.experiment, TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
+    )
+    metrics = StudyMetrics(study.name, study.n_done)
+
+    def tell(n_evaluated: int, best: float) -> None:
+        watch(n_evaluated, best)
+        n_unstored = sum(n for n, future in pending if not future.done())
+        metrics.update(
+            n_evaluated, best, n_failed=failures.n_failed, n_queued=batches.n_under_way, n_unstored=n_unstored
+        )
+
     state = study_state(opened)
-    limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
     evaluated_before = state.seconds
     with clock.phase("search"):
         generations = Generations(
             sampler,
-            Batches(cluster, opened.inputs.experiment, limits),
+            batches,
             opened.inputs.experiment,
             state,
             commit,
             n_trials=config.n_trials,
             keep_blocks=config.validation.keep_blocks,
             patience=config.patience,
-            watch=watch,
+            watch=tell,
             stop=stop,
         )
         history = StudyColumns(store.database, study).trials
         generations.continue_from(study.n_done, history)
         generations.run()
-        for future in pending:
+        for _, future in pending:
             future.result()
     clock.seconds["evaluate"] = state.seconds - evaluated_before
     clock.seconds["store"] = store.seconds_writing(study)

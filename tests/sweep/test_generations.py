@@ -108,7 +108,7 @@ class Threads:
         self.n_cpus, self.random, self.results, self.n_run = n_cpus, random.Random(seed), {}, 0
         self.n = 0
 
-    def submit(self, parameters, keep, threshold, limits):
+    def submit(self, parameters, keep, threshold, limits, name=""):
         self.n += 1
         self.n_run += len(parameters)
         value = parameters[:, :1] * 3 + np.sin(parameters[:, 1:] * 5)

@@ -41,9 +41,13 @@ class SurrogateWorkers:
     tasks: Tasks
     n_cpus: int = 1
 
-    def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits) -> Any:
-        """Start a batch."""
-        return self.tasks.start(self.shipment, evaluate_on_surrogate, self.s, self.block, parameters, limits)
+    def submit(
+        self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits, name: str = ""
+    ) -> Any:
+        """Start a batch under a name that Ray shows."""
+        return self.tasks.start(
+            self.shipment, evaluate_on_surrogate, self.s, self.block, parameters, limits, name=f"null {self.s} trials"
+        )
 
     def wait(self, references: list[Any], timeout: float) -> list[Any]:
         """Return those that are done."""

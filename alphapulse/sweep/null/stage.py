@@ -119,7 +119,7 @@ def run_null_sweeps(
                 s = missing.popleft()
                 # One that has its trials run by others waits for them: only its processor is free meanwhile.
                 only = ONE_CPU if s in careful else None
-                tasks[cluster.start(shipment, null_task, search, s, s in careful, resources=only)] = s
+                tasks[cluster.start(shipment, null_task, search, s, s in careful, resources=only, name=f"null {s}")] = s
             for reference in cluster.wait(list(tasks), timeout=0.5):
                 s = tasks.pop(reference)
                 try:

@@ -36,8 +36,10 @@ class Workers(Protocol):
 
     n_cpus: int
 
-    def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits) -> Any:
-        """Start a batch."""
+    def submit(
+        self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits, name: str = ""
+    ) -> Any:
+        """Start a batch under a name that Ray shows."""
 
     def wait(self, references: list[Any], timeout: float) -> list[Any]:
         """Return those that are done."""
@@ -63,6 +65,8 @@ class Batch:
         See `evaluate_batch`.
     n_deaths, n_losses : int
         Workers that ended while they ran these trials, and nodes that were lost with them.
+    name : str
+        What Ray shows of it.
     """
 
     owner: Any
@@ -72,6 +76,7 @@ class Batch:
     threshold: float
     n_deaths: int = 0
     n_losses: int = 0
+    name: str = ""
 
     def part(self, rows: slice, n_deaths: int) -> "Batch":
         """Return some of the trials."""
@@ -128,7 +133,7 @@ class Batches:
         if len(batch.rows) == 1 and batch.n_deaths:
             # Only its own note tells whether its worker will have died of it or been ended for its time.
             limits = limits._replace(mark=f"trial {uuid.uuid4().hex}")
-        reference = self._workers.submit(batch.parameters, batch.keep, batch.threshold, limits)
+        reference = self._workers.submit(batch.parameters, batch.keep, batch.threshold, limits, batch.name)
         self._tasks[reference] = (batch, limits, time.monotonic())
 
     def collect(self, timeout: float) -> list[tuple[Batch, BatchResult]]:

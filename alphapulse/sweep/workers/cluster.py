@@ -6,7 +6,7 @@ import logging
 import pickle
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,10 @@ class Cluster(Tasks):
         How long the head of a cluster may give no answer [s].
     resources : ResourcesConfig, optional
         What a task of trials asks for; one processor by default.
+    study : str
+        What the job and its tasks are called.
+    say : callable, optional
+        Tells the user a line about the workers; by default on stderr.
     """
 
     def __init__(
@@ -74,8 +78,10 @@ class Cluster(Tasks):
         dashboard: bool = True,
         head_timeout: float = 15.0,
         resources: ResourcesConfig | None = None,
+        study: str = "",
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(resources)
+        super().__init__(resources, title=study, say=say)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._owned = False
         self._servers: list[psutil.Process] = []
@@ -91,7 +97,7 @@ class Cluster(Tasks):
         self._started: Future[None] = self._thread.submit(self._start, address, num_cpus, dashboard)
 
     @classmethod
-    def of(cls, config: ClusterConfig) -> "Cluster":
+    def of(cls, config: ClusterConfig, study: str = "", say: Callable[[str], None] | None = None) -> "Cluster":
         """Begin to start or to join what a configuration says."""
         return cls(
             config.address,
@@ -99,6 +105,8 @@ class Cluster(Tasks):
             dashboard=config.dashboard,
             head_timeout=config.head_timeout,
             resources=config.resources,
+            study=study,
+            say=say,
         )
 
     def _start(self, address: str | None, num_cpus: int | None, dashboard: bool) -> None:
@@ -114,7 +122,11 @@ class Cluster(Tasks):
             local = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
             with without_password():
                 context = ray.init(
-                    address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local
+                    address=address or "local",
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    job_config=ray.job_config.JobConfig(metadata={"study": self.title}),
+                    **local,
                 )
             self._owned = True
             self.dashboard = context.dashboard_url or ""
@@ -198,9 +210,11 @@ class Cluster(Tasks):
         """Put the study's market and experiment into the object store, for all batches to come."""
         self._shipment = self.put(market, experiment)
 
-    def submit(self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits) -> Any:
+    def submit(
+        self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits, name: str = ""
+    ) -> Any:
         """Start the evaluation of a batch and return its reference; it is not run again where its worker dies."""
-        return self.start(self._shipment, evaluate_kept, parameters, keep, threshold, limits)
+        return self.start(self._shipment, evaluate_kept, parameters, keep, threshold, limits, name=name)
 
     def cancel(self, references: Sequence[Any]) -> None:
         """Let go of tasks whose results are not needed; those that run already run to their end."""

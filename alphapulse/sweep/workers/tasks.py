@@ -65,6 +65,10 @@ class Tasks:
     ----------
     resources : ResourcesConfig, optional
         What each task asks for; one processor by default.
+    title : str
+        What stands before the names of tasks.
+    say : callable, optional
+        Tells the user a line about the workers; by default on stderr.
 
     Attributes
     ----------
@@ -72,8 +76,15 @@ class Tasks:
         Nodes that run other code than the driver, by id, and what differs.
     """
 
-    def __init__(self, resources: ResourcesConfig | None = None) -> None:
+    def __init__(
+        self,
+        resources: ResourcesConfig | None = None,
+        title: str = "",
+        say: Callable[[str], None] | None = None,
+    ) -> None:
         self.resources = resources or ResourcesConfig()
+        self.title = title
+        self.say = say or _say
         self._remote: Any = None
         self._marks: dict[Any, str] = {}
         self.left_out: dict[str, str] = {}
@@ -89,6 +100,7 @@ class Tasks:
         *arguments: Any,
         n_retries: int = 0,
         resources: ResourcesConfig | None = None,
+        name: str = "",
     ) -> Any:
         """Start `work(market, experiment, *arguments)` on a worker and return its reference.
 
@@ -100,6 +112,7 @@ class Tasks:
             ray.cloudpickle.register_pickle_by_value(codes)
             self._remote = ray.remote(codes.run_where_same)
         options = task_options(resources or self.resources, self.left_out) | {"max_retries": n_retries}
+        options["name"] = f"{self.title} {name}".strip() or work.__name__
         payload = ray.cloudpickle.dumps((work_on, work, *arguments))
         with self.losses():
             remote = self._remote.options(**options)
@@ -188,10 +201,6 @@ class Tasks:
                     waiting[self.start(shipment, work, *calls[place], n_retries=n_retries)] = place
         return [outcomes[place] for place in range(len(calls))]
 
-    def say(self, line: str) -> None:
-        """Tell the user something about the workers."""
-        print(line, file=sys.stderr, flush=True)
-
     @contextlib.contextmanager
     def losses(self) -> Iterator[None]:
         """Turn what Ray raises into one line: an exception in a task, or workers that are gone."""
@@ -213,6 +222,10 @@ class Tasks:
             raise NodeLostError("its node was lost") from error
         except (ray.exceptions.RayError, OSError) as error:
             raise lost_workers(f"a batch could not be finished ({type(error).__name__})") from error
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _last_line(error: Exception) -> str:

@@ -82,7 +82,7 @@ class InOrder:
     def __init__(self, market, experiment):
         self.market, self.experiment, self.results = market, experiment, {}
 
-    def submit(self, parameters, keep, threshold, limits):
+    def submit(self, parameters, keep, threshold, limits, name=""):
         self.results[len(self.results)] = evaluate_batch(
             self.market, self.experiment, parameters, keep=keep, threshold=threshold
         )

@@ -27,7 +27,7 @@ class Fragile:
         self.deadly, self.lose_every = set(deadly), lose_every
         self.waiting, self.tried, self.limits = {}, [], []
 
-    def submit(self, parameters, keep, threshold, limits):
+    def submit(self, parameters, keep, threshold, limits, name=""):
         self.tried.append(parameters[:, 0].tolist())
         self.limits.append(limits)
         self.waiting[len(self.tried)] = parameters

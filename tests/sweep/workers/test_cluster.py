@@ -1,14 +1,42 @@
+import pytest
+
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.metrics import METRICS, StudyMetrics
+from alphapulse.sweep.workers.tasks import Shipment, Tasks
 
 
-def test_nodes_that_join_and_are_lost_are_told_in_a_line_each(capsys):
-    cluster = Cluster.__new__(Cluster)
+def name_of_task(market, experiment):
+    import ray
+
+    return ray.get_runtime_context().get_task_name()
+
+
+@pytest.mark.ray
+def test_tasks_carry_the_name_of_the_study_and_metrics_are_told(ray_cluster):
+    import ray
+
+    shipment = Shipment("none", [ray.put(None), ray.put(None)])
+    workers = Tasks(title="mine")
+    reference = workers.start(shipment, name_of_task, name="generation 1 trials 0-9")
+    while not workers.wait([reference], timeout=1.0):
+        pass
+    assert workers.result(reference) == "mine generation 1 trials 0-9"
+    told = StudyMetrics("mine", 0)
+    told._told -= 3600
+    told.update(36, 0.5, n_failed=1, n_queued=2, n_unstored=3)
+    assert told._n_told == 36
+    assert set(told._gauges) == set(METRICS)
+
+
+def test_nodes_that_join_and_are_lost_are_told_in_a_line_each():
+    cluster, lines = Cluster.__new__(Cluster), []
+    cluster.say = lines.append
     cluster._nodes, cluster.left_out, cluster.n_cpus = {}, {"c" * 56: "numpy 1 instead of 2"}, 4
     first = {"a" * 56: "10.0.0.1", "c" * 56: "10.0.0.3"}
     cluster._tell_changes(first)
     cluster._tell_changes({"a" * 56: "10.0.0.1", "b" * 56: "10.0.0.2"})
     cluster._tell_changes({"b" * 56: "10.0.0.2"})
-    assert capsys.readouterr().err.splitlines() == [
+    assert lines == [
         "Node 10.0.0.2 (bbbbbbbb) joined; 4 CPUs.",
         "Node 10.0.0.1 (aaaaaaaa) was lost; 4 CPUs.",
     ]

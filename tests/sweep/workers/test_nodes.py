@@ -105,7 +105,7 @@ def test_cluster_without_processors_waits_for_a_node_that_joins_with_what_is_ask
         timer = threading.Timer(30, join)
         timer.start()
         try:
-            summary, err = sweep(tmp_path, address, "cluster.resources.labels={zone: a}")
+            summary, err = sweep(tmp_path, address, "cluster.resources.labels.zone=a")
         finally:
             timer.join()
             joined.close()

@@ -1,0 +1,48 @@
+"""What Ray tells Prometheus of a study while it is searched."""
+
+import time
+from typing import Any
+
+METRICS = {
+    "alphapulse_trials_done": "Trials that have an outcome.",
+    "alphapulse_trials_failed": "Trials that raised or ended their worker, of those that are committed.",
+    "alphapulse_trials_per_second": "Trials that got an outcome a second.",
+    "alphapulse_best": "Best value of the first objective.",
+    "alphapulse_batches_queued": "Batches that workers have been given and not returned.",
+    "alphapulse_trials_unstored": "Trials that wait to be written to the database.",
+}
+"""Names, which Prometheus sees with `ray_` before them, and what they are; each has the label `study`."""
+
+EVERY = 2.0
+"""How often they are told [s]."""
+
+
+class StudyMetrics:
+    """The metrics of a study that is searched by this process, through the Ray that it has started or joined.
+
+    Parameters
+    ----------
+    study : str
+        Name of the study.
+    n_done : int
+        Trials that were stored before.
+    """
+
+    def __init__(self, study: str, n_done: int) -> None:
+        from ray.util.metrics import Gauge
+
+        self._gauges: dict[str, Any] = {}
+        for name, description in METRICS.items():
+            self._gauges[name] = Gauge(name, description, tag_keys=("study",))
+            self._gauges[name].set_default_tags({"study": study})
+        self._told, self._n_told = time.monotonic(), n_done
+
+    def update(self, n_done: int, best: float, *, n_failed: int, n_queued: int, n_unstored: int) -> None:
+        """Tell them, where `EVERY` seconds have gone by."""
+        now = time.monotonic()
+        if now - self._told < EVERY:
+            return
+        rate = (n_done - self._n_told) / (now - self._told)
+        self._told, self._n_told = now, n_done
+        for name, value in zip(METRICS, (n_done, n_failed, rate, best, n_queued, n_unstored), strict=True):
+            self._gauges[name].set(float(value))
