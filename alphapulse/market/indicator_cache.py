@@ -1,5 +1,6 @@
 """Indicators computed once: each distinct (function, columns, settings) of the same bars is one stored row."""
 
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -45,6 +46,8 @@ class IndicatorCache:
     def __init__(self, max_bytes: int = 128 * 2**20) -> None:
         self.max_bytes = max_bytes
         self._bars: Bars | None = None
+        # What `attach` returned holds the memory; held by it in turn, both would outlive their last user.
+        self._attached: Callable[[], Bars | None] = lambda: None
         self._shelves: dict[Hashable, Shelf] = {}
         # By function, columns and other settings: the row of each window in its shelf, or -1.
         self._row_of: dict[Hashable, Int64Array1D] = {}
@@ -58,10 +61,15 @@ class IndicatorCache:
         """Return `bars` with this memory behind `Bars.indicator`, emptied where it was of other bars, or too large."""
         if self._bars is None or not same_memory(self._bars, bars):
             self._clear()
-            self._bars = replace(bars, cache=self)
+            self._bars = replace(bars, cache=None)
+            self._attached = lambda: None
         elif self.n_bytes > self.max_bytes:
             self._clear()
-        return self._bars
+        attached = self._attached()
+        if attached is None:
+            attached = replace(self._bars, cache=self)
+            self._attached = weakref.ref(attached)
+        return attached
 
     def _clear(self) -> None:
         self._shelves.clear()
@@ -73,7 +81,7 @@ class IndicatorCache:
         What is one float64 a bar, of a function with a name and of plain arguments, is kept, and read-only; anything
         else is computed at each call, and is as `function` returns it.
         """
-        if bars is not self._bars or not _is_lasting(function, arguments):
+        if bars is not self._attached() or not _is_lasting(function, arguments):
             return compute(bars, function, arguments)
         shelf, place = self._place(bars, function, arguments)
         if shelf is None:

@@ -13,6 +13,8 @@ import numpy as np
 from alphapulse.typing import BoolArray1D, Float64Array1D
 
 BLOCK = 250
+# Bars that are looked at together, so that a long history takes little memory beside itself.
+PART = 1 << 16
 # In scales of the series; the largest moves of indices and shares, and of the VIX, stay below 25 of them.
 MOST_SCALES = 25.0
 # Log ratios: a jump of less than 7 for 5 is no split, a spike of less than a quarter may be a real one.
@@ -38,7 +40,7 @@ class Faults:
     jump : (n_bars,) bool
         First bars of a level from which prices do not come back.
     size : (n_bars,) float64
-        By what a bar is off: its price over the close before it, the one that is furthest away [1].
+        By what a bar is off: its price over the close before it, the one that is furthest away [1]; NaN of sound bars.
     """
 
     nonsense: BoolArray1D
@@ -59,11 +61,9 @@ def find_faults(open_: Float64Array1D, high: Float64Array1D, low: Float64Array1D
     n_bars = len(close)
     none = np.zeros(n_bars, dtype=bool)
     if n_bars < 2:
-        return Faults(none, none, none, none, np.ones(n_bars))
-    logs = np.log(close)
-    moves = np.diff(logs)
+        return Faults(none, none, none, none, np.full(n_bars, np.nan))
+    moves = np.diff(np.log(close))
     scale = _scale(moves)
-    at = np.append(scale[:1], scale)
     nonsense = none.copy()
     for price in (open_, high, low, close):
         nonsense |= (price > HIGHEST) | (price < LOWEST)
@@ -71,15 +71,25 @@ def find_faults(open_: Float64Array1D, high: Float64Array1D, low: Float64Array1D
     # A last bar far from all others has had no time to come back.
     if abs(moves[-1]) > NONSENSE:
         nonsense[-1], jump[-1] = True, False
-    off = _wicks(open_, high, low, close)
-    wick = off > np.maximum(LEAST_WICK, MOST_SCALES * at)
-    spike = (spike | (wick & (off > MOST_WICK))) & ~nonsense
+    wick = none.copy()
+    for first in range(0, n_bars, PART):
+        part = slice(first, first + PART)
+        before = close[np.maximum(np.arange(first, min(first + PART, n_bars)) - 1, 0)]
+        off = _wicks(open_[part], high[part], low[part], close[part], before)
+        # The move that leads to the bar; the first bar has that of the second.
+        at = scale[np.maximum(np.arange(first, first + len(off)) - 1, 0)]
+        wick[part] = off > np.maximum(LEAST_WICK, MOST_SCALES * at)
+        spike[part] |= wick[part] & (off > MOST_WICK)
+    spike &= ~nonsense
     wick &= ~(spike | nonsense)
     jump &= ~(spike | nonsense)
-    before = np.append(close[:1], close[:-1])
-    furthest = np.stack([open_, high, low, close])
+    size = np.full(n_bars, np.nan)
+    faulty = np.flatnonzero(nonsense | spike | wick | jump)
+    before = close[np.maximum(faulty - 1, 0)]
+    furthest = np.stack([open_[faulty], high[faulty], low[faulty], close[faulty]])
     place = np.argmax(np.abs(np.log(furthest) - np.log(before)), axis=0)
-    return Faults(nonsense, spike, wick, jump, furthest[place, np.arange(n_bars)] / before)
+    size[faulty] = furthest[place, np.arange(len(faulty))] / before
+    return Faults(nonsense, spike, wick, jump, size)
 
 
 def _scale(moves: Float64Array1D) -> Float64Array1D:
@@ -118,10 +128,14 @@ def _spikes(moves: Float64Array1D, scale: Float64Array1D) -> tuple[BoolArray1D, 
     return spike, jump
 
 
-def _wicks(open_: Float64Array1D, high: Float64Array1D, low: Float64Array1D, close: Float64Array1D) -> Float64Array1D:
-    """Return how far the high, low or open of each bar is from where it and its neighbour traded [log ratio]."""
-    before = np.append(close[:1], close[:-1])
+def _wicks(
+    open_: Float64Array1D, high: Float64Array1D, low: Float64Array1D, close: Float64Array1D, before: Float64Array1D
+) -> Float64Array1D:
+    """Return how far the high, low or open of each bar is from where it and its neighbour traded [log ratio].
+
+    `before` are the closes before the bars.
+    """
     top, bottom = np.maximum(np.maximum(open_, close), before), np.minimum(np.minimum(open_, close), before)
-    off = np.maximum(np.log(high / top), np.log(bottom / low))
+    off = np.log(np.maximum(high / top, bottom / low))
     alone: Float64Array1D = np.minimum(np.abs(np.log(open_ / close)), np.abs(np.log(open_ / before)))
     return np.maximum(off, alone)

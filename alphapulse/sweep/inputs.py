@@ -32,6 +32,8 @@ from alphapulse.validation.spa import make_bootstrap
 
 # Trials that an objective of the user's own is shown before the search.
 N_SCORED = 8
+# Scored bars that code is compiled on: it is the same for all that follow.
+N_COMPILED = 2_000
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,14 @@ def compile_for(inputs: StudyInputs, sampler: Sampler) -> None:
         # What a strategy of the user's does is for workers to bear: it may end the process that it runs in.
         stand_in = find_strategy("sma_cross", None)
         experiment = replace(experiment, definition=stand_in, strategy={}, space=SearchSpace(()), robustness=None)
+    market, whole = inputs.market, inputs.market.bars
+    if market.n_scored > N_COMPILED:
+        market = Market.of(whole[: market.first + N_COMPILED], market.first, market.fingerprint)
+        sizes = np.diff(market.block_end, prepend=market.first)
+        experiment = replace(experiment, bootstrap=make_bootstrap(sizes, n_bootstrap=1))
     middle = np.array([d.middle for d in experiment.space.dimensions], dtype=np.float64)
-    evaluate_batch(inputs.market, experiment, np.stack([middle, middle]))
-    surrogate_market(inputs.market, 0)
+    evaluate_batch(market, experiment, np.stack([middle, middle]))
+    surrogate_market(market, 0)
     rehearse(sampler)
     if inputs.experiment.functions:
         some = make_sampler("random", inputs.experiment.space, seed=0, options={"generation_size": N_SCORED}).propose(0)

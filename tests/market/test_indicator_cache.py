@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 from random_bars import random_bars
@@ -66,3 +68,10 @@ def test_memory_is_bounded(bars):
     for slow in range(50, 400):
         definition.block(bars, {"slow": np.array([slow])}, 1, cache)
         assert cache.n_bytes <= 2 * limit + 16 * 8 * len(bars)
+
+
+def test_memory_goes_with_the_bars_that_had_it(bars):
+    attached = IndicatorCache().attach(bars)
+    row = weakref.ref(attached.indicator(sma, "close", 20).base)
+    del attached
+    assert row() is None

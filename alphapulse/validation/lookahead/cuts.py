@@ -71,6 +71,9 @@ def telling_cuts(bars: Bars, target: Float64Array1D, n_each: int = 6) -> list[in
 
 def _largest(score: Float64Array1D, count: int) -> Int64Array1D:
     """Return the places of the `count` largest positive scores."""
-    places = np.argsort(-score, kind="stable")[:count]
+    # A sort of what may be among them; of a long history all else is left where it is.
+    least = np.partition(score, -count)[-count] if count < len(score) else -np.inf
+    among = np.flatnonzero(score >= least)
+    places = among[np.argsort(-score[among], kind="stable")[:count]]
     found: Int64Array1D = places[score[places] > 0.0]
     return found

@@ -19,11 +19,11 @@ from alphapulse.market.bars import COLUMNS, Bars
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.strategies.columns import checked_target, describe, timestamp_text
 from alphapulse.strategies.resolve import StrategyDefinition
-from alphapulse.typing import BoolArray1D
+from alphapulse.validation.lookahead.answers import PARTS, TARGET, Series, ask, difference
 from alphapulse.validation.lookahead.cuts import calendar_cuts, hole_cuts, spread_cuts, telling_cuts
 from alphapulse.validation.lookahead.futures import FUTURES, foreign, sealed
+from alphapulse.validation.lookahead.whole import check_whole, segments
 
-TARGET = "target"
 STRETCH = 5_000
 # Fewer bars than this, and a strategy that does not tell its lookback may refuse them [bars].
 SHORT = 300
@@ -33,10 +33,6 @@ GLANCES = ("collapsing", "soaring")
 N_GLANCES = 200
 # How far the first offending bar is searched for, cut by cut [bars].
 MOST_STEPS = 2_000
-# Numpy may add the same numbers in another order in an array of another length.
-ROUNDING = 1e-12
-
-Series = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, order=True)
@@ -65,7 +61,8 @@ def check_lookahead(
     ----------
     definition : StrategyDefinition
     bars : Bars
-        If there are more than 10,000, the first and the last 5,000 get most of the cuts, unless `strict`.
+        If there are more than 10,000, the first and the last 5,000 get most of the cuts, stretches in between some, and
+        the whole a few, unless `strict`.
     values : mapping or sequence of mappings
         Parameters to check, see `gate_points`; the first gets all cuts, the others fewer. Points that the
         strategy refuses are skipped.
@@ -146,7 +143,8 @@ def _check(
     strict: bool,
 ) -> None:
     usable: Mapping[str, Any] | None = None
-    for part in _stretches(bars, _lookback(definition, points), strict):
+    length = max(STRETCH, 4 * _lookback(definition, points))
+    for part in _stretches(bars, length, strict):
         gate = _Gate(definition, part, n_cuts, seed)
         failures = []
         for place, point in enumerate(points):
@@ -167,8 +165,10 @@ def _check(
         gate.check_block(points)
         gate.check_inputs()
     if usable is not None and len(part) < len(bars):
-        whole = _Gate(definition, sealed(bars), n_cuts, seed)
-        whole.check_point(usable, whole.series(usable, whole.bars), first=False, strict=False)
+        rng = np.random.default_rng(seed)
+        target = check_whole(definition, usable, bars, rng)
+        for segment, cuts in segments(bars, target, length, rng):
+            _Gate(definition, sealed(segment), n_cuts, seed).check_cuts(usable, cuts)
 
 
 def _lookback(definition: StrategyDefinition, points: Iterable[Mapping[str, Any]]) -> int:
@@ -181,8 +181,7 @@ def _lookback(definition: StrategyDefinition, points: Iterable[Mapping[str, Any]
     return max(lengths, default=0)
 
 
-def _stretches(bars: Bars, lookback: int, strict: bool) -> list[Bars]:
-    length = max(STRETCH, 4 * lookback)
+def _stretches(bars: Bars, length: int, strict: bool) -> list[Bars]:
     if strict or len(bars) <= 2 * length:
         return [sealed(bars)]
     return [sealed(bars[:length]), sealed(bars[-length:])]
@@ -205,19 +204,8 @@ class _Gate:
         target_only: bool = False,
     ) -> Series:
         """Return indicators, average true range and target by name, each from a strategy made for it."""
-        definition = self.definition if definition is None else definition
-        remembered = IndicatorCache().attach(bars)
-        found: dict[str, Any] = {}
-        if not target_only:
-            found |= definition.build(point).indicators(remembered)
-            found["stop atr" if "atr" in found else "atr"] = definition.build(point).atr(remembered)
-        found[TARGET] = definition.build(point).target(remembered)
-        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
-        for name, values in arrays.items():
-            if values.shape[:1] != (len(bars),):
-                got = f"shape {values.shape}"
-                raise StrategyError(f"`{name}` must have one row a bar, ({len(bars)}, ...), but got {got}.")
-        return arrays
+        parts = (TARGET,) if target_only else PARTS
+        return ask(self.definition if definition is None else definition, point, bars, parts)
 
     def check_repeats(self, point: Mapping[str, Any], reference: Series) -> None:
         """Raise if the answer depends on anything but the bars."""
@@ -265,6 +253,22 @@ class _Gate:
             chosen = range(1, n_bars) if strict else rng.integers(1, n_bars, N_GLANCES).tolist()
             plan = [(cut, future) for cut in chosen for future in (GLANCES if strict else (GLANCES[cut % 2],))]
             self._raise_earliest(point, decided, next(iter(self._movements(point, decided, plan, lookback, rng)), None))
+
+    def check_cuts(self, point: Mapping[str, Any], cuts: Iterable[int]) -> None:
+        """Raise if what was known before one of `cuts` changes with what comes after it.
+
+        Bars that the strategy refuses say nothing; it has answered about the first, the last and all of them.
+        """
+        try:
+            reference = self.series(point, self.bars)
+        except Exception:
+            return
+        rng = np.random.default_rng(self.seed)
+        plan = [(cut, future) for cut in cuts for future in BRIEF]
+        lookback = self.definition.lookback(point)
+        self._raise_earliest(
+            point, reference, min(self._movements(point, reference, plan, lookback, rng), default=None)
+        )
 
     def check_block(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Raise if the batch path of a sweep decides anything else than `target` does."""
@@ -316,7 +320,7 @@ class _Gate:
                         f"{self.definition.name} names its indicators differently on other bars: `{name}`."
                     )
                 exact = len(other) == len(self.bars)
-                moved = _difference(reference[name][:cut], answer[name][:cut], exact=exact)
+                moved = difference(reference[name][:cut], answer[name][:cut], exact=exact)
                 if moved.any():
                     yield Movement(int(np.argmax(moved)), order, name, cut, future)
 
@@ -338,7 +342,7 @@ class _Gate:
 
     def _moved(self, expected: Series, got: Series, n_bars: int) -> Iterable[tuple[str, str]]:
         for name, values in expected.items():
-            moved = _difference(values, got[name], exact=True) if name in got else np.ones(n_bars, dtype=np.bool_)
+            moved = difference(values, got[name], exact=True) if name in got else np.ones(n_bars, dtype=np.bool_)
             if moved.any():
                 yield name, timestamp_text(self.bars, int(np.argmax(moved)))
 
@@ -348,18 +352,3 @@ class _Gate:
             self.series(point, bars, definition)
         except Exception:
             return
-
-
-def _difference(expected: np.ndarray, got: np.ndarray, *, exact: bool) -> BoolArray1D:
-    """Whether each bar differs: in any bit, or if not `exact` by more than the order of additions can explain."""
-    if expected.shape != got.shape:
-        return np.ones(len(expected), dtype=np.bool_)
-    expected, got = np.ascontiguousarray(expected), np.ascontiguousarray(got)
-    same = expected.view(np.int64) == got.view(np.int64)
-    if not same.all():
-        same |= np.isnan(expected) & np.isnan(got)
-        if not exact:
-            with np.errstate(invalid="ignore"):
-                same |= np.abs(expected - got) <= ROUNDING * np.abs(expected)
-    different: BoolArray1D = ~same if same.ndim == 1 else ~same.reshape(len(same), -1).all(axis=1)
-    return different

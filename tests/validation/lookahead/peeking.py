@@ -307,3 +307,11 @@ def once_a_month(bars):
 
 def in_long_histories(close):
     return close / close.max() if len(close) > 1_200 else np.ones(len(close))
+
+
+def in_the_middle(bars):
+    """Knows tomorrow for some days of a long history."""
+    target = np.where(bars.close > mean(bars.close, 100), 1.0, 0.0)
+    hour = bars.timestamp // 3_600_000_000_000
+    ahead = np.append(bars.close[1:] > bars.close[:-1], False)
+    return np.where((hour > 14_000) & (hour < 14_200), ahead, target)
