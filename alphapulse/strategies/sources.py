@@ -8,7 +8,7 @@ import importlib.util
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -112,6 +112,12 @@ def _imports(content: bytes, package: str) -> set[str]:
             base = ".".join([*above, *([node.module] if node.module else [])])
             names |= {base} | {f"{base}.{alias.name}" if base else alias.name for alias in node.names}
     return {name for name in names if name}
+
+
+def imported_packages(sources: Iterable[tuple[str, bytes]]) -> set[str]:
+    """Return the top-level modules that sources import, without those of the standard library and of alphapulse."""
+    names = {name.partition(".")[0] for _, content in sources for name in _imports(content, "")}
+    return names - sys.stdlib_module_names - {PACKAGE}
 
 
 def hash_sources(sources: Mapping[str, tuple[Path, bytes]]) -> str:

@@ -1,27 +1,54 @@
 """What a trial's numbers depend on beside its configuration: code, packages, bars; and what of it has changed."""
 
+import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from alphapulse.compiling import source_hash
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.strategies.scores import ScoreFunction
+from alphapulse.strategies.sources import imported_packages
 from alphapulse.study.records import Study
 
 # The arithmetic of trials, proposals and joins; a package that is not installed is left out.
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "optuna", "pandas", "ray", "cmaes", "alphapulse")
 
 
-def package_versions() -> dict[str, str]:
-    """Return the version of Python and of each of `PACKAGES` that is installed."""
+SOURCE = "source of "
+
+
+def package_versions(definition: StrategyDefinition, scores: Sequence[ScoreFunction] = ()) -> dict[str, str]:
+    """Return the versions of Python, of `PACKAGES`, and of what a strategy and objectives of the user's own import.
+
+    A module of the user's own has no version: in its place stands the hash of its source.
+    """
+    own_code: tuple[StrategyDefinition | ScoreFunction, ...] = (definition, *scores)
+    sources: dict[str, tuple[str, bytes]] = {}
+    for own in own_code:
+        module = own.target.rpartition(".")[0]
+        sources |= {name: source for name, source in own.sources.items() if not f"{module}.".startswith(f"{name}.")}
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    everything = [source for own in own_code for source in own.sources.values()]
+    for name in (*PACKAGES, *sorted(imported_packages(everything) - {*PACKAGES, *sources})):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return found | {SOURCE + name: hashlib.sha256(content).hexdigest()[:12] for name, (_, content) in sources.items()}
+
+
+def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return which versions differ; of a module of the user's own, those that both know."""
+    changes = []
+    for name in sorted(before.keys() | now.keys()):
+        was, is_now = before.get(name, "none"), now.get(name, "none")
+        is_new = "none" in (was, is_now) and name.startswith(SOURCE)
+        if was != is_now and not is_new:
+            changes.append(
+                f"{name} {was} to {is_now}" if not name.startswith(SOURCE) else f"the {name} ({was} to {is_now})"
+            )
+    return changes
 
 
 def code_version(definition: StrategyDefinition, scores: Sequence[ScoreFunction] = ()) -> str:
@@ -58,9 +85,4 @@ def changes_since(
             changes.append(f"the source of {score.target} ({before[:12]} to {now[:12]})")
     if study.fingerprint != fingerprint:
         changes.append(f"the data ({study.fingerprint[:12]} to {fingerprint[:12]})")
-    packages = package_versions()
-    for name in sorted(study.packages.keys() | packages.keys()):
-        before, now = study.packages.get(name, "none"), packages.get(name, "none")
-        if before != now:
-            changes.append(f"{name} {before} to {now}")
-    return changes
+    return changes + _differences(study.packages, package_versions(definition, scores))

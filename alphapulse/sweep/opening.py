@@ -96,7 +96,7 @@ def open_study(config: SweepConfig, store: Store, inputs: StudyInputs, start: St
             fingerprint=inputs.market.fingerprint,
             bars=inputs.bars,
             code_version=code_version(inputs.experiment.definition, inputs.experiment.functions),
-            packages=package_versions(),
+            packages=package_versions(inputs.experiment.definition, inputs.experiment.functions),
             n_trials=config.n_trials,
         )
     )
