@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url, text
 
+from alphapulse.commands.database_roles import make_roles, role_names
 from alphapulse.config.settings import DEFAULT_PORT, check_port
 from alphapulse.data_pipeline import embedded, timescale, upgrading
 from alphapulse.data_pipeline.database import OPTUNA_SCHEMA, Database
@@ -76,7 +77,7 @@ def compress(db: "DatabaseConfig | None" = None) -> str:
 
 
 def initialise(db: "DatabaseConfig | None" = None, admin_url: str | None = None) -> str:
-    """Make what is missing: role, database, extension, tables; return the outcome in one line.
+    """Make what is missing: roles, database, extension, tables; return the outcome in one line.
 
     Parameters
     ----------
@@ -97,7 +98,8 @@ def initialise(db: "DatabaseConfig | None" = None, admin_url: str | None = None)
         return f"Ready: {database}; {_revision(database)}."
     admin = _parse_admin_url(admin_url)
     settings = chosen_settings(db)
-    database = Database(admin.host, admin.port, settings.name, settings.user, settings.password)
+    admin = replace(admin, sslmode=admin.sslmode or settings.sslmode)
+    database = replace(admin, name=settings.name, user=settings.user, password=settings.password)
     _check_admin(admin)
     with admin.one_line_errors():
         _make_role(admin, database)
@@ -107,8 +109,20 @@ def initialise(db: "DatabaseConfig | None" = None, admin_url: str | None = None)
         inside.close()
         admin.close()
     upgrading.migrate(database)
+    # It loads what trials are computed with, which the other actions need not wait for.
+    from alphapulse.study.optuna.tables import ensure_optuna_tables
+
+    ensure_optuna_tables(database)
+    inside = replace(admin, name=database.name)
+    with inside.one_line_errors():
+        make_roles(inside, database.user)
+    inside.close()
+    writer, reader = role_names(database.name).values()
     here = "" if settings.host == database.host and settings.port == database.port else _use(database)
-    return f"Ready: {database}; {_revision(database)}.{here}"
+    return (
+        f"Ready: {database}; {_revision(database)}. Members of {writer!r} write studies and bars, those of {reader!r} "
+        f"only read them.{here}"
+    )
 
 
 def upgrade(db: "DatabaseConfig | None" = None) -> str:
@@ -196,6 +210,7 @@ def _parse_admin_url(admin_url: str) -> Database:
         name=str(parts.get("dbname") or "postgres"),
         user=str(parts["user"]),
         password=str(parts.get("password") or ""),
+        sslmode=str(parts["sslmode"]) if parts.get("sslmode") else None,
     )
 
 

@@ -15,6 +15,8 @@ DEFAULT_PORT = 5432
 DEFAULT_NAME = "backtesting"
 DEFAULT_USER = "devuser"
 DEFAULT_PASSWORD = "devpassword"
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""Of libpq; the last two find the server's certificate authority where PGSSLROOTCERT says, as every client does."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Settings:
         It is read from `DB_PORT`.
     name, user, password : str
         They are read from `DB_NAME`, `DB_USER` and `DB_PASS`.
+    sslmode : str, optional
+        One of `SSL_MODES` (`DB_SSLMODE`); None encrypts where the server can.
     home : Path
         Directory of the embedded server and of what commands keep between runs (`ALPHAPULSE_HOME`).
     ray_address : str, optional
@@ -41,6 +45,7 @@ class Settings:
     name: str = DEFAULT_NAME
     user: str = DEFAULT_USER
     password: str = field(default=DEFAULT_PASSWORD, repr=False)
+    sslmode: str | None = None
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("alphapulse")))
     ray_address: str | None = None
 
@@ -65,13 +70,19 @@ def check_port(name: str, value: str | int) -> int:
     return port
 
 
+def _check_sslmode(value: str | None) -> str | None:
+    if value is not None and value not in SSL_MODES:
+        raise ConfigError(f"`DB_SSLMODE` must be one of {', '.join(SSL_MODES)}, but got {value!r}.")
+    return value
+
+
 def read_settings() -> Settings:
     """Return the settings of this moment's environment; an empty variable counts as unset.
 
     Raises
     ------
     ConfigError
-        If `DB_PORT` is not a port.
+        If `DB_PORT` is not a port, or `DB_SSLMODE` not one of `SSL_MODES`.
     """
     environment = {key: value for key, value in os.environ.items() if value}
     home = environment.get("ALPHAPULSE_HOME")
@@ -81,6 +92,7 @@ def read_settings() -> Settings:
         name=environment.get("DB_NAME", DEFAULT_NAME),
         user=environment.get("DB_USER", DEFAULT_USER),
         password=environment.get("DB_PASS", DEFAULT_PASSWORD),
+        sslmode=_check_sslmode(environment.get("DB_SSLMODE")),
         ray_address=environment.get("RAY_ADDRESS"),
         home=Path(home).expanduser().absolute() if home else Path(platformdirs.user_data_dir("alphapulse")),
     )

@@ -35,6 +35,8 @@ class Database:
         An empty password is none: the embedded server trusts whoever may enter its socket's directory.
     embedded : bool
         Whether it is the embedded server.
+    sslmode : str, optional
+        How the connection is encrypted, see `SSL_MODES`; None where the server can, and never on a socket.
     wait : float
         How long a query waits for the database where it is away for a while [s].
     """
@@ -45,6 +47,7 @@ class Database:
     user: str
     password: str = field(repr=False)
     embedded: bool = False
+    sslmode: str | None = None
     wait: float = 0.0
 
     def __str__(self) -> str:
@@ -71,6 +74,8 @@ class Database:
     def _url(self, driver: str, schema: str | None = None) -> URL:
         is_socket = self.host.startswith("/")
         query = {"host": self.host} if is_socket else {}
+        if self.sslmode is not None and not is_socket:
+            query["sslmode" if driver == "psycopg" else "ssl"] = self.sslmode
         if schema is not None:
             query["options"] = f"-csearch_path={schema}"
         return URL.create(
@@ -98,7 +103,7 @@ class Database:
     @property
     def asyncpg_options(self) -> dict[str, Any]:
         """Keyword arguments of `asyncpg.connect`."""
-        return {
+        options = {
             "host": self.host,
             "port": self.port,
             "user": self.user,
@@ -106,6 +111,8 @@ class Database:
             "database": self.name,
             "timeout": CONNECT_TIMEOUT,
         }
+        is_encrypted = self.sslmode is not None and not self.host.startswith("/")
+        return options | {"ssl": self.sslmode} if is_encrypted else options
 
     async def connect(self) -> asyncpg.Connection:
         """Return a new asyncpg connection."""

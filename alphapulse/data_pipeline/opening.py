@@ -54,7 +54,7 @@ def chosen_settings(db: DatabaseConfig | None = None) -> Settings:
     settings = read_settings()
     if db is None:
         return settings
-    given = {name: getattr(db, name) for name in ("host", "port", "name", "user", "password")}
+    given = {name: getattr(db, name) for name in ("host", "port", "name", "user", "password", "sslmode")}
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -65,7 +65,15 @@ def locate_database(db: DatabaseConfig | None = None) -> Database:
     if settings.host is None:
         socket = embedded.ensure_server(settings.home)
         return Database(str(socket), embedded.PORT, settings.name, embedded.SUPERUSER, "", embedded=True, wait=wait)
-    return Database(settings.host, settings.port, settings.name, settings.user, settings.password, wait=wait)
+    return Database(
+        settings.host,
+        settings.port,
+        settings.name,
+        settings.user,
+        settings.password,
+        sslmode=settings.sslmode,
+        wait=wait,
+    )
 
 
 async def _probe(database: Database) -> tuple[int, str | None]:

@@ -21,6 +21,7 @@ from alphapulse.data_pipeline.providers.base import checked
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.errors import ConfigError, DatabaseError
+from alphapulse.study.optuna.mirror import mirror_all
 from alphapulse.study.store import Store
 
 pytestmark = pytest.mark.postgres
@@ -35,7 +36,8 @@ def admin_url(session_database):
     yield f"postgresql://{SUPERUSER}@/postgres?host={session_database.host}"
     with session_database.sync_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text('DROP DATABASE IF EXISTS "my data" WITH (FORCE)'))
-        connection.execute(text('DROP ROLE IF EXISTS "dev-user"'))
+        for role in ("people write", "people read", "my data_writer", "my data_reader", "dev-user"):
+            connection.execute(text(f'DROP ROLE IF EXISTS "{role}"'))
 
 
 def test_initialise_makes_role_and_database_once(admin_url, session_database):
@@ -58,6 +60,27 @@ def test_initialise_lets_a_role_in_to_a_database_that_exists(admin_url, session_
     with session_database.sync_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text('CREATE DATABASE "my data"'))
     assert initialise(ROLE, admin_url).startswith("Ready")
+
+
+def test_members_of_the_writer_write_and_those_of_the_reader_read(admin_url, session_database):
+    said = initialise(ROLE, admin_url)
+    assert "Members of 'my data_writer' write studies and bars, those of 'my data_reader' only read them." in said
+    with session_database.sync_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for role in ("write", "read"):
+            group = f"my data_{role.removesuffix('e')}er"
+            connection.execute(text(f'CREATE ROLE "people {role}" LOGIN IN ROLE "{group}"'))
+
+    def enter(role):
+        return open_database(DatabaseConfig(session_database.host, 5432, ROLE.name, f"people {role}", ""))
+
+    writer, reader = enter("write"), enter("read")
+    made = open_study(Store(writer))
+    mirror_all(writer)
+    assert Store(reader).find_study(made.name).id == made.id
+    with pytest.raises(DatabaseError, match="lacks a right: permission denied"):
+        open_study(Store(reader), "another")
+    for database in (writer, reader):
+        database.close()
 
 
 def test_initialise_without_an_address_takes_what_is_there(session_database):

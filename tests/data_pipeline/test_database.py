@@ -8,9 +8,9 @@ from sqlalchemy import make_url, text
 from alphapulse.config.schema import DatabaseConfig
 from alphapulse.data_pipeline import opening as module
 from alphapulse.data_pipeline.database import Database
-from alphapulse.data_pipeline.opening import chosen_settings, open_database
+from alphapulse.data_pipeline.opening import chosen_settings, locate_database, open_database
 from alphapulse.data_pipeline.upgrading import revisions
-from alphapulse.errors import DatabaseError
+from alphapulse.errors import ConfigError, DatabaseError
 
 PASSWORD = "p@ss:/w#rd %41\"'?&="
 
@@ -39,6 +39,22 @@ def test_chosen_settings_prefer_the_configuration(monkeypatch):
     monkeypatch.setenv("DB_NAME", "environment")
     settings = chosen_settings(DatabaseConfig(host="from.config", port=1234))
     assert (settings.host, settings.port, settings.name) == ("from.config", 1234, "environment")
+
+
+def test_sslmode_reaches_every_way_in(monkeypatch):
+    monkeypatch.setenv("DB_HOST", "db.example")
+    assert "ssl" not in locate_database().url()
+    monkeypatch.setenv("DB_SSLMODE", "require")
+    assert locate_database().asyncpg_options["ssl"] == "require"
+    database = locate_database(DatabaseConfig(sslmode="verify-full"))
+    assert make_url(database.url()).query["sslmode"] == "verify-full"
+    assert make_url(database.optuna_url).query["sslmode"] == "verify-full"
+    assert locate_database(DatabaseConfig(host="/run/postgres")).asyncpg_options.keys().isdisjoint({"ssl"})
+    with pytest.raises(ConfigError, match=r"`db.sslmode` must be one of disable, .*; did you mean 'require'"):
+        DatabaseConfig(sslmode="requir")
+    monkeypatch.setenv("DB_SSLMODE", "yes")
+    with pytest.raises(ConfigError, match="`DB_SSLMODE` must be one of"):
+        locate_database()
 
 
 @pytest.mark.postgres
