@@ -6,16 +6,16 @@ the code that it judges. How sentences are read, where they leave a choice, stan
 The compiled functions that it covers, by module of `alphapulse.backtesting`; each other one of the kernel has a plain
 twin, NAME_python, beside it:
 
-    loop: _exceeds _clip _load_targets _watch _watch_sized _watch_time _ruin_insolvent _trade
+    loop: _exceeds _clip _load_targets _watch _watch_risk _watch_time _ruin_insolvent _trade
     loop: _leave_inside _mark run_tile
-    fills: sized liquidation load_strip book_order turn_strip close_trade order_strip write_order write_fill
-    fills: leave ruin count_traded exit_position
-    orders: commission_of _solved _size_by_risk _want _bind_minimum _round_to_lots order_strip_full _turn_strip_full
+    fills: sized liquidation load_ranges book_order _set_trigger turn_strip close_trade order_strip
+    fills: write_order write_fill leave ruin count_traded exit_position
+    orders: commission_of _solved _size_by_risk _want _bind_minimum _round_to_lots order_strip_full turn_strip_full
     orders: write_order_full
     exits: _reaches _bad_exit_cost exit_inside _take_profit
     moments: _add _load _store add_returns close_block
     state: at
-    totals: sum_benchmark
+    totals: sum_benchmark write_moments
 """
 
 import math

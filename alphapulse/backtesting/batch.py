@@ -35,6 +35,7 @@ from alphapulse.backtesting.kernel.totals import (
     set_first_target,
     sum_benchmark,
     sums_of_states,
+    write_moments,
 )
 from alphapulse.backtesting.metrics import N_METRICS, metrics_of_sums
 from alphapulse.backtesting.params import LEVEL_CODES, SERIES, SIZING_CODES, EngineParams
@@ -273,7 +274,8 @@ def simulate_batch(
     groups = _group(market, engine, targets, periods)
     sizing = Sizing.of(bars, values, periods)
     scratch = Scratch(due=np.empty((TILE_BARS + 1, LANES)), equity=np.empty((TILE_BARS + 1, LANES)))
-    unrecorded = Outputs(block_sums, block_squares, np.empty((0, 4)), np.empty((0, len(FILL_COLUMNS))))
+    moments = -(-min(k, TILE_TRIALS) // LANES), market.n_blocks, LANES
+    unrecorded = Outputs(np.empty(moments), np.empty(moments), np.empty((0, 4)), np.empty((0, len(FILL_COLUMNS))))
     recorded = unrecorded if recording is None else unrecorded._replace(curves=recording.curves, fills=recording.fills)
     if first > 0:
         last = np.empty((k, 1))
@@ -296,6 +298,7 @@ def simulate_batch(
                 if sizing is not None:
                     sizing.apply(start, members, part)
                 run_tile(tape, group.mode, start, part, lanes, scratch, outputs, group.rules)
+            write_moments(outputs, members, block_sums, block_squares)
     metrics = np.empty((k, N_METRICS))
     status = np.empty(k, dtype=np.int8)
     benchmark_sums = sum_benchmark(tape)
@@ -346,9 +349,10 @@ def _rules(bars: Bars, engine: EngineColumns, members: Int64Array1D) -> Rules:
             raise ValueError(f"`engine.{name}` must name a joined series, but these bars have none of {series!r}.")
         rates[name] = np.nan_to_num(bars.rates[name], nan=0.0)
     borrow, funding = rates["short_borrow_rate"], rates["funding"]
-    fields = ("sizing.kind", "commission_minimum", "lot", "max_bars")
+    by_risk = bool((engine.values["sizing.kind"][members] == SIZING_CODES["risk"]).any())
+    fields = ("commission_minimum", "lot", "max_bars")
     asked = [bool(engine.values[name][members].any()) for name in fields]
-    return Rules(_read_only(borrow), _read_only(funding), *asked)
+    return Rules(_read_only(borrow), _read_only(funding), by_risk, *asked)
 
 
 @dataclass(frozen=True)

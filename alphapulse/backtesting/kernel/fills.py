@@ -23,22 +23,25 @@ from alphapulse.backtesting.kernel.state import (
     DUE,
     EARNED,
     EQUAL,
+    EQUITY,
     EXITED,
     FACTOR,
     FILLS,
     HELD,
     KIND,
-    LEFT,
+    LONG_EDGE,
     LONGEST,
     LOST,
-    MARGIN,
     N_CLOSED,
     N_LOST,
     N_WINS,
     OPENED,
+    ORDER_COST,
+    ORDERED,
     RANGE,
     REENTRY,
     RUINED,
+    SHORT_EDGE,
     SPELLS,
     STOP,
     STOP_DISTANCE,
@@ -52,6 +55,7 @@ from alphapulse.backtesting.kernel.state import (
     WON,
     Fill,
     Moment,
+    Rules,
     at,
 )
 from alphapulse.backtesting.kernel.vector import copy_strip
@@ -79,74 +83,76 @@ def liquidation(cash: float, units: float, margin: float) -> float:
 
 
 @jit_borrowing
-def load_strip(
-    moment: Moment, first: np.uint64, due: Float64Array1D, atr: Float64Array2D, state: Float64Array1D
-) -> bool:
-    """Bring due targets and average true ranges of a strip into `state`; return whether the ranges are there."""
-    # A loop this short becomes vector instructions only if it needs no check whether arrays overlap.
-    copy_strip(due, first, state, at(DUE, first))
-    many_ranges = atr.shape[0] > 1
-    if many_ranges:
-        # A load whose place is data keeps a loop from becoming vector instructions, so it stands apart.
+def load_ranges(decision: int, first: np.uint64, atr: Float64Array2D, state: Float64Array1D) -> None:
+    """Bring the average true ranges of a strip into `state`."""
+    if atr.shape[0] == 1:
         for j in range(STRIP):
-            lane = first + np.uint64(j)
-            state[at(RANGE, lane)] = atr[np.uint64(state[at(ATR_ROW, lane)]), moment.decision]
-    return many_ranges
+            state[at(RANGE, first + np.uint64(j))] = atr[0, decision]
+        return
+    # A load whose place is data keeps a loop from becoming vector instructions, so it stands apart.
+    for j in range(STRIP):
+        lane = first + np.uint64(j)
+        state[at(RANGE, lane)] = atr[np.uint64(state[at(ATR_ROW, lane)]), decision]
 
 
 @jit_borrowing
 def book_order(
-    lane: np.uint64, v: float, new_units: float, traded: float, cost: float, share: float, state: Float64Array1D
-) -> int:
+    lane: np.uint64, price: float, new_units: float, traded: float, cost: float, state: Float64Array1D
+) -> None:
     """Book an order of value `traded` at its `cost` [quote]; what `turn_strip` needs is kept.
 
     Parameters
     ----------
-    v : float
-        Value before the order [quote].
+    price : float
+        Of the order [quote].
     new_units : float
         Units after it; those before it and a cost of 0 where none is sent.
-    share : float
-        Of the cost that the trade bears which the order closes [quote].
-
-    Returns
-    -------
-    int
-        1 if the order closes, opens or flips.
     """
     units = state[at(UNITS, lane)]
     cash = state[at(CASH, lane)]
-    equity = cash + v
+    equity = cash + units * price
     sends = new_units != units
-    left = cash - traded - cost
-    state[at(CASH, lane)] = left
+    state[at(CASH, lane)] = cash - traded - cost
     state[at(UNITS, lane)] = new_units
     state[at(COSTS, lane)] += cost
-    state[at(TRADED, lane)] += abs(traded) / (equity if sends else 1.0)
-    turns = sends & (units * new_units <= 0.0)
-    state[at(TURNS, lane)] = 1.0 if turns else 0.0
+    state[at(TRADED, lane)] += abs(traded) / (equity if equity > 0.0 else 1.0)
+    state[at(TURNS, lane)] = 1.0 if sends & (units * new_units <= 0.0) else 0.0
     state[at(BEFORE_ORDER, lane)] = units
-    state[at(LEFT, lane)] = equity - share - state[at(EARNED, lane)]
-    stop = state[at(STOP, lane)]
-    margin = liquidation(left, new_units, state[at(MARGIN, lane)])
-    state[at(TRIGGER, lane)] = margin if margin > stop else stop
-    return 1 if turns else 0
+    state[at(EQUITY, lane)] = equity
+    _set_trigger(price, new_units, sends, state[at(STOP, lane)], lane, state)
 
 
 @jit_borrowing
-def turn_strip(
-    moment: Moment, first: np.uint64, only_range: float, many_ranges: bool, trailing: bool, state: Float64Array1D
-) -> None:
-    """End and begin the trades of a strip in which an order has closed, opened or flipped a position (4.4 trades).
+def _set_trigger(price: float, units: float, sent: bool, stop: float, lane: np.uint64, state: Float64Array1D) -> None:
+    """Set the row TRIGGER of a lane if an order was `sent` at `price` [quote]: the exact level costs a division."""
+    # Loaded before it is chosen, or the loops that call this stay scalar.
+    long, short, before = state[at(LONG_EDGE, lane)], state[at(SHORT_EDGE, lane)], state[at(TRIGGER, lane)]
+    edge = price * (long if units > 0.0 else short)
+    edge = edge if units != 0.0 else -math.inf
+    level = edge if sent else before
+    # Where none was sent it is not below the stop; a choice alone becomes a masked store, which later loads wait for.
+    state[at(TRIGGER, lane)] = level if level > stop else stop
 
-    What stops begin at says 4.3 Stops.
+
+@jit_borrowing
+def turn_strip(moment: Moment, first: np.uint64, trailing: bool, state: Float64Array1D, rules: Rules | None) -> None:
+    """End and begin the trades of a strip in which an order may have closed, opened or flipped a position (4.4 trades).
+
+    What stops begin at says 4.3 Stops; the average true ranges are in `state`.
     """
     t, price = moment.bar, moment.price
     now = np.float64(t)
     for j in range(STRIP):
         lane = first + np.uint64(j)
         turns = state[at(TURNS, lane)] != 0.0
-        units, new_units, left = state[at(BEFORE_ORDER, lane)], state[at(UNITS, lane)], state[at(LEFT, lane)]
+        units, new_units = state[at(BEFORE_ORDER, lane)], state[at(UNITS, lane)]
+        # The cost is borne by what an order closes in proportion to its value.
+        if rules is None:
+            share = state[at(COST, lane)] * abs(units * price)
+        else:
+            x = abs(state[at(ORDERED, lane)])
+            share = state[at(ORDER_COST, lane)] * abs(units * price) / (x if x > 0.0 else 1.0)
+        left = state[at(EQUITY, lane)] - share - state[at(EARNED, lane)]
         closes, opens = turns & (units != 0.0), turns & (new_units != 0.0)
         # A position that an exit closed before in this bar has counted the bar.
         starts = opens & (units == 0.0) & (state[at(EXITED, lane)] != now)
@@ -155,8 +161,7 @@ def turn_strip(
         state[at(BASE, lane)] = left if opens else state[at(BASE, lane)]
         state[at(OPENED, lane)] = now if opens else state[at(OPENED, lane)]
 
-        average_range = state[at(RANGE, lane)] if many_ranges else only_range
-        distance = level_distance(state[at(KIND, lane)], state[at(FACTOR, lane)], price, average_range)
+        distance = level_distance(state[at(KIND, lane)], state[at(FACTOR, lane)], price, state[at(RANGE, lane)])
         distance = distance if (distance > 0.0) & (new_units != 0.0) else math.inf
         new_stop = (price if new_units > 0.0 else -price) - distance
         stop = new_stop if turns else state[at(STOP, lane)]
@@ -164,8 +169,7 @@ def turn_strip(
         state[at(STOP_DISTANCE, lane)] = distance
         if trailing:
             state[at(DISTANCE, lane)] = distance * state[at(TRAIL, lane)] if turns else state[at(DISTANCE, lane)]
-        margin = liquidation(state[at(CASH, lane)], new_units, state[at(MARGIN, lane)])
-        state[at(TRIGGER, lane)] = margin if margin > stop else stop
+        _set_trigger(price, new_units, turns, stop, lane, state)
 
 
 @jit_borrowing
@@ -187,18 +191,11 @@ def close_trade(now: float, left: float, closes: bool, lane: np.uint64, state: F
 
 
 @jit_borrowing
-def order_strip(
-    moment: Moment,
-    first: np.uint64,
-    due: Float64Array1D,
-    atr: Float64Array2D,
-    trailing: bool,
-    state: Float64Array1D,
-) -> int:
+def order_strip(moment: Moment, first: np.uint64, due: Float64Array1D, state: Float64Array1D) -> tuple[int, int]:
     """Send the orders of a moment in lanes [first, first + STRIP), by the plain rules.
 
     Which are sent says 4.3 Rebalancing, with the blocks of 4.3 After an exit; how large they are 4.3 Sizing; what they
-    cost 4.3 Costs; where a position that opens or flips gets its stop 4.3 Stops.
+    cost 4.3 Costs.
 
     Parameters
     ----------
@@ -208,20 +205,19 @@ def order_strip(
         The first lane of the strip.
     due : (LANES,) float64
         The targets that are due [1].
-    atr : (n_windows, n_bars) float64
-        Average true ranges [quote]; NaN sets no stop.
-    trailing : bool
-        Whether any lane has a trailing stop.
     state : (N_ROWS * LANES,) float64
         Changed.
 
     Returns
     -------
-    int
+    n_turns : int
+        Not 0 if an order may have closed, opened or flipped a position, which `turn_strip` ends and begins.
+    n_insolvent : int
         Lanes with a position and no equity (4.3 Ruin), which the caller closes.
     """
     price = moment.price
-    many_ranges = load_strip(moment, first, due, atr, state)
+    # A loop this short becomes vector instructions only if it needs no check whether arrays overlap.
+    copy_strip(due, first, state, at(DUE, first))
     n_turns = n_insolvent = 0
     for j in range(STRIP):
         lane = first + np.uint64(j)
@@ -242,10 +238,10 @@ def order_strip(
         traded = traded if sends else 0.0
         cost = cost if sends else 0.0
         new_units = new_v / price if sends else units
-        n_turns += book_order(lane, v, new_units, traded, cost, cost_rate * abs(v), state)
-    if n_turns > 0:
-        turn_strip(moment, first, atr[0, moment.decision], many_ranges, trailing, state)
-    return n_insolvent
+        book_order(lane, price, new_units, traded, cost, state)
+        # Some more than turn, but known before the divisions.
+        n_turns += 1 if wants & (a * v <= 0.0) else 0
+    return n_turns, n_insolvent
 
 
 @jit_borrowing

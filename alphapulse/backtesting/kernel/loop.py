@@ -23,9 +23,9 @@ import math
 import numpy as np
 
 from alphapulse.backtesting.kernel.exits import exit_inside
-from alphapulse.backtesting.kernel.fills import liquidation, order_strip, ruin, write_order
+from alphapulse.backtesting.kernel.fills import liquidation, load_ranges, order_strip, ruin, turn_strip, write_order
 from alphapulse.backtesting.kernel.moments import add_returns, close_block
-from alphapulse.backtesting.kernel.orders import order_strip_full, write_order_full
+from alphapulse.backtesting.kernel.orders import order_strip_full, turn_strip_full, write_order_full
 from alphapulse.backtesting.kernel.state import (
     BAD,
     BAND,
@@ -69,6 +69,9 @@ from alphapulse.compiling import jit_borrowing
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE = 0, 1, 2
+
+NO_VALUE = 1e-150
+"""A target times a value is no more than this [quote] if the target is 0 or `TINY`; the value of a position is more."""
 
 
 @jit_borrowing
@@ -138,14 +141,14 @@ def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> np.uint6
         v = state[at(UNITS, lane)] * price
         equity = state[at(CASH, lane)] + v
         off_band = abs(a * equity - v) > state[at(BAND, lane)] * equity
-        turns = (v != 0.0) & (a * v <= 0.0)
+        turns = (v != 0.0) & (a * v <= NO_VALUE)
         orders |= np.uint64((not stays) & (off_band | turns)) << np.uint64(lane // STRIP)
     return orders
 
 
 @jit_borrowing
-def _watch_sized(price: float, due: Float64Array1D, state: Float64Array1D) -> np.uint64:
-    """Watch as `_watch` does where volatility or risk sizes: the target has a direction, the allocation may be 0."""
+def _watch_risk(price: float, due: Float64Array1D, state: Float64Array1D) -> np.uint64:
+    """Watch as `_watch` does where risk may size: an open position keeps its allocation."""
     orders = np.uint64(0)
     for lane in range(LANES):
         a = due[lane]
@@ -154,11 +157,10 @@ def _watch_sized(price: float, due: Float64Array1D, state: Float64Array1D) -> np
         state[at(BLOCKED, lane)] = blocked if stays else 0.0
         v = state[at(UNITS, lane)] * price
         equity = state[at(CASH, lane)] + v
-        a = a if abs(a) > EQUAL else 0.0
         risk = state[at(RISK, lane)]
-        a = state[at(SIZED, lane)] if (risk == risk) & (a * v > 0.0) else a
+        a = state[at(SIZED, lane)] if (risk == risk) & (a * v > NO_VALUE) else a
         off_band = abs(a * equity - v) > state[at(BAND, lane)] * equity
-        turns = (v != 0.0) & (a * v <= 0.0)
+        turns = (v != 0.0) & (a * v <= NO_VALUE)
         orders |= np.uint64((not stays) & (off_band | turns)) << np.uint64(lane // STRIP)
     return orders
 
@@ -206,20 +208,30 @@ def _trade(
         if not moment.may_order:
             return
     else:
-        orders = _watch_sized(moment.price, due, state) if rules.sizes else _watch(moment.price, due, state)
+        orders = _watch_risk(moment.price, due, state) if rules.by_risk else _watch(moment.price, due, state)
         orders = orders if moment.may_order else np.uint64(0)
         if rules.has_time:
             orders |= _watch_time(moment.bar, state)
     units, cash = state[at(UNITS, 0)], state[at(CASH, 0)]
+    turns = np.uint64(0)
     while orders != np.uint64(0):
         first = lowest_bit(orders) * np.uint64(STRIP)
         orders &= orders - np.uint64(1)
         if rules is None:
-            n_insolvent = order_strip(moment, first, due, tape.atr, mode.trailing, state)
+            n_turns, n_insolvent = order_strip(moment, first, due, state)
         else:
-            n_insolvent = order_strip_full(moment, first, due, tape, mode.trailing, state, rules)
+            n_turns, n_insolvent = order_strip_full(moment, first, due, tape, state, rules)
+        turns |= np.uint64(n_turns > 0) << (first // np.uint64(STRIP))
         if n_insolvent > 0:
             _ruin_insolvent(moment, first, state, fills, rules)
+    # Apart, since no processor can guess whether the orders of a strip turn.
+    while turns != np.uint64(0):
+        first = lowest_bit(turns) * np.uint64(STRIP)
+        turns &= turns - np.uint64(1)
+        load_ranges(max(moment.decision, 0), first, tape.atr, state)
+        turn_strip(moment, first, mode.trailing, state, rules)
+        if rules is not None:
+            turn_strip_full(moment.price, first, state)
     if fills.shape[0] > 0 and state[at(UNITS, 0)] != units and state[at(RUINED, 0)] == 0.0:
         if rules is None:
             write_order(moment, due[0], units, cash, state, fills)
@@ -329,9 +341,8 @@ def run_tile(
     begin = 0
     for group in range(lanes.states.shape[0]):
         state = lanes.states[group]
-        trials = lanes.trials[group, : lanes.n_lanes[group]]
         fills = outputs.fills if group == 0 else outputs.fills[:0]
-        _load_targets(targets[begin : begin + trials.shape[0]], state, due, rules)
+        _load_targets(targets[begin : begin + lanes.n_lanes[group]], state, due, rules)
         begin += LANES
         for lane in range(LANES):
             equity[0, lane] = state[at(BEFORE, lane)]
@@ -362,6 +373,6 @@ def run_tile(
                 add_returns(done, i + 1, start, benchmark, equity, state)
                 done = i + 1
             if block_of[t] >= 0:
-                close_block(block_of[t], trials, state, outputs.block_sums, outputs.block_squares)
+                close_block(block_of[t], state, outputs.block_sums[group], outputs.block_squares[group])
         for lane in range(LANES):
             state[at(BEFORE, lane)] = equity[n, lane]

@@ -25,7 +25,7 @@ from alphapulse.backtesting.kernel.state import (
     at,
 )
 from alphapulse.compiling import jit_borrowing
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 _Sums: TypeAlias = tuple[float, float, float, float, float, float, float, float, float, float, float]
 
@@ -139,19 +139,17 @@ def add_returns(
 @jit_borrowing
 def close_block(
     block: int,
-    trials: Int64Array1D,
     state: Float64Array1D,
     sums: Float64Array2D,
     squares: Float64Array2D,
 ) -> None:
-    """Write the running block to column `block` of the trials' rows (4.5 Block moments), and start the next.
+    """Write the running block to row `block` of (n_blocks, LANES) (4.5 Block moments), and start the next.
 
     Its sums are added to the totals that 4.4 is made of, block by block, so that both add up to the same.
     """
-    for lane in range(trials.shape[0]):
-        trial = trials[lane]
-        sums[trial, block] = state[at(BLOCK_SUM, lane)]
-        squares[trial, block] = state[at(BLOCK_SQUARE, lane)]
+    for lane in range(LANES):
+        sums[block, lane] = state[at(BLOCK_SUM, lane)]
+        squares[block, lane] = state[at(BLOCK_SQUARE, lane)]
     for lane in range(LANES):
         state[at(SUM, lane)] += state[at(BLOCK_SUM, lane)]
         state[at(SQUARE, lane)] += state[at(BLOCK_SQUARE, lane)]

@@ -12,8 +12,7 @@ from alphapulse.backtesting.kernel.fills import (
     TIME_FILL,
     book_order,
     level_distance,
-    load_strip,
-    turn_strip,
+    load_ranges,
     write_fill,
 )
 from alphapulse.backtesting.kernel.state import (
@@ -56,6 +55,7 @@ from alphapulse.backtesting.kernel.state import (
     Tape,
     at,
 )
+from alphapulse.backtesting.kernel.vector import copy_strip
 from alphapulse.backtesting.params import ATR_LEVEL, STOP_LEVEL
 from alphapulse.compiling import jit_borrowing
 from alphapulse.typing import Float64Array1D, Float64Array2D
@@ -77,13 +77,12 @@ def _solved(a: float, v: float, equity: float, fixed: float, paid: float) -> flo
 
 
 @jit_borrowing
-def _size_by_risk(decided_at: float, only_range: float, many_ranges: bool, first: np.uint64, price: float,
-                  state: Float64Array1D) -> None:  # fmt: skip
+def _size_by_risk(decided_at: float, first: np.uint64, price: float, state: Float64Array1D) -> None:
     """Put allocations in place of directions where risk decides (4.3 Allocation); `decided_at` is the close [quote]."""
     for j in range(STRIP):
         lane = first + np.uint64(j)
         a, risk = state[at(DUE, lane)], state[at(RISK, lane)]
-        average_range = state[at(RANGE, lane)] if many_ranges else only_range
+        average_range = state[at(RANGE, lane)]
         by_range = state[at(KIND, lane)] == ATR_LEVEL
         # The distance of a stop over its factor and the close of the decision.
         fresh = risk / (average_range / decided_at if by_range else 1.0)
@@ -167,19 +166,18 @@ def order_strip_full(
     first: np.uint64,
     due: Float64Array1D,
     tape: Tape,
-    trailing: bool,
     state: Float64Array1D,
     rules: Rules,
-) -> int:
+) -> tuple[int, int]:
     """Send the orders and time exits of a moment in lanes [first, first + STRIP).
 
     As `order_strip`, with 4.3 Time, costs as brokers charge them and lots.
     """
     price, decision = moment.price, max(moment.decision, 0)
-    many_ranges = load_strip(moment, first, due, tape.atr, state)
-    only_range = tape.atr[0, decision]
-    if rules.sizes:
-        _size_by_risk(tape.prices[3, decision], only_range, many_ranges, first, price, state)
+    copy_strip(due, first, state, at(DUE, first))
+    if rules.by_risk:
+        load_ranges(decision, first, tape.atr, state)
+        _size_by_risk(tape.prices[3, decision], first, price, state)
     _want(moment, first, state)
     if rules.has_minimum:
         _bind_minimum(price, first, state)
@@ -201,30 +199,25 @@ def order_strip_full(
         cost = paid + state[at(SLIPPAGE, lane)] * x
         equity = state[at(CASH, lane)] + v
         n_insolvent += 1 if (v != 0.0) & (equity <= 0.0) else 0
-        sends = (state[at(WANTS, lane)] != 0.0) & (new_units != units) & (equity - cost > EQUAL * x)
+        wants = (state[at(WANTS, lane)] != 0.0) & (new_units != units)
+        sends = wants & (equity - cost > EQUAL * x)
         traded = traded if sends else 0.0
-        share = cost * abs(v) / (x if sends else 1.0)
         cost = cost if sends else 0.0
-        n_turns += book_order(lane, v, new_units if sends else units, traded, cost, share, state)
+        book_order(lane, price, new_units if sends else units, traded, cost, state)
         state[at(ORDERED, lane)] = traded
         state[at(ORDER_COST, lane)] = cost
-    if n_turns > 0:
-        turn_strip(moment, first, only_range, many_ranges, trailing, state)
-        _turn_strip_full(price, first, only_range, many_ranges, state)
-    return n_insolvent
+        n_turns += 1 if wants & (units * new_units <= 0.0) else 0
+    return n_turns, n_insolvent
 
 
 @jit_borrowing
-def _turn_strip_full(
-    price: float, first: np.uint64, only_range: float, many_ranges: bool, state: Float64Array1D
-) -> None:
+def turn_strip_full(price: float, first: np.uint64, state: Float64Array1D) -> None:
     """Set the take profits of positions that have opened or flipped (4.3 Take profit), and block after time exits."""
     for j in range(STRIP):
         lane = first + np.uint64(j)
         turns, units = state[at(TURNS, lane)] != 0.0, state[at(UNITS, lane)]
         kind, factor = state[at(TAKE_KIND, lane)], state[at(TAKE_FACTOR, lane)]
-        average_range = state[at(RANGE, lane)] if many_ranges else only_range
-        gain = level_distance(kind, factor, price, average_range)
+        gain = level_distance(kind, factor, price, state[at(RANGE, lane)])
         gain = factor * state[at(STOP_DISTANCE, lane)] if kind == STOP_LEVEL else gain
         gain = gain if (gain > 0.0) & (units != 0.0) else math.inf
         state[at(TAKE, lane)] = (price if units > 0.0 else -price) + gain if turns else state[at(TAKE, lane)]

@@ -11,7 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from alphapulse.compiling import jit_borrowing
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D, Int64Array2D
+from alphapulse.typing import (
+    BoolArray1D,
+    Float64Array1D,
+    Float64Array2D,
+    Float64Array3D,
+    Int64Array1D,
+    Int64Array2D,
+)
 
 LANES = 64
 """Trials in a group: their state just fits a first-level cache, and what a bar costs beside its lanes is small."""
@@ -26,9 +33,9 @@ TINY = 1e-300
 """A target of this size has a direction and no allocation: its size is unknown (4.3 Allocation)."""
 
 CASH, UNITS, STOP, TRIGGER, DISTANCE, BLOCKED, RUINED = range(7)
-"""Cash [quote], units held; times the direction of the position the stop, and the nearer of stop and liquidation (-inf:
-none); the distance at which the stop trails (+inf or NaN: it does not) [quote]; the direction that an exit has blocked,
--1, 0 or 1; whether ruined, 0 or 1."""
+"""Cash [quote], units held; times the direction of the position the stop, and a level that neither it nor the
+liquidation is above (-inf: none); the distance at which the stop trails (+inf or NaN: it does not) [quote]; the
+direction that an exit has blocked, -1, 0 or 1; whether ruined, 0 or 1."""
 
 BEFORE, LAST_TARGET, BAD = 7, 8, 9
 """Equity at the last close [quote]; the last bar's target, clipped [1]; 1 once a target was not finite."""
@@ -52,30 +59,33 @@ BAND, COST, STOP_COST, LEVERAGE, SHORTEST, INTEREST, BORROW, RISK_FREE, MARGIN =
 """Parameters: band, and what is equal to it; costs of orders and of stops; the largest and the smallest allocation;
 rates of a bar; maintenance margin [1]."""
 
-KIND, FACTOR, ATR_ROW, TRAIL, TRAIL_RATE, REENTRY = range(47, 53)
+LONG_EDGE, SHORT_EDGE = 47, 48
+"""Times the price of an order: a level that the liquidation of a long and of a short is not above (TRIGGER) [1]."""
+
+KIND, FACTOR, ATR_ROW, TRAIL, TRAIL_RATE, REENTRY = range(49, 55)
 """Parameters of the stop: its kind and factor (inf: no stop), see `params.level_distance_python`; row of `atr`; what it
 trails by, in parts of its first distance (inf: it does not trail) and of the close; 1 if re-entry is immediate."""
 
-DUE, RANGE, TURNS, BEFORE_ORDER, LEFT, STOP_DISTANCE = range(53, 59)
+DUE, RANGE, TURNS, BEFORE_ORDER, EQUITY, STOP_DISTANCE = range(55, 61)
 """Of a strip that trades: due targets [1]; average true ranges [quote]; whether an order closes, opens or flips, 0 or
-1; units before it; equity less interest that it leaves to a trade that it closes, distance of a new stop [quote]."""
+1; units before it; equity before it, distance of a new stop [quote]."""
 
-PER_ORDER, PER_UNIT, MINIMUM, COMMISSION, SLIPPAGE, STOP_SLIPPAGE, LOT = range(59, 66)
+PER_ORDER, PER_UNIT, MINIMUM, COMMISSION, SLIPPAGE, STOP_SLIPPAGE, LOT = range(61, 68)
 """Parameters of the full rules: commissions [quote] and rates [1] apart, and the lot [units], 0 for none."""
 
-TAKE_KIND, TAKE_FACTOR, MAX_BARS, RISK = range(66, 70)
+TAKE_KIND, TAKE_FACTOR, MAX_BARS, RISK = range(68, 72)
 """Parameters of the full rules: kind and factor (inf: none) of the take profit; bars after which a position is closed
 (inf: never); the risk over the factor of the stop [1], NaN where risk decides no size."""
 
-TAKE, SIZED, BOTH = 70, 71, 72
+TAKE, SIZED, BOTH = 72, 73, 74
 """Of the full rules: the take profit times the direction (+inf: none) [quote]; allocation at the opening [1]; bars that
 reached stop and take profit."""
 
-WANTS, TIMED, NEW_VALUE, NEW_UNITS, ORDERED, ORDER_COST = range(73, 79)
+WANTS, TIMED, NEW_VALUE, NEW_UNITS, ORDERED, ORDER_COST = range(75, 81)
 """Of a strip that trades by the full rules: whether an order is due, and whether it is a time exit, 0 or 1; value
 [quote] and units that it is to reach; its value and its cost [quote]."""
 
-N_ROWS = 79
+N_ROWS = 81
 
 
 @jit_borrowing
@@ -135,14 +145,14 @@ class Rules(NamedTuple):
         What the row `BORROW` is multiplied with in each bar [1].
     funding : (n_bars,) float64
         Paid on the value of a position in each bar [1].
-    sizes, has_minimum, has_lot, has_time : bool
-        Whether any trial of the group is sized by volatility or risk, has a least commission, a lot, or a time exit:
-        what no trial has costs nothing.
+    by_risk, has_minimum, has_lot, has_time : bool
+        Whether any trial of the group is sized by risk, has a least commission, a lot, or a time exit: what no trial
+        has costs nothing.
     """
 
     borrow: Float64Array1D
     funding: Float64Array1D
-    sizes: bool
+    by_risk: bool
     has_minimum: bool
     has_lot: bool
     has_time: bool
@@ -154,7 +164,7 @@ class Lanes(NamedTuple):
     Attributes
     ----------
     trials : (n_groups, LANES) int64
-        Trial of each lane, its row in the outputs; unused lanes repeat the first of the mode.
+        Trial of each lane; unused lanes repeat the first of the mode.
     n_lanes : (n_groups,) int64
         Lanes in use.
     states : (n_groups, N_ROWS * LANES) float64
@@ -186,8 +196,9 @@ class Outputs(NamedTuple):
 
     Attributes
     ----------
-    block_sums, block_squares : (n_trials, n_blocks) float64
-        Sums of the returns [1] of each calendar block and of their squares.
+    block_sums, block_squares : (n_groups, n_blocks, LANES) float64
+        Sums of the returns [1] of each calendar block and of their squares, lane by lane: written trial by trial they
+        would touch a cache line a number.
     curves : (n_bars - first, 4) float64
         Of the first lane: equity, units, cash and interest earned so far at each close. Nothing is written if it has
         no rows.
@@ -195,8 +206,8 @@ class Outputs(NamedTuple):
         Of the first lane, by `FILL_COLUMNS`; fills beyond its length are only counted.
     """
 
-    block_sums: Float64Array2D
-    block_squares: Float64Array2D
+    block_sums: Float64Array3D
+    block_squares: Float64Array3D
     curves: Float64Array2D
     fills: Float64Array2D
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from alphapulse.backtesting.kernel import state as row
-from alphapulse.backtesting.kernel.state import EQUAL, LANES, N_ROWS, TINY, Lanes, Tape
+from alphapulse.backtesting.kernel.state import EQUAL, LANES, N_ROWS, TINY, Lanes, Outputs, Tape
 from alphapulse.backtesting.params import LEVEL_CODES, SIZING_CODES, level_factors
 from alphapulse.backtesting.sums import Sums
 from alphapulse.compiling import jit
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array2D
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D, Int64Array2D
 
 
 def initial_states(
@@ -34,6 +34,10 @@ def initial_states(
     by_risk = values["sizing.kind"] == SIZING_CODES["risk"]
     percent_trails = values["stop.kind"] == LEVEL_CODES["percent"]
     trails = values["stop.trailing"] != 0.0
+    most, margin = values["max_leverage"], values["maintenance_margin"]
+    # An order leaves a position of at most `max_leverage` times the equity; a little less equity than it leaves makes
+    # up for rounding.
+    least_equity = _quotient(np.full(len(most), 1.0 - 2.0**-8), most)
     rows = {
         row.CASH: values["initial_capital"],
         row.BEFORE: values["initial_capital"],
@@ -43,9 +47,11 @@ def initial_states(
         row.COST: cost,
         row.STOP_COST: cost + values["stop_slippage"],
         row.BAND: values["rebalance_band"] + EQUAL,
-        row.LEVERAGE: values["max_leverage"],
-        row.SHORTEST: np.where(values["allow_short"] != 0.0, -values["max_leverage"], 0.0),
-        row.MARGIN: values["maintenance_margin"],
+        row.LEVERAGE: most,
+        row.SHORTEST: np.where(values["allow_short"] != 0.0, -most, 0.0),
+        row.MARGIN: margin,
+        row.LONG_EDGE: (1.0 - least_equity) / (1.0 - margin),
+        row.SHORT_EDGE: (-1.0 - least_equity) / (1.0 + margin),
         row.INTEREST: values["cash_rate"] / periods,
         row.BORROW: values["short_borrow_rate"] / periods,
         row.KIND: values["stop.kind"],
@@ -110,6 +116,18 @@ def last_rows(states: Float64Array2D, n_trials: int) -> Float64Array2D:
     """Return the rows (N_ROWS, n_trials) of the first `n_trials` lanes of some groups' states."""
     rows: Float64Array2D = states.reshape(len(states), N_ROWS, LANES).swapaxes(0, 1).reshape(N_ROWS, -1)
     return rows[:, :n_trials]
+
+
+@jit
+def write_moments(
+    outputs: Outputs, trials: Int64Array1D, block_sums: Float64Array2D, block_squares: Float64Array2D
+) -> None:
+    """Write the block moments of the lanes in `outputs` to the rows of their `trials` in (n_trials, n_blocks)."""
+    for i in range(trials.shape[0]):
+        group, lane, trial = i // LANES, i % LANES, trials[i]
+        for block in range(block_sums.shape[1]):
+            block_sums[trial, block] = outputs.block_sums[group, block, lane]
+            block_squares[trial, block] = outputs.block_squares[group, block, lane]
 
 
 @np.errstate(all="ignore")
