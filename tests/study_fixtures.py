@@ -81,7 +81,7 @@ class InProcess(Tasks):
     def put(self, market: Any, experiment: Any) -> Any:
         return market, experiment
 
-    def start(self, shipment: Any, work: Any, *arguments: Any, n_retries: int = 0) -> Any:
+    def start(self, shipment: Any, work: Any, *arguments: Any, **scheduling: Any) -> Any:
         result = [work(*shipment, *arguments)]
         self.results = {**getattr(self, "results", {}), id(result): result}
         return id(result)
@@ -89,7 +89,7 @@ class InProcess(Tasks):
     def cancel(self, references: Any) -> None:
         pass
 
-    def submit(self, parameters: Any, keep: Any, threshold: float, limits: Any) -> Any:
+    def submit(self, parameters: Any, keep: Any, threshold: float, limits: Any, name: str = "") -> Any:
         self.sizes.append(len(parameters))
         return self.start((self.market, self.experiment), _evaluate, parameters, keep, threshold)
 

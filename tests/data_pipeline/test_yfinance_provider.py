@@ -110,8 +110,8 @@ def test_pieces_are_what_yahoo_gives_at_once():
     assert minutes[-1][0] == moment("2022-12-02")
     assert [one[0] for one in minutes[:-1]] == [one[1] for one in minutes[1:]]
     assert list(provider._pieces("1h", moment("2020-01-01"), moment("2022-01-01"))) == [
-        (moment("2020-01-03"), moment("2022-01-01")),
-        (moment("2020-01-01"), moment("2020-01-03")),
+        (moment("2021-01-01"), moment("2022-01-01")),
+        (moment("2020-01-01"), moment("2021-01-01")),
     ]
 
 
@@ -125,6 +125,14 @@ def test_fetch_gives_what_is_in_reach_and_says_where_it_ends():
     (note,) = fetched.notes
     assert "^GSPC 1h: Yahoo keeps no bars before 2021-01-04" in note
     assert fetched.covers[0] == moment("2018-01-02")
+
+
+@pytest.mark.usefixtures("yahoo")
+@pytest.mark.parametrize("start", [None, "2018-01-02"])
+def test_fetch_up_to_an_end_gives_all_before_it_that_is_in_reach(start):
+    fetched = fetch("^GSPC", "1h", start, "2022-06-30", now=lambda: moment("2022-12-31"))
+    assert fetched.bars["timestamp"].iloc[0] < moment("2021-01-05")
+    assert fetched.bars["timestamp"].iloc[-1] < moment("2022-06-30")
 
 
 @pytest.mark.usefixtures("yahoo")

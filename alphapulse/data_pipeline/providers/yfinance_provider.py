@@ -164,17 +164,22 @@ class YFinanceProvider:
     def _pieces(
         self, timeframe: str, start: pd.Timestamp | None, end: pd.Timestamp | None
     ) -> Iterator[tuple[pd.Timestamp | None, pd.Timestamp | None]]:
-        """Yield the ranges [start, end) that one request may span, the newest first."""
+        """Yield the ranges [start, end) that one request may span, the newest first.
+
+        Yahoo refuses all of a range that begins before what it keeps, so none goes across that edge.
+        """
         most = PIECES.get(timeframe)
-        stop = end or self.now()
-        if start is None and timeframe in REACH:
-            start = min(stop, self.now()) - REACH[timeframe]
-        if most is None or start is None or stop - start <= most:
+        if most is None:
             yield start, end
             return
+        stop, edge = end or self.now(), self.now() - REACH[timeframe]
+        if start is None:
+            start = edge if stop > edge else stop - most
         last = end
         while stop > start:
             first = max(start, stop - most)
+            if first < edge < stop:
+                first = edge
             yield first, last
             last = stop = first
 

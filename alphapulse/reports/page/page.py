@@ -23,6 +23,7 @@ from alphapulse.reports.page.importance import importance_chart
 from alphapulse.reports.page.months import month_chart
 from alphapulse.reports.page.nulls import null_charts
 from alphapulse.reports.page.price import price_chart
+from alphapulse.reports.page.quality import BARS, FINDINGS, bar_rows, finding_rows, gap_rows
 from alphapulse.reports.page.space import space_charts
 from alphapulse.reports.page.subject import Subject
 from alphapulse.reports.page.walk_forward import walk_forward_chart
@@ -31,6 +32,7 @@ from alphapulse.sweep.opening import setting_of
 REPORT = "report.html"
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
+QUALITY = "Quality of the data"
 NO_VERDICT = "There is no verdict yet: the study was interrupted, or has more trials than were weighed."
 
 
@@ -54,9 +56,10 @@ def render(subject: Subject) -> str:
         _head(subject),
         _banner(subject),
         _settings(subject),
-        _navigation([*sections, "What each test says", "Data and reproduction"]),
+        _navigation([*sections, "What each test says", QUALITY, "Data and reproduction"]),
         *(_section(title, charts) for title, charts in sections.items()),
         _reasons(subject),
+        _quality(subject),
         _reproduction(subject),
     ]
     specifications = [{"name": c.name, "traces": c.traces, "layout": c.layout, "height": c.height} for c in every]
@@ -180,9 +183,20 @@ def _reasons(subject: Subject) -> str:
     return f'<h2 id="{_anchor(title)}">{title}</h2><div class="card"><ul>{items}</ul></div>'
 
 
+def _quality(subject: Subject) -> str:
+    rows, findings, gaps = bar_rows(subject), finding_rows(subject), gap_rows(subject)
+    parts = [_table(BARS, rows)] if rows else []
+    parts.append(f"<h3>Findings</h3>{_table(FINDINGS, findings)}" if findings else "<p>No fault was found.</p>")
+    if gaps:
+        parts.append(
+            "<details><summary>Gaps of the traded bars, the longest</summary>"
+            f"{_table(('after', 'before', 'missing bars'), gaps)}</details>"
+        )
+    return f'<h2 id="{_anchor(QUALITY)}">{QUALITY}</h2><div class="card">{"".join(parts)}</div>'
+
+
 def _reproduction(subject: Subject) -> str:
     study, title = subject.study, "Data and reproduction"
-    notes = subject.verdict.get("warnings") or (subject.inputs.warnings if subject.inputs is not None else ())
     bars = subject.verdict.get("bars") or {}
     facts = {
         "bars": f"{', '.join(bars.get('symbols', ()))} {bars.get('timeframe', '')}, {bars.get('start', '')[:10]} to "
@@ -202,10 +216,8 @@ def _reproduction(subject: Subject) -> str:
             *_whole_command(subject),
         ]
     config = yaml.safe_dump(plain(study.config | {"space": write_space(study.space)}), sort_keys=False, width=110)
-    listed = "".join(f"<li>{_text(note)}</li>" for note in notes)
-    warned = f"<h3>Data notes</h3><ul>{listed}</ul>" if listed else ""
     return (
-        f'<h2 id="{_anchor(title)}">{title}</h2><div class="card">{warned}'
+        f'<h2 id="{_anchor(title)}">{title}</h2><div class="card">'
         + _table(["", ""], [[name, str(value)] for name, value in facts.items() if value != ""]).replace(
             '<div class="scroll">', '<div class="scroll facts">'
         )

@@ -1,5 +1,6 @@
 """The report of a study: what stands in it, and that a browser draws it without asking anybody for anything."""
 
+import html
 import json
 import re
 import shutil
@@ -39,6 +40,10 @@ def test_report_of_a_sweep_stands_alone(run, in_process, small_study, database, 
     assert ends == pytest.approx(grown, rel=1e-5)
     assert page.count("<summary>Numbers</summary>") == len(charts)
     assert f"trial={summary.chosen.number}" in page
+    quality = page.partition('<h2 id="quality-of-the-data">')[2].partition("<h2")[0]
+    assert re.search(r"<td>SAMPLE_SP500 1d</td><td>traded</td><td>\d{4}-\d\d-\d\d</td><td>2009-12-31</td>", quality)
+    assert summary.warnings
+    assert all(html.escape(line.partition(": ")[2]) in quality for line in summary.warnings)
     path.unlink()
     run_report(ReportConfig(study="small"), tmp_path)
     assert charts_of(path.read_text("utf-8")) == list(charts.values())
