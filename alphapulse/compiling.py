@@ -181,6 +181,7 @@ class _LateCache(_Cache):  # type: ignore[misc]
 
     @functools.cached_property
     def _found(self) -> Any:
+        _load_numba()
         return _FolderCache(self._function)
 
     @property
@@ -204,6 +205,30 @@ class _LateCache(_Cache):  # type: ignore[misc]
 
     def flush(self) -> None:
         self._found.flush()
+
+
+@functools.cache
+def _load_numba() -> None:
+    """Import what numba compiles array code with, without scipy's linear algebra.
+
+    Numba imports that only to see whether it is there: a third of a second in every process. Code that multiplies
+    matrices imports it when it is compiled.
+    """
+    from numba.np import linalg
+
+    ensure_blas = linalg.ensure_blas
+    linalg.ensure_blas = lambda: None
+    try:
+        import numba.np.arraymath  # noqa: F401
+    finally:
+        linalg.ensure_blas = ensure_blas
+
+
+def is_on_disk(function: Callable[..., Any]) -> bool:
+    """Return whether machine code of a function of `jit` was stored by a process with the source of this one."""
+    plain = getattr(function, "py_func", function)
+    folder = cache_folder(Path(plain.__code__.co_filename))
+    return any(folder.glob(f"*{plain.__qualname__}-*.nbc"))
 
 
 def jit(function: Function) -> Function:

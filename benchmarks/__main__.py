@@ -18,8 +18,21 @@ from rich.table import Table
 
 from benchmarks import kernel, loading, rivals, starting, storing, sweeps
 
-SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading", "starting")
+SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading", "starting", "enter")
 PHASES = ("ray", "load", "compile", "search", "verdict", "mirror", "tear_sheet", "total")
+ENTER = (
+    "to_ray",
+    "gate",
+    "compile",
+    "ray",
+    "to_first_trial",
+    "to_best",
+    "to_verdict",
+    "files",
+    "report",
+    "mirror",
+    "total",
+)
 SEARCHES = ("random", "tpe", "grid")
 TPE_LIMIT = 10_000
 
@@ -118,6 +131,21 @@ def run_starting(console: Console, sizes: list[int]) -> None:
     console.print(table)
 
 
+def run_enter(console: Console, sizes: list[int]) -> None:
+    """From Enter to the verdict of 2,000 trials: the times `to_...` are since the start, the others of a phase."""
+    table = _table("From Enter to the verdict, without null sweeps: seconds", "machine", *ENTER)
+    arguments = ("n_trials=2000", "validation.null_sweeps=0")
+    sweeps.run_sweep(*arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {
+            "warm": sweeps.run_sweep(*arguments),
+            "nothing compiled": sweeps.run_sweep(*arguments, environment={"XDG_CACHE_HOME": folder}),
+        }
+    for name, run in runs.items():
+        table.add_row(name, *(f"{run.seconds.get(phase, 0.0):.1f}" for phase in ENTER))
+    console.print(table)
+
+
 def run_kernel(console: Console, sizes: list[int]) -> None:
     """Nanoseconds a bar and trial of the compiled engine."""
     kernel.main([])
@@ -137,6 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
         "storing": run_storing,
         "loading": run_loading,
         "starting": run_starting,
+        "enter": run_enter,
     }
     for name in options.only:
         start = time.perf_counter()

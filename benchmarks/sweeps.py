@@ -1,10 +1,11 @@
 """Whole sweeps as a user runs them: one process each, everything stored, seconds by phase and peak memory."""
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -55,11 +56,11 @@ class SweepRun:
         return self.n_trials / self.seconds["search"]
 
 
-def run_sweep(*overrides: str) -> SweepRun:
-    """Run `python -m alphapulse.sweep` with `overrides` and return what it took."""
+def run_sweep(*overrides: str, environment: Mapping[str, str] | None = None) -> SweepRun:
+    """Run `python -m alphapulse.sweep` with `overrides`, and variables beside ours, and return what it took."""
     command = [sys.executable, "-m", "alphapulse.sweep", "output=json", "quiet=true", *overrides]
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
     driver, worker = _watch(process)
     assert process.stdout is not None
     text = process.stdout.read()

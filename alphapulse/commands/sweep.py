@@ -1,37 +1,34 @@
 """One study from configuration to verdict: `python -m alphapulse.sweep`."""
 
 import sys
-import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alphapulse.commands.interruption import Interruption, interrupted
+from alphapulse.backtesting.building import EngineBuild
+from alphapulse.commands.interruption import interrupted
 from alphapulse.config.assembly import require_space, with_rules
 from alphapulse.config.given import Given
 from alphapulse.config.schema import SweepConfig
 from alphapulse.data_pipeline.downloading.importing import import_first
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
-from alphapulse.reports.closing import conclude, describe_end, follow_up, is_weighed
-from alphapulse.reports.json_console import JsonConsole
-from alphapulse.reports.progress import NullProgress, Phases, SweepProgress
-from alphapulse.reports.proposals import proposal_costs
-from alphapulse.reports.summary import StudySummary, describe_data
-from alphapulse.reports.summary_table import print_ending, print_summary
-from alphapulse.reports.weighing import Weighing
-from alphapulse.study.optuna.follower import OptunaFollower
-from alphapulse.study.provenance import changes_since
+from alphapulse.progress import JsonConsole
+from alphapulse.reports.progress import LOOKING, Phases, look_ahead
 from alphapulse.study.store import Store
-from alphapulse.sweep.clock import Clock
+from alphapulse.sweep.clock import Clock, seconds_since_start
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
 from alphapulse.sweep.opening import OpenStudy, abandon, continued_config, make_study_sampler, open_study
-from alphapulse.sweep.searching import SearchEnd, is_searched, search
+from alphapulse.sweep.searching import is_searched, is_weighed
 from alphapulse.sweep.starting import start_points
 from alphapulse.sweep.workers.cluster import Cluster
+
+if TYPE_CHECKING:
+    from alphapulse.reports.summary import StudySummary
 
 
 def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) -> None:
@@ -52,7 +49,9 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
         console = JsonConsole(study)
     results = sys.stdout
 
-    def tell(summary: StudySummary) -> None:
+    def tell(summary: "StudySummary") -> None:
+        from alphapulse.reports.summary_table import print_summary
+
         print_summary(summary, config.output, details=config.details, file=results)
 
     # Ray and strategies print when they like, from threads of theirs too; stdout is for the results alone.
@@ -60,6 +59,8 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
         summary = run_study(
             lambda: Cluster.of(config.cluster, study, console.print), config, console, directory, given, tell
         )
+        from alphapulse.reports.summary_table import print_ending
+
         print_ending(summary, config.output, details=config.details, file=results)
     if summary.status == "INTERRUPTED":
         raise interrupted()
@@ -74,8 +75,8 @@ def run_study(
     console: Console,
     directory: Path | None,
     given: Given | None = None,
-    tell: Callable[[StudySummary], None] = lambda summary: None,
-) -> StudySummary:
+    tell: "Callable[[StudySummary], None]" = lambda summary: None,
+) -> "StudySummary":
     """Run a study and leave its files in `directory`.
 
     Parameters
@@ -116,32 +117,39 @@ def run_study(
     if not config.quiet:
         for line in imported:
             console.print(line)
-        for line in (*inputs.warnings, *(begin.notes if begin else ())):
-            console.print(f"warning: {line}")
     cluster: Cluster | None = None
     opened: OpenStudy | None = None
+    engine: EngineBuild | None = None
     try:
         try:
             # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
             if exists:
                 opened = open_study(config, store, inputs)
             if opened is None or not is_searched(opened) or not is_weighed(opened):
+                clock.seconds["to_ray"] = seconds_since_start()
                 cluster = start()
+            engine = EngineBuild()
+            if not config.quiet:
+                for line in (*inputs.warnings, *(begin.notes if begin else ())):
+                    console.print(f"warning: {line}")
             # A strategy of the user's may end the process that it runs in; ours are checked while Ray starts.
             is_risky = cluster is not None and not inputs.experiment.definition.is_built_in
             if not is_risky:
-                with clock.phase("gate"), say("looking for decisions that see the future"):
-                    inputs = pass_gate(inputs, config)
-            with clock.phase("compile"), say("compiling (half a minute for the first sweep on a machine)"):
-                compile_for(inputs, spare)
+                with clock.phase("gate"), say(LOOKING) as looking:
+                    inputs = pass_gate(inputs, config, watch=look_ahead(looking))
+            with clock.phase("compile"), say("compiling (a quarter of a minute for the first sweep on a machine)"):
+                compile_for(inputs, spare, engine)
+            # What the rest needs takes half a second to import, in which Ray starts.
+            from alphapulse.commands import running
+
             if cluster is not None:
                 with clock.phase("ray"), say("starting Ray"):
                     cluster.wait_until_started()
             if is_risky:
-                with clock.phase("gate"), say("looking for decisions that see the future"):
-                    inputs = pass_gate(inputs, config, cluster)
+                with clock.phase("gate"), say(LOOKING) as looking:
+                    inputs = pass_gate(inputs, config, cluster, look_ahead(looking))
             opened = replace(opened, inputs=inputs) if opened is not None else open_study(config, store, inputs, begin)
-            summary = run_opened(opened, cluster, console, directory, clock)
+            summary = running.run_opened(opened, cluster, console, directory, clock)
             store.finish(opened.study, "INTERRUPTED" if summary.status == "INTERRUPTED" else "COMPLETE")
         except BaseException:
             if opened is not None:
@@ -151,68 +159,9 @@ def run_study(
             cluster.close_early()
         tell(summary)
         with say("drawing the report" if directory else "copying to Optuna's tables"):
-            return follow_up(opened, summary, directory, clock)
+            return running.follow_up(opened, summary, directory, clock)
     finally:
+        if engine is not None:
+            engine.stop()
         if cluster is not None:
             cluster.close()
-
-
-def run_opened(
-    opened: OpenStudy, cluster: Cluster | None, console: Console, directory: Path | None, clock: Clock
-) -> StudySummary:
-    """Search and weigh an open study; without a cluster nothing is left to run."""
-    if cluster is None:
-        return conclude(opened, directory, clock, None, interrupted=False, ended=describe_end(opened))
-    with Interruption() as interruption:
-
-        def stop() -> bool:
-            return interruption.requested
-
-        end: SearchEnd | None = None
-        if not is_searched(opened):
-            facts = {"data": describe_data(opened.inputs.market, opened.inputs.holdout)}
-            if directory is not None:
-                facts["run directory"] = str(directory)
-            limit = opened.config.optuna.mirror_limit
-            with OptunaFollower(opened.store.database, opened.study.id, limit=limit, facts=facts) as follower:
-                end = _search(opened, cluster, console, clock, stop)
-            clock.seconds["follow"] = follower.seconds
-        interrupted = stop() and end is not None and end.reason == "stopped"
-        with NullProgress(console, quiet=opened.config.quiet or interrupted) as progress:
-            weighing = Weighing(cluster, clock, progress.update, stop)
-            ended = None if interrupted else describe_end(opened, end)
-            return conclude(opened, directory, clock, weighing, interrupted=interrupted, ended=ended)
-
-
-def _search(opened: OpenStudy, cluster: Cluster, console: Console, clock: Clock, stop: Callable[[], bool]) -> SearchEnd:
-    """Run the missing trials, for as long as `timeout` allows."""
-    config = opened.config
-    if not config.quiet:
-        _announce(opened, cluster, console)
-    progress = SweepProgress(
-        console,
-        n_trials=config.n_trials,
-        n_done=opened.study.n_done,
-        objective=config.objective[0],
-        quiet=config.quiet,
-    )
-    until = time.monotonic() + config.timeout_seconds
-    with progress:
-        return search(opened, cluster, clock, watch=progress.update, stop=lambda: stop() or time.monotonic() >= until)
-
-
-def _announce(opened: OpenStudy, cluster: Cluster, console: Console) -> None:
-    study, inputs = opened.study, opened.inputs
-    if opened.sampler.reason:
-        console.print(opened.sampler.reason)
-    if study.n_done:
-        console.print(f"continuing study {study.name} after {study.n_done:,} trials")
-        experiment = inputs.experiment
-        for change in changes_since(study, experiment.definition, inputs.market.fingerprint, experiment.functions):
-            console.print(f"warning: changed since the study began: {change}; later trials may differ.")
-    for line in proposal_costs(opened, cluster.n_cpus):
-        console.print(line)
-    if cluster.dashboard:
-        console.print(
-            f"Ray dashboard: http://{cluster.dashboard} (if it asks for a token: `ray get-auth-token` prints it)"
-        )

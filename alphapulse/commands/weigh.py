@@ -12,7 +12,7 @@ from alphapulse.config.schema import SweepConfig, WeighConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
 from alphapulse.reports.closing import conclude, describe_end, follow_up
-from alphapulse.reports.progress import NullProgress, Phases
+from alphapulse.reports.progress import LOOKING, NullProgress, Phases, look_ahead
 from alphapulse.reports.summary import StudySummary
 from alphapulse.reports.summary_table import print_ending, print_summary
 from alphapulse.reports.weighing import Weighing
@@ -60,15 +60,15 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
         try:
             is_risky = not inputs.experiment.definition.is_built_in
             if not is_risky:
-                with clock.phase("gate"), say("looking for decisions that see the future"):
-                    opened = replace(opened, inputs=pass_gate(inputs, configured))
+                with clock.phase("gate"), say(LOOKING) as looking:
+                    opened = replace(opened, inputs=pass_gate(inputs, configured, watch=look_ahead(looking)))
             with clock.phase("compile"), say("compiling"):
                 compile_for(opened.inputs, make_study_sampler(configured, opened.sampler.name))
             with clock.phase("ray"), say("starting Ray"):
                 cluster.wait_until_started()
             if is_risky:
-                with clock.phase("gate"):
-                    opened = replace(opened, inputs=pass_gate(inputs, configured, cluster))
+                with clock.phase("gate"), say(LOOKING) as looking:
+                    opened = replace(opened, inputs=pass_gate(inputs, configured, cluster, look_ahead(looking)))
             with Interruption() as interruption, NullProgress(console, quiet=config.quiet) as progress:
                 weighing = Weighing(cluster, clock, progress.update, lambda: interruption.requested)
                 summary = conclude(opened, directory, clock, weighing, interrupted=False, ended=describe_end(opened))

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
-import psycopg
 
 from alphapulse.errors import DatabaseError
 
@@ -124,6 +123,13 @@ def is_running(home: Path) -> bool:
     return _answers(root, _socket_folder(root))
 
 
+def open_socket(home: Path) -> Path | None:
+    """Return the directory of the socket where the server of `home` seems to listen; None where it does not run."""
+    root = server_root(home)
+    socket = _socket_folder(root)
+    return socket if _has_socket(root, socket) else None
+
+
 def server_root(home: Path) -> Path:
     """Return the directory that holds the server of `home`: `home` itself, unless PostgreSQL cannot enter it.
 
@@ -187,14 +193,21 @@ def _socket_folder(root: Path) -> Path:
 
 def _answers(root: Path, socket: Path) -> bool:
     """Whether the server of `root` accepts a connection on `socket`."""
-    # A server outlives its deleted data directory by up to a minute.
-    if not (root / "postgres" / "data" / "postmaster.pid").exists() or not (socket / f".s.PGSQL.{PORT}").exists():
+    if not _has_socket(root, socket):
         return False
+    # A server that runs is entered without asking it first.
+    import psycopg
+
     try:
         psycopg.connect(host=str(socket), port=PORT, user=SUPERUSER, dbname="postgres", connect_timeout=10).close()
     except psycopg.OperationalError:
         return False
     return True
+
+
+def _has_socket(root: Path, socket: Path) -> bool:
+    # A server outlives its deleted data directory by up to a minute.
+    return (root / "postgres" / "data" / "postmaster.pid").exists() and (socket / f".s.PGSQL.{PORT}").exists()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import sqlalchemy
@@ -35,10 +36,8 @@ def open_database(db: DatabaseConfig | None = None, *, upgrade: bool = True) -> 
     ConfigError
         If the environment holds a port that is none.
     """
-    database = locate_database(db)
-    if database.embedded:
-        _create_embedded(database)
-    server_version, revision = database.run(_probe(database))
+    database, probed = _open_running(db) or _open_started(db)
+    server_version, revision = probed
     if server_version // 10_000 < OLDEST_SERVER:
         raise DatabaseError(
             f"PostgreSQL >= {OLDEST_SERVER} is needed, but the server at {database.address} is "
@@ -47,6 +46,32 @@ def open_database(db: DatabaseConfig | None = None, *, upgrade: bool = True) -> 
     if upgrade:
         upgrading.bring_up_to_date(database, revision)
     return database
+
+
+def _open_running(db: DatabaseConfig | None) -> tuple[Database, tuple[int, str | None]] | None:
+    """Return the named database of an embedded server that runs, with what `_probe` says; None where that fails."""
+    settings = chosen_settings(db)
+    socket = embedded.open_socket(settings.home) if settings.host is None else None
+    if socket is None:
+        return None
+    database = _embedded_database(socket, settings, db)
+    try:
+        return database, database.run(_probe(database))
+    except DatabaseError:
+        # What is wrong, or only missing, shows on the long way.
+        return None
+
+
+def _open_started(db: DatabaseConfig | None) -> tuple[Database, tuple[int, str | None]]:
+    database = locate_database(db)
+    if database.embedded:
+        _create_embedded(database)
+    return database, database.run(_probe(database))
+
+
+def _embedded_database(socket: Path, settings: Settings, db: DatabaseConfig | None) -> Database:
+    wait = 0.0 if db is None else db.wait
+    return Database(str(socket), embedded.PORT, settings.name, embedded.SUPERUSER, "", embedded=True, wait=wait)
 
 
 def chosen_settings(db: DatabaseConfig | None = None) -> Settings:
@@ -61,10 +86,9 @@ def chosen_settings(db: DatabaseConfig | None = None) -> Settings:
 def locate_database(db: DatabaseConfig | None = None) -> Database:
     """Return the database that the configuration and the environment name, the embedded server started."""
     settings = chosen_settings(db)
-    wait = 0.0 if db is None else db.wait
     if settings.host is None:
-        socket = embedded.ensure_server(settings.home)
-        return Database(str(socket), embedded.PORT, settings.name, embedded.SUPERUSER, "", embedded=True, wait=wait)
+        return _embedded_database(embedded.ensure_server(settings.home), settings, db)
+    wait = 0.0 if db is None else db.wait
     return Database(
         settings.host,
         settings.port,

@@ -18,7 +18,7 @@ from alphapulse.compiling import jit
 from alphapulse.market.bars import PRICES, Bars
 from alphapulse.market.calendar import opens_session
 from alphapulse.market.market import Market
-from alphapulse.numerics import exp_array, log, log_array
+from alphapulse.numerics import exp, log, log_array
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 
@@ -201,7 +201,8 @@ def _rebuild_prices_python(prices: Float64Array2D, order: Int64Array1D, first: i
         level = opened + body[bar]
         path[0, t], path[1, t], path[2, t], path[3, t] = opened, opened + up[bar], opened + down[bar], level
     for column in range(4):
-        rebuilt[column, first:] = exp_array(path[column])
+        for t in range(n):
+            rebuilt[column, first + t] = exp(path[column, t])
     for t in range(first, first + n):
         rebuilt[1, t] = max(rebuilt[1, t], rebuilt[0, t], rebuilt[3, t])
         rebuilt[2, t] = min(rebuilt[2, t], rebuilt[0, t], rebuilt[3, t])
@@ -268,9 +269,8 @@ def _rebuild_series_python(values: Float64Array1D, order: Int64Array1D, first: i
     begin = max(begin + 1, first)
     for t in range(begin, y.size):
         y[t] = mean + coefficient * (y[t - 1] - mean) + innovation[order[t]]
-    rebuilt[begin:] = exp_array(y[begin:])
     for t in range(begin, y.size):
-        rebuilt[t] = rebuilt[t] if values[t] > 0.0 else np.nan
+        rebuilt[t] = exp(y[t]) if values[t] > 0.0 else np.nan
     return rebuilt
 
 

@@ -40,14 +40,6 @@ from alphapulse.sweep.searching import SearchEnd, patience_of
 TEAR_SHEET = "tear_sheet.html"
 
 
-def is_weighed(opened: OpenStudy) -> bool:
-    """Return whether the stored verdict speaks of all trials that there are, or no trial has anything to weigh."""
-    store, study = opened.store, opened.study
-    if study.verdict is not None and study.verdict.get("n_trials") == store.n_done(study):
-        return True
-    return not store.best(study, 1)
-
-
 def describe_end(opened: OpenStudy, end: SearchEnd | None = None) -> str | None:
     """Return why the search of a study ended before all trials that were wanted, in a sentence; None where it did not.
 

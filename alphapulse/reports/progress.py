@@ -1,20 +1,14 @@
-"""What is seen on stderr while a command works: a bar or a line that goes away on a terminal, plain lines elsewhere."""
+"""What a sweep is at: its phases, its look-ahead gate, its trials, its null sweeps."""
 
-import contextlib
 import math
-import threading
 import time
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from alphapulse.reports.json_console import JsonConsole
+from alphapulse.progress import Line
 from alphapulse.validation.null_sweeps import NullSweeps
 
-LINE_SECONDS = 5.0
-PHASE_SECONDS = 1.0
 RATE_SECONDS = 10.0
 LEAST_SECONDS = 2.0
 LEAST_STEPS = 3
@@ -22,9 +16,11 @@ MOST_STEPS = 8
 TOGETHER = 0.1
 """Steps that come so close together are one [s]."""
 
+LOOKING = "looking for decisions that see the future"
+
 
 class Phases:
-    """What a command is at, said of everything that takes more than a second.
+    """The lines of a command, one for each thing that it is at.
 
     Parameters
     ----------
@@ -38,22 +34,14 @@ class Phases:
         self._console = console
         self._quiet = quiet
 
-    @contextlib.contextmanager
-    def __call__(self, text: str) -> Iterator[None]:
-        """Say `text` while the block runs: on a terminal a line that goes away, elsewhere one that stays."""
-        if self._quiet:
-            yield
-        elif self._console.is_terminal:
-            with self._console.status(text):
-                yield
-        else:
-            timer = threading.Timer(PHASE_SECONDS, lambda: self._console.print(f"{text} ..."))
-            timer.daemon = True
-            timer.start()
-            try:
-                yield
-            finally:
-                timer.cancel()
+    def __call__(self, text: str) -> Line:
+        """Return a line that says `text` while it is entered."""
+        return Line(self._console, text, quiet=self._quiet)
+
+
+def look_ahead(line: Line) -> Callable[[int, int], None]:
+    """Return what shows on `line` how many looks of how many the look-ahead gate has taken."""
+    return lambda n_done, n_total: line.say(f"look-ahead {n_done:,} of {n_total:,}")
 
 
 class Rate:
@@ -99,76 +87,70 @@ class Rate:
         return max((place for place, (seen, _) in enumerate(self._seen) if seen <= at), default=0)
 
 
-class SweepProgress:
+class SweepProgress(Line):
     """Trials evaluated, trials a second, the best value so far and the time left.
 
     Parameters
     ----------
     console : Console
-        It writes to stderr, since stdout belongs to results.
+        Console of stderr.
     n_trials : int
         Trials of the study in total.
     n_done : int
         Trials that were stored before.
     objective : str
-        Name of what `best` is.
+        Name of what the best is best by.
     quiet : bool
     """
 
     def __init__(self, console: Console, *, n_trials: int, n_done: int, objective: str, quiet: bool) -> None:
-        self._console = console
-        self._quiet = quiet
+        super().__init__(console, quiet=quiet, n_total=n_trials, n_done=n_done, unit="trials")
         self._n_trials = n_trials
         self._objective = objective.replace("_", " ")
         self._rate = Rate(n_done)
-        self._line_at = time.monotonic()
-        self._bar: Progress | None = None
-        if not quiet and console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.completed:,.0f}/{task.total:,.0f} trials"),
-                BarColumn(bar_width=None if console.width > 100 else 10),
-                TextColumn("{task.fields[said]}"),
-                TimeElapsedColumn(),
-                console=console,
-                transient=True,
-            )
-            self._task = self._bar.add_task("sweep", total=n_trials, completed=n_done, said="")
-
-    def __enter__(self) -> "SweepProgress":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def update(self, n_done: int, best: float) -> None:
         """Show `n_done` evaluated trials and the best value so far."""
-        if self._quiet:
-            return
         rate = self._rate.update(n_done)
-        left = (self._n_trials - n_done) / rate if rate > 0 else math.nan
-        if isinstance(self._console, JsonConsole):
-            self._log(n_done, rate, best, left)
+        if not n_done:
             return
+        left = (self._n_trials - n_done) / rate if rate > 0 else math.nan
         said = f"best {self._objective} {_number(best)}"
         if rate > 0:
             pace = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
             said = f"{pace}, {said}, {duration(left)} left"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=n_done, said=said)
-        elif time.monotonic() - self._line_at >= LINE_SECONDS and n_done:
-            self._line_at = time.monotonic()
-            self._console.print(f"{n_done:,}/{self._n_trials:,} trials, {said}", soft_wrap=True, highlight=False)
+        fields = {"n_done": n_done, "n_trials": self._n_trials, "per_second": rate, "best": best, "seconds_left": left}
+        self.say(said, n_done, event="progress", fields=fields)
 
-    def _log(self, n_done: int, rate: float, best: float, left: float) -> None:
-        if isinstance(self._console, JsonConsole) and time.monotonic() - self._line_at >= LINE_SECONDS:
-            self._line_at = time.monotonic()
-            fields = {"n_done": n_done, "n_trials": self._n_trials, "per_second": rate, "best": best}
-            self._console.event("progress", **fields, seconds_left=left)
+
+class NullProgress(Line):
+    """Null sweeps done, and how many of them were as good.
+
+    Parameters
+    ----------
+    console : Console
+        Console of stderr.
+    quiet : bool
+        Whether nothing is shown.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        super().__init__(console, "null sweeps", quiet=quiet)
+
+    def update(self, outcome: NullSweeps) -> None:
+        """Show how far the null sweeps have come."""
+        text = f"null sweep {outcome.n_done} of at most {outcome.n_wanted}: {outcome.n_as_good} as good"
+        fields = {"n_done": outcome.n_done, "n_wanted": outcome.n_wanted, "n_as_good": outcome.n_as_good}
+        self.say(text, event="null_sweeps", fields=fields)
+
+
+def search_line(n_new: int, seconds: float, objective: str, best: float) -> str:
+    """Return what a search has come to, before anybody has asked whether it is luck."""
+    rate = n_new / seconds if seconds > 0 else 0.0
+    return (
+        f"{n_new:,} trials in {seconds:,.1f} s ({rate:,.0f}/s), best {objective.replace('_', ' ')} {_number(best)}; "
+        "now: is it luck?"
+    )
 
 
 def duration(seconds: float) -> str:
@@ -180,44 +162,3 @@ def duration(seconds: float) -> str:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-class NullProgress:
-    """Null sweeps done and how many of them were as good: one line that changes on a terminal, plain lines elsewhere.
-
-    Parameters
-    ----------
-    console : Console
-        Console of stderr.
-    quiet : bool
-        Whether nothing is shown.
-    """
-
-    def __init__(self, console: Console, *, quiet: bool) -> None:
-        self._console = console
-        self._quiet = quiet
-        self._line_at = time.monotonic()
-        self._status = console.status("null sweeps") if not quiet and console.is_terminal else None
-
-    def __enter__(self) -> "NullProgress":
-        if self._status is not None:
-            self._status.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def update(self, outcome: NullSweeps) -> None:
-        """Show how far the null sweeps have come."""
-        text = f"null sweep {outcome.n_done} of at most {outcome.n_wanted}: {outcome.n_as_good} as good"
-        if isinstance(self._console, JsonConsole) and not self._quiet:
-            fields = {"n_done": outcome.n_done, "n_wanted": outcome.n_wanted, "n_as_good": outcome.n_as_good}
-            self._console.event("null_sweeps", **fields)
-        elif self._status is not None:
-            self._status.update(text)
-        elif not self._quiet and time.monotonic() - self._line_at >= LINE_SECONDS:
-            self._line_at = time.monotonic()
-            self._console.print(text)

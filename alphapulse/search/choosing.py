@@ -132,7 +132,7 @@ def rehearse(sampler: Sampler, *, n_trials: int | None = None, seconds: float = 
     ----------
     sampler : Sampler
     n_trials : int, optional
-        Trials to propose; None is `LAG` + 2 generations.
+        Trials to propose; None is `LAG` + 3 generations, so that a model of ten trials has proposed once.
     seconds : float
         Time after which it ends earlier [s].
 
@@ -141,7 +141,7 @@ def rehearse(sampler: Sampler, *, n_trials: int | None = None, seconds: float = 
     int
         Trials that were proposed.
     """
-    wanted = sampler.schedule.first_trial(LAG + 2) if n_trials is None else n_trials
+    wanted = sampler.schedule.first_trial(LAG + 3) if n_trials is None else n_trials
     rng, started = np.random.default_rng(0), time.perf_counter()
     flight: deque[tuple[int, Float64Array2D]] = deque()
     generation = n_proposed = 0

@@ -1,5 +1,6 @@
 """The look-ahead gate in front of a sweep or a backtest, as the configuration wants it."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.workers import marks
 from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.sweep.workers.limits import Limits, begin_trial, watched
 from alphapulse.validation.lookahead import check_lookahead, gate_points
+from alphapulse.validation.lookahead.looks import Watch
 
 TRIALS_OF_A_POINT = 10
 """How many times the limit of a trial the gate may take for each of its points, at which it asks again and again."""
@@ -24,6 +27,7 @@ def run_gate(
     values: Mapping[str, Any],
     swept: Mapping[str, Sequence[Any]],
     validation: ValidationConfig,
+    watch: Watch | None = None,
 ) -> str:
     """Stop a strategy that sees the future; return "clean", or "off" where the gate does not run.
 
@@ -36,7 +40,7 @@ def run_gate(
         return "off"
     strict = validation.lookahead == "strict"
     points = gate_points(values, swept, strict=strict)
-    check_lookahead(definition, bars, points, strict=strict)
+    check_lookahead(definition, bars, points, strict=strict, watch=watch)
     return "clean"
 
 
@@ -47,6 +51,7 @@ def run_gate_on(
     swept: Mapping[str, Sequence[Any]],
     validation: ValidationConfig,
     limits: TrialLimits,
+    watch: Watch | None = None,
 ) -> str:
     """Do what `run_gate` does on a worker, whom a strategy may end.
 
@@ -58,13 +63,17 @@ def run_gate_on(
     strict = validation.lookahead == "strict"
     points = gate_points(experiment.strategy, swept, strict=strict)
     shipment = cluster.put(market, experiment)
+    limit, name = limits.at(0.0), f"gate {uuid.uuid4().hex}"
 
-    limit = limits.at(0.0)
+    def look() -> None:
+        n_done, _, n_total = marks.told(name).partition(" ")
+        if watch is not None and n_total:
+            watch(int(n_done), int(n_total))
 
     def passed(some: Sequence[Sequence[Mapping[str, Any]]]) -> list[bool]:
         seconds = TRIALS_OF_A_POINT * len(some[0]) * limit.seconds
         outcomes = cluster.gather(
-            shipment, gate_task, [(part, strict, limit._replace(seconds=seconds)) for part in some]
+            shipment, gate_task, [(part, strict, name, limit._replace(seconds=seconds)) for part in some], watch=look
         )
         return [outcome is True for outcome in outcomes]
 
@@ -74,13 +83,25 @@ def run_gate_on(
 
 
 def gate_task(
-    market: Market, experiment: Experiment, points: Sequence[Mapping[str, Any]], strict: bool, limits: Limits
+    market: Market,
+    experiment: Experiment,
+    points: Sequence[Mapping[str, Any]],
+    strict: bool,
+    name: str,
+    limits: Limits,
 ) -> bool:
-    """Stop a strategy that sees the future; return False where a point takes too long, or a lone one is refused."""
+    """Stop a strategy that sees the future; return False where a point takes too long, or a lone one is refused.
+
+    How far it has come is told under `name`.
+    """
+
+    def watch(n_done: int, n_total: int) -> None:
+        marks.tell(name, f"{n_done} {n_total}")
+
     try:
         with watched(limits):
             begin_trial()
-            check_lookahead(experiment.definition, market.bars, points, strict=strict)
+            check_lookahead(experiment.definition, market.bars, points, strict=strict, watch=watch)
     except LimitExceeded:
         return False
     except StrategyError:

@@ -1,5 +1,6 @@
 """What a study is made of before its first trial: the strategy in its experiment, the bars, the compiled code."""
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alphapulse.backtesting.building import EngineBuild
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.config.assembly import find_strategy
 from alphapulse.config.schema import TARGET, SweepConfig
@@ -21,6 +23,7 @@ from alphapulse.market.surrogates import surrogate_market
 from alphapulse.search.choosing import Sampler, make_sampler, rehearse
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
+from alphapulse.study.choice import Choice
 from alphapulse.study.records import StudyBars
 from alphapulse.sweep.experiment import STRATEGY, Experiment
 from alphapulse.sweep.gate import run_gate, run_gate_on
@@ -28,6 +31,7 @@ from alphapulse.sweep.objectives import check_functions, own_objectives
 from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.validation.lookahead.looks import Watch
 from alphapulse.validation.spa import make_bootstrap
 
 # Trials that an objective of the user's own is shown before the search.
@@ -49,8 +53,8 @@ class StudyInputs:
         The end of the data, with all earlier bars as its warm-up.
     bars : StudyBars
         The stretch of time that both cover.
-    warnings : tuple of str
-        One line for each way in which the bars or the engine flatter the result.
+    notes : tuple of str
+        What was odd about the bars when they were loaded, a line each.
     gate : {"clean", "off"}
         What the look-ahead gate said.
     """
@@ -59,8 +63,14 @@ class StudyInputs:
     market: Market
     holdout: Market | None
     bars: StudyBars
-    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     gate: str
+
+    @functools.cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each way in which the bars or the engine flatter the result; a calendar is read for some."""
+        experiment, shown = self.experiment, self.market if self.holdout is None else self.holdout
+        return (*warn(shown.bars, experiment.engine, experiment.space), *self.notes)
 
 
 def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
@@ -88,9 +98,8 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
         robustness=config.validation.objective,
         bootstrap=make_bootstrap(sizes, n_bootstrap=config.validation.n_bootstrap, seed=config.seed),
     )
-    warnings = warn(market.bars if holdout is None else holdout.bars, config.engine, config.space)
     bars = study_bars(config.data.read, market, holdout)
-    return StudyInputs(experiment, market, holdout, bars, (*warnings, *history.warnings()), "off")
+    return StudyInputs(experiment, market, holdout, bars, tuple(history.warnings()), "off")
 
 
 def study_bars(symbols: tuple[str, ...], market: Market, holdout: Market | None) -> StudyBars:
@@ -110,8 +119,12 @@ def _moment(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(int(nanoseconds) / 1e9, UTC)
 
 
-def pass_gate(inputs: StudyInputs, config: SweepConfig, cluster: Cluster | None = None) -> StudyInputs:
+def pass_gate(
+    inputs: StudyInputs, config: SweepConfig, cluster: Cluster | None = None, watch: Watch | None = None
+) -> StudyInputs:
     """Let the look-ahead gate see the strategy of a study, in this process or on a worker of a cluster.
+
+    `watch` is told how far it has come.
 
     Raises
     ------
@@ -121,17 +134,18 @@ def pass_gate(inputs: StudyInputs, config: SweepConfig, cluster: Cluster | None 
     experiment, bars = inputs.experiment, inputs.market.bars
     swept = swept_values(config.space)
     if cluster is None:
-        gate = run_gate(experiment.definition, bars, experiment.strategy, swept, config.validation)
+        gate = run_gate(experiment.definition, bars, experiment.strategy, swept, config.validation, watch)
     else:
         limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
-        gate = run_gate_on(cluster, inputs.market, experiment, swept, config.validation, limits)
+        gate = run_gate_on(cluster, inputs.market, experiment, swept, config.validation, limits, watch)
     return replace(inputs, gate=gate)
 
 
-def compile_for(inputs: StudyInputs, sampler: Sampler) -> None:
+def compile_for(inputs: StudyInputs, sampler: Sampler, engine: EngineBuild | None = None) -> None:
     """Compile what a study will run: a batch of two trials, a surrogate market and what `sampler`, a spare one, does.
 
     Workers find it on disk then, and neither the time of a trial nor that of a proposal has the compiler's in it.
+    The engine's code may be on its way, in `engine`.
 
     Raises
     ------
@@ -148,10 +162,15 @@ def compile_for(inputs: StudyInputs, sampler: Sampler) -> None:
         market = Market.of(whole[: market.first + N_COMPILED], market.first, market.fingerprint)
         sizes = np.diff(market.block_end, prepend=market.first)
         experiment = replace(experiment, bootstrap=make_bootstrap(sizes, n_bootstrap=1))
-    middle = np.array([d.middle for d in experiment.space.dimensions], dtype=np.float64)
-    evaluate_batch(market, experiment, np.stack([middle, middle]))
     surrogate_market(market, 0)
     rehearse(sampler)
+    Choice(experiment.directions).front(np.zeros((2, len(experiment.directions))))
+    if experiment.bootstrap is not None:
+        experiment.bootstrap.batch_maximum(np.arange(2.0 * market.n_blocks).reshape(2, -1))
+    if engine is not None:
+        engine.wait()
+    middle = np.array([d.middle for d in experiment.space.dimensions], dtype=np.float64)
+    evaluate_batch(market, experiment, np.stack([middle, middle]))
     if inputs.experiment.functions:
         some = make_sampler("random", inputs.experiment.space, seed=0, options={"generation_size": N_SCORED}).propose(0)
         alone = replace(inputs.experiment, objectives=("sharpe_ratio",), directions=("maximize",), scores={})

@@ -119,6 +119,14 @@ def is_searched(opened: OpenStudy) -> bool:
     return opened.study.n_done >= opened.config.n_trials or patience_of(opened).ended
 
 
+def is_weighed(opened: OpenStudy) -> bool:
+    """Return whether the stored verdict speaks of all trials that there are, or no trial has anything to weigh."""
+    store, study = opened.store, opened.study
+    if study.verdict is not None and study.verdict.get("n_trials") == store.n_done(study):
+        return True
+    return not store.best(study, 1)
+
+
 def budget(opened: OpenStudy) -> int:
     """Return how many trials the search of a study might have had: fewer than wanted only where time ended it."""
     n_done = opened.store.n_done(opened.study)

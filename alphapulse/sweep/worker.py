@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alphapulse.backtesting.batch import FAILED, OK, TRIALS_PER_CALL, EngineColumns, simulate_batch
+from alphapulse.backtesting.building import load_engine
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.market import Market
 from alphapulse.strategies.base import Strategy
-from alphapulse.strategies.columns import TargetColumns
-from alphapulse.strategies.resolve import AdaptedStrategy, StrategyDefinition
+from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.study.trials import BlockMoments, Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.objectives import objective_values
@@ -85,16 +85,9 @@ def _enter(market: Market, experiment: Experiment) -> _Context:
         definition = replace(experiment.definition, construct=_on_the_clock(experiment.definition.construct))
         _context = _Context(market, experiment, IndicatorCache(CACHE_BYTES), definition)
         if limits.is_watched():
-            _load(_context)
+            # What it takes to load the compiled engine is no part of what a trial costs.
+            load_engine(market, experiment.engine)
     return _context
-
-
-def _load(context: _Context) -> None:
-    """Load the compiled engine, which is no part of what a trial costs."""
-    market, engine = context.market, context.experiment.engine
-    flat = AdaptedStrategy(lambda bars: np.zeros(len(bars)), {})
-    targets = TargetColumns(market.bars, {}, 2, lambda values: flat, {})
-    simulate_batch(market, targets, EngineColumns.build(engine, {}, 2))
 
 
 def _on_the_clock(construct: Callable[[Mapping[str, Any]], Strategy]) -> Callable[[Mapping[str, Any]], Strategy]:

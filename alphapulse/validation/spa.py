@@ -342,10 +342,9 @@ def _resample(
         last = min(k + 1, len(counted) - 1)
         _centre(sums[counted[k]], sizes, unit[0], square[0])
         _centre(sums[counted[last]], sizes, unit[1], square[1])
-        total_0[:] = np.float32(0)
-        total_1[:] = np.float32(0)
-        square_0[:] = np.float32(1) if not resampled else np.float32(0)
-        square_1[:] = square_0[0]
+        start = np.float32(0) if resampled else np.float32(1)
+        for j in range(n_draws):
+            total_0[j], total_1[j], square_0[j], square_1[j] = np.float32(0), np.float32(0), start, start
         for b in range(0, n_blocks, 4):
             c0, c1, c2, c3 = counts[b], counts[b + 1], counts[b + 2], counts[b + 3]
             u00, u01, u02, u03 = unit[0, b], unit[0, b + 1], unit[0, b + 2], unit[0, b + 3]
@@ -375,5 +374,6 @@ def _resample(
             for j in range(n_draws):
                 out[0, j] = max(out[0, j], max(total_0[j], total_1[j]))
         else:
-            out[k] = total_0
-            out[last] = total_1
+            for j in range(n_draws):
+                out[k, j] = total_0[j]
+                out[last, j] = total_1[j]

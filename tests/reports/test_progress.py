@@ -6,15 +6,16 @@ import threading
 import pytest
 from rich.console import Console
 
+from alphapulse import progress as lines
 from alphapulse.reports import progress
-from alphapulse.reports.progress import NullProgress, SweepProgress
+from alphapulse.reports.progress import NullProgress, SweepProgress, look_ahead
 from alphapulse.validation.null_sweeps import weigh_null_sweeps
 
 
 @pytest.fixture
 def console(monkeypatch):
     """Return a console that is no terminal, and lines without waiting."""
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(lines, "LINE_SECONDS", 0.0)
     return Console(file=io.StringIO(), width=80)
 
 
@@ -42,6 +43,18 @@ def test_time_left_is_told_from_the_pace_after_a_slow_start(console, monkeypatch
     assert lines[4] == "1,073/100,000 trials, 1,000/s, best sharpe ratio 0.5000, 99 s left"
     assert lines[-1] == "2,073/100,000 trials, 1,000/s, best sharpe ratio 0.5000, 98 s left"
     assert not any("left" in line for line in lines[:4])
+
+
+def test_look_ahead_gate_says_how_far_it_has_come(console):
+    with progress.Phases(console, quiet=False)(progress.LOOKING) as line:
+        look_ahead(line)(40, 300)
+    assert console.file.getvalue() == "look-ahead 40 of 300\n"
+
+
+def test_search_line_has_the_best_before_the_verdict():
+    assert progress.search_line(2000, 4.0, "sharpe_ratio", 0.8123) == (
+        "2,000 trials in 4.0 s (500/s), best sharpe ratio 0.8123; now: is it luck?"
+    )
 
 
 def test_nothing_is_shown_when_quiet(console):
@@ -76,7 +89,7 @@ def test_rate_of_slow_things_is_that_of_the_last_ones_and_falls_where_none_comes
 
 
 def test_phase_is_a_line_once_it_takes_long(console, monkeypatch):
-    monkeypatch.setattr(progress, "PHASE_SECONDS", 0.05)
+    monkeypatch.setattr(lines, "FIRST_SECONDS", 0.05)
     phases = progress.Phases(console, quiet=False)
     with phases("fast"):
         pass

@@ -4,15 +4,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from alphapulse.config.groups import AUTO
-from alphapulse.data_pipeline.downloading.files import import_files
-from alphapulse.data_pipeline.storage.db_writer import Written
-from alphapulse.data_pipeline.storage.ingests import Source
 from alphapulse.errors import DataError
 from alphapulse.market.resampling import can_resample
 
 if TYPE_CHECKING:
     from alphapulse.config.groups import DataConfig
     from alphapulse.data_pipeline.database import Database
+    from alphapulse.data_pipeline.storage.db_writer import Written
 
 
 def import_first(database: "Database", data: "DataConfig") -> "tuple[DataConfig, list[str]]":
@@ -33,7 +31,9 @@ def import_first(database: "Database", data: "DataConfig") -> "tuple[DataConfig,
     if data.source != "csv" or data.path is None:
         return data, []
     from alphapulse.config.schema import DownloadDataConfig
+    from alphapulse.data_pipeline.downloading.files import import_files
     from alphapulse.data_pipeline.providers.csv_provider import CsvProvider
+    from alphapulse.data_pipeline.storage.ingests import Source
 
     provider = CsvProvider(data.path)
     label = None if data.timeframe == AUTO else data.timeframe
@@ -72,6 +72,6 @@ def _timeframe(path: str, wanted: str | None, held: list[str]) -> str:
     raise DataError(f"{path} has bars of {', '.join(held)}; say which with data.timeframe={held[0]}.")
 
 
-def _counts(one: Written) -> str:
+def _counts(one: "Written") -> str:
     parts = (("n_new", "new"), ("n_changed", "changed"), ("n_unchanged", "as they were"))
     return ", ".join(f"{getattr(one, name):,} bars {word}" for name, word in parts if getattr(one, name)) or "no bars"

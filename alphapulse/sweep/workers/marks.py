@@ -34,6 +34,23 @@ def leave(name: str, reason: str = "") -> None:
         _internal_kv_put(key, began + b" " + reason.encode(), overwrite=True, namespace=NAMESPACE)
 
 
+def tell(name: str, text: str) -> None:
+    """Note a text under `name`, in place of the one before."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    with contextlib.suppress(Exception):
+        _internal_kv_put(name.encode(), text.encode(), overwrite=True, namespace=NAMESPACE)
+
+
+def told(name: str) -> str:
+    """Return the text that `tell` noted under `name`; empty where there is none."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    with contextlib.suppress(Exception):
+        return (_internal_kv_get(name.encode(), namespace=NAMESPACE) or b"").decode()
+    return ""
+
+
 def collect(name: str) -> Mark | None:
     """Return the note of `name` and remove it; None where there is none."""
     from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get

@@ -181,13 +181,22 @@ class Tasks:
         raise NodeLostError("its node runs other code")
 
     def gather(
-        self, shipment: Shipment, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], n_retries: int = 0
+        self,
+        shipment: Shipment,
+        work: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        n_retries: int = 0,
+        watch: Callable[[], None] = lambda: None,
     ) -> list[Any]:
-        """Return the outcomes of some calls of `work`, in order; that of one whose worker died is a WorkerDiedError."""
+        """Return the outcomes of some calls of `work`, in order; that of one whose worker died is a WorkerDiedError.
+
+        `watch` is called now and then.
+        """
         waiting = {self.start(shipment, work, *call, n_retries=n_retries): place for place, call in enumerate(calls)}
         outcomes: dict[int, Any] = {}
         n_lost = 0
         while waiting:
+            watch()
             for reference in self.wait(list(waiting), timeout=0.5):
                 place = waiting.pop(reference)
                 try:

@@ -22,6 +22,7 @@ from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.validation.lookahead.answers import PARTS, TARGET, Series, ask, difference
 from alphapulse.validation.lookahead.cuts import calendar_cuts, hole_cuts, spread_cuts, telling_cuts
 from alphapulse.validation.lookahead.futures import FUTURES, foreign, sealed
+from alphapulse.validation.lookahead.looks import Looks, Watch
 from alphapulse.validation.lookahead.whole import check_whole, segments
 
 STRETCH = 5_000
@@ -54,6 +55,7 @@ def check_lookahead(
     n_cuts: int = 20,
     seed: int = 0,
     strict: bool = False,
+    watch: Watch | None = None,
 ) -> None:
     """Raise if a decision of the strategy depends on bars after it.
 
@@ -72,6 +74,8 @@ def check_lookahead(
         Cuts and futures are drawn from it.
     strict : bool
         Whether to use all bars, give every point all cuts, and cut the first point at every bar.
+    watch : callable, optional
+        Told now and then how many looks of how many were taken.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def check_lookahead(
     # Strange futures overflow where real ones do not.
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _check(definition, bars, points, n_cuts, seed, strict)
+        _check(definition, bars, points, n_cuts, seed, strict, Looks(watch))
 
 
 def gate_points(
@@ -141,11 +145,16 @@ def _check(
     n_cuts: int,
     seed: int,
     strict: bool,
+    looks: Looks,
 ) -> None:
     usable: Mapping[str, Any] | None = None
     length = max(STRETCH, 4 * _lookback(definition, points))
-    for part in _stretches(bars, length, strict):
-        gate = _Gate(definition, part, n_cuts, seed)
+    gates = [_Gate(definition, part, n_cuts, seed, looks) for part in _stretches(bars, length, strict)]
+    for gate in gates:
+        for place, point in enumerate(points):
+            looks.expect(gate.n_planned(point, first=place == 0, strict=strict))
+    for gate in gates:
+        part = gate.bars
         failures = []
         for place, point in enumerate(points):
             try:
@@ -155,6 +164,7 @@ def _check(
                 raise
             except Exception as error:
                 failures.append(error)
+                looks.expect(-gate.n_planned(point, first=place == 0, strict=strict))
                 continue
             usable = point if usable is None else usable
             gate.check_repeats(point, reference)
@@ -168,7 +178,7 @@ def _check(
         rng = np.random.default_rng(seed)
         target = check_whole(definition, usable, bars, rng)
         for segment, cuts in segments(bars, target, length, rng):
-            _Gate(definition, sealed(segment), n_cuts, seed).check_cuts(usable, cuts)
+            _Gate(definition, sealed(segment), n_cuts, seed, looks).check_cuts(usable, cuts)
 
 
 def _lookback(definition: StrategyDefinition, points: Iterable[Mapping[str, Any]]) -> int:
@@ -188,12 +198,32 @@ def _stretches(bars: Bars, length: int, strict: bool) -> list[Bars]:
 
 
 class _Gate:
-    def __init__(self, definition: StrategyDefinition, bars: Bars, n_cuts: int, seed: int) -> None:
+    def __init__(self, definition: StrategyDefinition, bars: Bars, n_cuts: int, seed: int, looks: Looks) -> None:
         self.definition = definition
         self.bars = bars
         self.columns = {name: bars.column(name).copy() for name in (*COLUMNS, *bars.others, *bars.parts)}
         self.n_cuts = n_cuts
         self.seed = seed
+        self.looks = looks
+
+    def n_planned(self, point: Mapping[str, Any], *, first: bool, strict: bool) -> int:
+        """Return how many looks `check_point` takes at least; 0 at a point that the strategy refuses."""
+        n_bars = len(self.bars)
+        try:
+            lookback = self.definition.lookback(point)
+        except StrategyError:
+            return 0
+        if n_bars < 2:
+            return 0
+        cuts, futures = self._spread(n_bars, lookback, np.random.default_rng(self.seed), thorough=first or strict)
+        glances = 0 if not first else (n_bars - 1) * len(GLANCES) if strict else N_GLANCES
+        return len(cuts) * len(futures) + glances
+
+    def _spread(
+        self, n_bars: int, lookback: int, rng: np.random.Generator, *, thorough: bool
+    ) -> tuple[list[int], Sequence[str]]:
+        n_cuts = self.n_cuts if thorough else max(4, self.n_cuts // 3)
+        return spread_cuts(n_bars, lookback, n_cuts, rng), tuple(FUTURES) if thorough else BRIEF
 
     def series(
         self,
@@ -238,13 +268,13 @@ class _Gate:
         if n_bars < 2:
             return
         lookback = self.definition.lookback(point)
-        thorough = first or strict
-        cuts = spread_cuts(n_bars, lookback, self.n_cuts if thorough else max(4, self.n_cuts // 3), rng)
-        plan = [(cut, future) for cut in cuts for future in (FUTURES if thorough else BRIEF)]
+        cuts, futures = self._spread(n_bars, lookback, rng, thorough=first or strict)
+        plan = [(cut, future) for cut in cuts for future in futures]
         if first:
             target = reference[TARGET].reshape(n_bars, -1)[:, 0]
             turns = {*calendar_cuts(self.bars, rng), *hole_cuts(self.bars, rng), *telling_cuts(self.bars, target)}
             plan += [(cut, future) for cut in sorted(turns - set(cuts)) for future in BRIEF]
+            self.looks.expect(len(plan) - len(cuts) * len(futures))
         self._raise_earliest(
             point, reference, min(self._movements(point, reference, plan, lookback, rng), default=None)
         )
@@ -265,6 +295,7 @@ class _Gate:
             return
         rng = np.random.default_rng(self.seed)
         plan = [(cut, future) for cut in cuts for future in BRIEF]
+        self.looks.expect(len(plan))
         lookback = self.definition.lookback(point)
         self._raise_earliest(
             point, reference, min(self._movements(point, reference, plan, lookback, rng), default=None)
@@ -304,6 +335,7 @@ class _Gate:
         rng: np.random.Generator,
     ) -> Iterable[Movement]:
         for cut, future in plan:
+            self.looks.take()
             other = FUTURES[future](self.bars, cut, rng)
             try:
                 answer = self.series(point, other, target_only=list(reference) == [TARGET])

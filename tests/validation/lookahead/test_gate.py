@@ -9,7 +9,7 @@ import pytest
 from alphapulse.errors import LookAheadError, StrategyError
 from alphapulse.strategies.base import Bars
 from alphapulse.strategies.resolve import resolve
-from alphapulse.validation.lookahead import check_lookahead, gate_points
+from alphapulse.validation.lookahead import check_lookahead, gate_points, looks
 from alphapulse.validation.lookahead.futures import FUTURES, foreign, sealed
 
 FOLDER = Path(__file__).parent
@@ -197,6 +197,16 @@ def test_gate_points_are_distinct_and_reach_the_corners():
         for b in ("x", "y"):
             assert {"c": 1, "a": a, "b": b} in points
     assert len({repr(sorted(p.items())) for p in points}) == len(points)
+
+
+def test_check_lookahead_tells_how_far_it_has_come(bars, monkeypatch):
+    monkeypatch.setattr(looks, "SECONDS_BETWEEN", 0.0)
+    told = []
+    check_lookahead(resolve("sma_cross"), bars, {}, watch=lambda n_done, n_total: told.append((n_done, n_total)))
+    assert [n_done for n_done, _ in told] == list(range(1, len(told) + 1))
+    # What is expected is known from the start, but for the calendar's turns and the telling decisions.
+    assert told[-1] == (told[-1][1], told[-1][1])
+    assert len({n_total for _, n_total in told}) == 1
 
 
 def test_lookahead_needs_no_pandas():

@@ -1,8 +1,8 @@
 import io
 import json
 
-from alphapulse.reports import progress
-from alphapulse.reports.json_console import JsonConsole
+from alphapulse import progress
+from alphapulse.progress import JsonConsole
 from alphapulse.reports.progress import SweepProgress
 
 
