@@ -186,7 +186,7 @@ def run_download(config: "DownloadConfig") -> None:
         first = result.rejected[0]
         n_stored = sum(one.n_new + one.n_changed + one.n_unchanged for one in result.written)
         raise DataError(
-            f"{len(result.rejected)} rows were rejected, the first at {first.where}: {first.reason}; "
-            f"the other {n_stored} are stored. Correct the rows and run the same command again, or see "
+            f"{result.n_rejected:,} rows were rejected, the first at {first.where}: {first.reason}; "
+            f"the other {n_stored:,} are stored. Correct the rows and run the same command again, or see "
             "`python -m alphapulse.data rejected`."
         )

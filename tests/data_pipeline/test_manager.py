@@ -7,7 +7,10 @@ import pytest
 
 from alphapulse.config.found import PROVIDER_NAMES
 from alphapulse.config.schema import DownloadConfig, DownloadDataConfig, ProviderConfig, QualityConfig
+from alphapulse.data_pipeline.files import rows
 from alphapulse.data_pipeline.manager import download, make_provider, run_download
+from alphapulse.data_pipeline.providers import csv_provider
+from alphapulse.data_pipeline.storage import quarantine
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
 from alphapulse.errors import ConfigError, DataError, IncompleteError
 
@@ -155,3 +158,26 @@ def test_a_spike_in_a_file_is_held_back(database, tmp_path, capsys):
     run_download(replace(config("csv", str(path)), quality=QualityConfig(spikes="warn")))
     assert any("1 bars are out of line" in line for line in json.loads(capsys.readouterr().out)["warnings"])
     assert len(read_bars(database, "A", "1d")) == 60
+
+
+def test_a_folder_read_in_pieces_is_one_source(database, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(csv_provider, "MOST_ROWS", 1)
+    for day in (2, 3, 6):
+        (tmp_path / f"{day}.csv").write_text(HEADER + f"2020-01-0{day},A,1d,1,2,0.5,1.5,10\n")
+    run_download(config("csv", str(tmp_path)))
+    assert json.loads(capsys.readouterr().out)["written"][0]["n_new"] == 3
+    (source,) = database.fetch("SELECT id, n_rows, start_at::date::text, end_at::date::text FROM ingest")
+    assert tuple(source)[1:] == (3, "2020-01-02", "2020-01-07")
+    assert {row["ingest_id"] for row in database.fetch("SELECT ingest_id FROM ohlcv_data")} == {source["id"]}
+
+
+def test_rows_that_are_too_many_to_keep_are_counted(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(quarantine, "MOST_HELD", 3)
+    monkeypatch.setattr(rows, "MOST_REJECTED", 4)
+    path = tmp_path / "bars.csv"
+    path.write_text(HEADER + "2020-01-02,A,1d,1,2,0.5,1.5,10\n" + "2020-01-03,A,1d,1,2,0.5,x,10\n" * 9)
+    with pytest.raises(DataError, match=r"^9 rows were rejected, the first at line 3: .*the other 1 are stored"):
+        run_download(config("csv", str(path)))
+    held = quarantine.list_held(database)
+    assert len(held) == 3
+    assert held[-1].reason.startswith("7 more rows are not kept, the first since close 'x' is not a number; at most 3")

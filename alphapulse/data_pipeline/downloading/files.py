@@ -107,7 +107,9 @@ class _Importing:
             return
         try:
             screened = screen(self._database, one, self._quality)
-            (written,) = write_bars(self._database, [screened], self._source, replace=self._replace)
+            before = self._written.get(key)
+            source = with_(self._source, continued=None if before is None else before.ingest_id)
+            (written,) = write_bars(self._database, [screened], source, replace=self._replace)
         except (SecondSourceError, ImplausibleError) as error:
             self._failures[key] = Failure(*key, str(error))
             return
@@ -115,13 +117,12 @@ class _Importing:
         said = list(screened.notes[len(one.notes) :])
         one = screened
         self.n_rows += len(one.bars)
-        before = self._written.get(key)
         if before is None:
             self._written[key] = written
             said += series_warnings(*key, one.bars, screened=True) if len(one.bars) else []
         else:
             counts = {name: getattr(before, name) + getattr(written, name) for name in COUNTS}
-            self._written[key] = with_(written, **counts)
+            self._written[key] = with_(written, ingest_id=before.ingest_id or written.ingest_id, **counts)
         self._warnings.setdefault(key, []).extend(said)
 
     def result(self) -> Download:

@@ -46,14 +46,12 @@ def import_first(database: "Database", data: "DataConfig") -> "tuple[DataConfig,
     held = [one for one in result.written if one.symbol]
     if not held:
         first = result.rejected[0]
-        raise DataError(
-            f"{data.path} has no bar: {len(result.rejected):,} rows are none, {first.where}: {first.reason}."
-        )
+        raise DataError(f"{data.path} has no bar: {result.n_rejected:,} rows are none, {first.where}: {first.reason}.")
     lines = [f"imported {note}" for note in result.notes]
     lines += [f"{one.symbol} {one.timeframe}: {_counts(one)}" for one in held]
     if result.rejected:
         first = result.rejected[0]
-        lines.append(f"warning: {len(result.rejected):,} rows are no bars, {first.where}: {first.reason}")
+        lines.append(f"warning: {result.n_rejected:,} rows are no bars, {first.where}: {first.reason}")
     symbols = data.symbols or tuple(dict.fromkeys(one.symbol for one in held))
     if not data.symbols and len(symbols) > 1:
         raise DataError(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from alphapulse.data_pipeline.downloading.night import Failure
-from alphapulse.data_pipeline.providers.base import Rejected
+from alphapulse.data_pipeline.providers.base import Rejected, count_rows
 from alphapulse.data_pipeline.storage.db_writer import Written
 from alphapulse.plain import plain
 
@@ -36,6 +36,11 @@ class Download:
     failures: Sequence[Failure]
     warnings: Sequence[str]
     notes: Sequence[str] = ()
+
+    @property
+    def n_rejected(self) -> int:
+        """Rows that were not stored, those counted that were too many to be listed."""
+        return max(count_rows(self.rejected), sum(one.n_rejected for one in self.written))
 
 
 def print_json(result: Download) -> None:
@@ -83,8 +88,9 @@ def print_table(name: str, place: str, result: Download) -> None:
         line(f"failed {failure.symbol} {failure.timeframe}: {failure.reason}")
     for row in result.rejected[:MOST_LINES]:
         line(f"rejected {row.where}: {row.reason}")
-    if len(result.rejected) > MOST_LINES:
-        line(f"... and {len(result.rejected) - MOST_LINES} more rejected rows")
+    n_more = result.n_rejected - count_rows(result.rejected[:MOST_LINES])
+    if n_more > 0:
+        line(f"... and {n_more:,} more rejected rows")
     for text in result.warnings:
         line(f"warning: {text}")
     line(f"Stored in {place}")

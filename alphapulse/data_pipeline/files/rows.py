@@ -106,7 +106,8 @@ def _others(line: Int64Array1D) -> tuple[Rejected, ...]:
     if len(line) <= MOST_REJECTED:
         return ()
     more = line[MOST_REJECTED:]
-    return (Rejected(f"lines {more[0]:,} to {more[-1]:,}", f"{len(more):,} more rows are no bars", int(more[0])),)
+    where, reason = f"lines {more[0]:,} to {more[-1]:,}", f"{len(more):,} more rows are no bars"
+    return (Rejected(where, reason, int(more[0]), n=len(more)),)
 
 
 def _count_fields(
@@ -124,7 +125,13 @@ def _count_fields(
     if layout.quoted and b'"' in text:
         inside = (n_quotes - np.repeat(before, ends - begins + 1)) % 2 == 1
         is_separator = is_separator & ~inside
-    count = np.searchsorted(np.flatnonzero(is_separator), ends)
+    places, n_expected = np.flatnonzero(is_separator), layout.n_fields - 1
+    if len(places) == n_expected * len(ends) and n_expected > 0:
+        # As many as they should be, and those of each line within it: there is no need to look for them.
+        lines = places.reshape(len(ends), n_expected)
+        if (lines[:, 0] >= begins).all() and (lines[:, -1] < ends).all():
+            return np.full(len(ends), layout.n_fields), is_odd
+    count = np.searchsorted(places, ends)
     return np.diff(count, prepend=0) + 1, is_odd
 
 

@@ -150,8 +150,14 @@ def _formats(*examples: str) -> Iterator[str]:
         for time in TIMES:
             for between in BETWEEN if time else ("",):
                 text = f"{date}{between}{time}"
-                if any(_parse(example, text) is not None for example in examples):
+                # Python builds an expression of each format that it tries; few have the marks of an example.
+                if any(_marks(text) == _marks(one) and _parse(one, text) is not None for one in examples):
                     yield text
+
+
+def _marks(text: str) -> set[str]:
+    """Return the characters between the parts of a time, or of a format of times."""
+    return {" " if one.isspace() else one for one in text if not one.isalnum() and one != "%"}
 
 
 def _parse(text: str, format_: str) -> datetime | None:

@@ -1,6 +1,6 @@
 """What a source of bars gives, and the one check that all of them pass through."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -34,6 +34,8 @@ class Rejected:
         Start of the bar, ISO 8601, UTC, where the row says one.
     values : (float, float, float, float, float), optional
         Open, high, low, close and volume where they are numbers; NaN where they are missing.
+    n : int
+        Rows that it stands for, where there are too many to be kept one by one.
     """
 
     where: str
@@ -42,11 +44,17 @@ class Rejected:
     text: str = ""
     timestamp: str | None = None
     values: tuple[float, ...] | None = None
+    n: int = 1
 
     @classmethod
     def at_line(cls, line: int, reason: str, text: str = "") -> "Rejected":
         """Return a row refused in a file."""
         return cls(f"line {line}", reason, line, text)
+
+
+def count_rows(rejected: Iterable[Rejected]) -> int:
+    """Return how many rows were refused."""
+    return sum(row.n for row in rejected)
 
 
 @dataclass(frozen=True)

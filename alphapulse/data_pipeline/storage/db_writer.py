@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from alphapulse.data_pipeline.binary_copy import copy_in
-from alphapulse.data_pipeline.providers.base import Fetched
+from alphapulse.data_pipeline.providers.base import Fetched, count_rows
 from alphapulse.data_pipeline.storage.accepting import as_fetched
 from alphapulse.data_pipeline.storage.actions import write_actions
 from alphapulse.data_pipeline.storage.comparing import append, columns_of, compare
@@ -99,6 +99,8 @@ class Written:
         before or after them.
     first, last : str, optional
         Start of the first and the last bar of the series as it is stored now, ISO 8601, UTC.
+    ingest_id : int, optional
+        Number of the source in `ingest`; None where it is unknown, or nothing was stored.
     """
 
     symbol: str
@@ -111,6 +113,7 @@ class Written:
     n_rescaled: int = 0
     first: str | None = None
     last: str | None = None
+    ingest_id: int | None = None
 
 
 def write_bars(
@@ -176,11 +179,12 @@ async def _write_one(
     key = (series.symbol, series.timeframe)
     n_rows = len(series.bars)
     number = None
+    n_rejected = count_rows(series.rejected)
     if n_rows == 0:
         if source is not None and series.covers is not None:
             number = await insert_ingest(connection, source, series, timeframe_length(series.timeframe))
         await hold_rows(connection, *key, series.rejected, number)
-        return Written(*key, 0, 0, 0, len(series.rejected), 0, 0, *await _extent(connection, *key))
+        return Written(*key, 0, 0, 0, n_rejected, 0, 0, *await _extent(connection, *key), number)
     await connection.execute(LOCK, f"ohlcv_data {series.symbol} {series.timeframe}")
     if reread is None:
         return await _write_missing(connection, series, source, replace)
@@ -200,8 +204,8 @@ async def _write_one(
         n_rescaled = _n_rows(await connection.execute(RESCALE, *key, *known, reread.factor))
     await hold_rows(connection, *key, series.rejected, number)
     n_existing, n_changed = found["n_existing"], found["n_changed"]
-    counts = (n_rows - n_existing, n_changed, n_existing - n_changed, len(series.rejected), n_removed, n_rescaled)
-    return Written(*key, *counts, *await _extent(connection, *key))
+    counts = (n_rows - n_existing, n_changed, n_existing - n_changed, n_rejected, n_removed, n_rescaled)
+    return Written(*key, *counts, *await _extent(connection, *key), number)
 
 
 async def _write_missing(
@@ -227,8 +231,8 @@ async def _write_missing(
     await write_actions(connection, series.symbol, series.actions, series.actions_of)
     await forget_mended(connection, *key, bars["timestamp"])
     await hold_rows(connection, *key, series.rejected, number)
-    counts = (n_new, n_changed, len(bars) - n_new - n_changed, len(series.rejected), 0, 0)
-    return Written(*key, *counts, *await _extent(connection, *key))
+    counts = (n_new, n_changed, len(bars) - n_new - n_changed, count_rows(series.rejected), 0, 0)
+    return Written(*key, *counts, *await _extent(connection, *key), number)
 
 
 async def _stage(connection: asyncpg.Connection, bars: pd.DataFrame) -> None:

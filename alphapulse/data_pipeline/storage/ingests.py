@@ -16,6 +16,10 @@ INSERT = """
     INSERT INTO ingest (provider, path, symbol, timeframe, start_at, end_at, n_rows)
     VALUES ($1, $2, $3, $4, coalesce($5, '-infinity'::timestamptz), coalesce($6, 'infinity'::timestamptz), $7)
     RETURNING id"""
+# One more piece of a file.
+EXTEND = """
+    UPDATE ingest SET start_at = least(start_at, $2), end_at = greatest(end_at, $3), n_rows = n_rows + $4
+    WHERE id = $1 RETURNING id"""
 OTHER = "SELECT provider, path, at FROM ingest WHERE id = $1"
 
 
@@ -29,10 +33,13 @@ class Source:
         Its name, as in `provider=NAME`.
     path : str, optional
         The file or folder that was read.
+    continued : int, optional
+        The ingest that a series is one more piece of.
     """
 
     provider: str
     path: str | None = None
+    continued: int | None = None
 
     def __str__(self) -> str:
         return f"provider={self.provider}" + (f" provider.path={self.path}" if self.path else "")
@@ -54,6 +61,9 @@ async def insert_ingest(connection: asyncpg.Connection, source: Source, series: 
         series.bars["timestamp"].iloc[0],
         series.bars["timestamp"].iloc[-1] + pd.Timedelta(length),
     )
+    if source.continued is not None:
+        continued: int = await connection.fetchval(EXTEND, source.continued, start, end, len(series.bars))
+        return continued
     key = (series.symbol, series.timeframe)
     number: int = await connection.fetchval(INSERT, source.provider, source.path, *key, start, end, len(series.bars))
     return number

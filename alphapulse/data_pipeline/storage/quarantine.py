@@ -5,7 +5,7 @@ held row's place.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -109,9 +109,13 @@ async def hold_rows(
     connection: asyncpg.Connection, symbol: str, timeframe: str, rejected: Sequence["Rejected"], number: int | None
 ) -> None:
     """Keep rows that are not stored, in the transaction of those that are; `number` is their ingest."""
-    rows = rejected[:MOST_HELD]
+    rows = list(rejected)
     if not rows:
         return
+    if len(rows) > MOST_HELD:
+        first, n_more = rows[MOST_HELD - 1], sum(row.n for row in rows[MOST_HELD - 1 :])
+        reason = f"{n_more:,} more rows are not kept, the first since {first.reason}; at most {MOST_HELD:,} are"
+        rows[MOST_HELD - 1 :] = [replace(first, reason=reason, n=n_more)]
     stamps = [None if row.timestamp is None else datetime.fromisoformat(row.timestamp) for row in rows]
     known = [stamp for stamp in stamps if stamp is not None]
     if known:
