@@ -62,7 +62,8 @@ def run_sweep(
         Whether progress is silent.
     **keys
         Every other key of the command: seed=1, objective="calmar_ratio", search="random", data={...},
-        engine={"commission": 0.0005}, validation={"holdout": 0.3}.
+        engine={"commission": 0.0005}, validation={"holdout": 0.3},
+        when={"engine.stop.multiplier": 'engine.stop.kind == "atr"'}.
 
     Returns
     -------
@@ -84,6 +85,8 @@ def run_sweep(
     target = target_of(strategy)
     if isinstance(keys.get("search"), str):
         keys["search"] = {"sampler": keys["search"]}
+    if isinstance(keys.get("when"), Mapping):
+        keys["when"] = {_dotted(name): text for name, text in keys["when"].items()}
     values: dict[str, Any] = {
         **keys,
         "study": study or _fresh_name(target),
@@ -106,7 +109,7 @@ def _fresh_name(target: str) -> str:
 
 def _dimension(name: str, values: Any) -> Dimension:
     """Return what a swept key may be, from the way it is written in Python."""
-    key = name if name.startswith(("strategy.", "engine.")) else f"strategy.{name}"
+    key = _dotted(name)
     if isinstance(values, range):
         if len(values) == 0:
             raise ConfigError(f"`{key}` must hold a value, but got {values!r}")
@@ -124,6 +127,10 @@ def _dimension(name: str, values: Any) -> Dimension:
         f"`{key}` must be a pair of bounds such as (10, 250), a list of choices such as ['a', 'b'], or a range such as "
         f"range(5, 55, 5), but got {values!r}"
     )
+
+
+def _dotted(name: str) -> str:
+    return name if name.startswith(("strategy.", "engine.")) else f"strategy.{name}"
 
 
 def _is_number(value: Any) -> bool:

@@ -55,7 +55,7 @@ def assemble(cls: type[Config], values: Mapping[str, Any], search_path: str | No
         space = check_space(read_space(texts or {}), definition)
         _try_engine(config.engine, space)
         _try_strategy(definition, config.strategy, space)
-        return replace(config, space=replace(space, rules=_rules(config, definition)))
+        return replace(config, space=space.ruled(_rules(replace(config, space=space), definition)))
     if definition is not None:
         _try_strategy(definition, given["strategy"], SearchSpace(()))
     return config
@@ -69,7 +69,7 @@ def with_rules(config: SweepConfig) -> SweepConfig:
     ConfigError
         If one of them is no condition over keys of the strategy and the engine.
     """
-    return replace(config, space=replace(config.space, rules=_rules(config, _define(config.strategy, None))))
+    return replace(config, space=config.space.ruled(_rules(config, _define(config.strategy, None))))
 
 
 def _rules(config: SweepConfig, definition: StrategyDefinition) -> Rules:
@@ -79,7 +79,10 @@ def _rules(config: SweepConfig, definition: StrategyDefinition) -> Rules:
     for name, value in plain(config.engine).items():
         values |= {f"engine.{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {}
         values |= {} if isinstance(value, dict) else {f"engine.{name}": value}
-    return read_rules(config.constraints, definition.constraints, values, origin=definition.name)
+    swept = config.space.keys
+    return read_rules(
+        config.constraints, definition.constraints, values, when=config.when, swept=swept, origin=definition.name
+    )
 
 
 def disassemble(config: Any) -> dict[str, Any]:

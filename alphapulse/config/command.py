@@ -175,6 +175,7 @@ def _prepare(application: "Application", conf: "Conf", given: Sequence[str]) -> 
     check_keys(application, conf, arguments.overrides, parameters)
     if application.sweeps:
         node |= {"sweeps": arguments.experiment, "space": dict(sorted(arguments.space.items()))}
+        node["when"] = dict(sorted(arguments.when.items()))
     with ConfigStoreWithProvider("alphapulse") as store:
         store.store("defaults", node)
         for group, options in FOUND.items():

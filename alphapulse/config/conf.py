@@ -11,16 +11,19 @@ from alphapulse.config.found import FOUND, resource_dir
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.plain import in_quotes
 
-PARTS = ("overrides", "space", "constraints")
+PARTS = ("overrides", "space", "constraints", "when")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of `sweeps/`: overrides in Hydra's grammar, constraints among them, and the space as texts by key."""
+    """One file of `sweeps/`: overrides in Hydra's grammar, constraints among them, the space as texts by key, and the
+    conditions under which keys of it count.
+    """
 
     name: str | None = None
     overrides: tuple[str, ...] = ()
     space: Mapping[str, str] = field(default_factory=dict)
+    when: Mapping[str, str] = field(default_factory=dict)
 
 
 class Conf:
@@ -111,7 +114,11 @@ class Conf:
             overrides = [*overrides, f"constraints=[{','.join(map(in_quotes, constraints))}]"]
         if not isinstance(space, Mapping):
             raise ConfigError(f"{path}: `space` must map keys to texts such as interval(10,250), but got {space!r}")
-        return Experiment(path.stem, tuple(overrides), {str(key): str(text) for key, text in space.items()})
+        when = content.get("when") or {}
+        if not isinstance(when, Mapping):
+            raise ConfigError(f"{path}: `when` must map keys to conditions such as a == 'b', but got {when!r}")
+        texts = ({str(key): str(text) for key, text in part.items()} for part in (space, when))
+        return Experiment(path.stem, tuple(overrides), *texts)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -31,6 +31,10 @@ class Given:
         typed = [*own, *(experiments or ())]
         return cls(frozenset(key for override in typed for key in _keys(conf, override)), experiments is not None)
 
+    def beside(self, key: str | None) -> "Given":
+        """Return these keys and another one."""
+        return self if key is None else Given(self.keys | {key}, self.whole_space)
+
 
 def _keys(conf: Conf, override: Override) -> Iterator[str]:
     key = override.key_or_group

@@ -6,7 +6,7 @@ The experiment of `sweeps/` is read in the same pass, and the command line wins 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any
 
 from hydra.core.override_parser.types import Override, ValueType
@@ -15,6 +15,7 @@ from alphapulse.config.building import field_types, unknown_key
 from alphapulse.config.conf import Conf, Experiment, read_yaml
 from alphapulse.config.given import Given
 from alphapulse.config.grammar import parse
+from alphapulse.config.texts import take_conditions
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.space import SearchSpace
 
@@ -64,6 +65,8 @@ class Arguments:
         What Hydra composes.
     space : mapping of str to str
         Swept keys and their texts.
+    when : mapping of str to str
+        Conditions under which swept keys count, by key.
     experiment : str, optional
         Name of the file of `sweeps/`.
     given : Given
@@ -74,6 +77,7 @@ class Arguments:
 
     overrides: tuple[str, ...] = ()
     space: Mapping[str, str] = field(default_factory=dict)
+    when: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
     given: Given = field(default_factory=Given)
     password: str | None = field(default=None, repr=False)
@@ -87,6 +91,9 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
     ConfigError
         If one is not in Hydra's grammar, its group option is unknown, or it sweeps what cannot be swept.
     """
+    conditions: dict[str, str | None] = {}
+    if application.sweeps:
+        arguments, conditions = take_conditions(arguments)
     own = [parse(line) for line in name_words(application, arguments)]
     check_groups(application, conf, own)
     if not application.sweeps:
@@ -114,7 +121,9 @@ def read_arguments(application: Application, conf: Conf, arguments: Sequence[str
     theirs = _read(experiment)
     check_groups(application, conf, theirs)
     named = None if experiment.name is None or _last(own, "sweeps") is None else theirs
-    return _merge(experiment, theirs, own, Given.of(conf, own, named))
+    merged = _merge(experiment, theirs, own, Given.of(conf, own, named).beside("when" if conditions else None))
+    joined = {**experiment.when, **conditions}
+    return replace(merged, when={key: text for key, text in joined.items() if text is not None})
 
 
 def _read(experiment: Experiment) -> list[Override]:
@@ -140,7 +149,8 @@ def _merge(experiment: Experiment, theirs: list[Override], own: list[Override], 
         space.pop(override.key_or_group, None)
         kept.append(override)
     # A directory sweeps/ of the user's own would make `sweeps` a group to Hydra.
-    return Arguments(_lines(kept, PASSWORD, "sweeps"), space, experiment.name, typed, _last(own, PASSWORD))
+    lines = _lines(kept, PASSWORD, "sweeps")
+    return Arguments(lines, space, experiment=experiment.name, given=typed, password=_last(own, PASSWORD))
 
 
 def _lines(overrides: list[Override], *without: str) -> tuple[str, ...]:

@@ -109,6 +109,8 @@ class SweepConfig:
         Conditions over metrics; a trial that breaks one is kept, but is never the best and never chosen.
     constraints : tuple of str
         Conditions over keys of the strategy and the engine that every trial keeps, beside the strategy's own.
+    when : mapping of str to str
+        Conditions over such keys under which swept ones count, by dotted key.
     choose : str
         Of several objectives' Pareto front what is weighed: "first" (the best by the first objective), "knee", or an
         expression over metrics, whose highest is chosen.
@@ -146,6 +148,7 @@ class SweepConfig:
     direction: tuple[Literal["maximize", "minimize"], ...] | None = None
     feasible: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    when: Mapping[str, str] = field(default_factory=dict)
     choose: str = FIRST
     max_failure_rate: float = 0.5
     patience: int | None = None
@@ -169,6 +172,11 @@ class SweepConfig:
         check_objectives(self.objective)
         self.conditions  # noqa: B018
         check_choice(self.choose, len(self.objective))
+        for key, text in self.when.items():
+            if not isinstance(text, str):
+                raise ConfigError(
+                    f"`when` of {key} must be a condition such as 'engine.max_bars > 0', but got {text!r}"
+                )
         within("max_failure_rate", self.max_failure_rate, 0.0, 1.0)
         at_least("patience", self.patience, 1)
         self.timeout_seconds  # noqa: B018

@@ -6,7 +6,7 @@ So do expressions, whose comparisons, brackets and minus signs are no grammar of
 import functools
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from alphapulse.config import schema
 from alphapulse.config.building import field_types
+from alphapulse.errors import ConfigError
 from alphapulse.plain import in_quotes
 
 # A study may have any name; elsewhere null takes a value away.
@@ -108,6 +109,41 @@ def split_items(text: str) -> list[str]:
             depth += (sign in "([{") - (sign in ")]}")
         items[-1] += sign
     return [item.strip() for item in items] if text.strip() else []
+
+
+def take_conditions(arguments: Sequence[str]) -> tuple[list[str], dict[str, str | None]]:
+    """Return the arguments without those of `when`, and the conditions that those state, by key; None takes one away.
+
+    Raises
+    ------
+    ConfigError
+        If `when=` is followed by no mapping.
+    """
+    rest: list[str] = []
+    conditions: dict[str, str | None] = {}
+    for argument in arguments:
+        name, _, text = argument.lstrip("+").partition("=")
+        if name.startswith("when."):
+            text = text.strip()
+            conditions[name.removeprefix("when.")] = None if text == "null" else _unquoted(text)
+        elif name == "when":
+            conditions |= _read_mapping(text)
+        else:
+            rest.append(argument)
+    return rest, conditions
+
+
+def _read_mapping(text: str) -> dict[str, str | None]:
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"`when` must map keys to conditions, but got {text!r}; write such as "
+            "'when.engine.stop.multiplier=engine.stop.kind == \"atr\"'"
+        )
+    return {str(key): None if value is None else str(value) for key, value in found.items()}
 
 
 def _unquoted(item: str) -> str:

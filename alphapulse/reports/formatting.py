@@ -58,8 +58,10 @@ def format_metric(name: str, value: float | None) -> str:
 
 
 def format_parameter(value: Any) -> str:
-    """Return a parameter as text of at most five digits."""
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    """Return a parameter as text of at most five digits; one that is inactive, NaN, is a dash."""
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.5g}"
+    return str(value)
 
 
 def fitted_table(

@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from alphapulse.backtesting.models import BacktestResult
+from alphapulse.backtesting.models import BacktestResult, EngineParams
 from alphapulse.config.grammar import write_space
 from alphapulse.plain import override_lines, plain
 from alphapulse.reports.curves import backtest_trial
 from alphapulse.reports.summary import StudySummary
 from alphapulse.reports.trial_frames import TrialFrames, write_csv, write_parquet
+from alphapulse.study.records import TrialRecord
 from alphapulse.sweep.opening import OpenStudy, setting_of
 
 EQUITY = "equity.csv"
@@ -47,7 +51,13 @@ def write_curves(result: BacktestResult, benchmark: pd.Series, directory: Path) 
     return {"trades": str(directory / TRADES), "fills": str(directory / FILLS), "equity": str(directory / EQUITY)}
 
 
-def write_setting(path: Path, setting: Mapping[str, Any], remark: str, space: Mapping[str, str] | None = None) -> None:
+def write_setting(
+    path: Path,
+    setting: Mapping[str, Any],
+    remark: str,
+    space: Mapping[str, str] | None = None,
+    when: Mapping[str, str] | None = None,
+) -> None:
     """Write a setting as an experiment that `backtest sweeps=PATH` and `sweep sweeps=PATH` take as it is.
 
     Parameters
@@ -59,10 +69,13 @@ def write_setting(path: Path, setting: Mapping[str, Any], remark: str, space: Ma
         What it is, in one line.
     space : mapping of str to str, optional
         What a sweep that starts from it searches.
+    when : mapping of str to str, optional
+        Conditions under which keys of that count.
     """
     kept: dict[str, Any] = {name: setting[name] for name in ("data", "strategy", "engine")}
     kept["validation"] = {"holdout": setting["validation"]["holdout"]}
-    content = {"overrides": override_lines(kept)} | ({"space": dict(space)} if space else {})
+    content: dict[str, Any] = {"overrides": override_lines(kept)}
+    content |= {name: dict(part) for name, part in (("space", space), ("when", when)) if part}
     text = yaml.safe_dump(content, sort_keys=False, width=1000, allow_unicode=True)
     path.write_text(f"# {remark}\n{text}", encoding="utf-8")
 
@@ -93,11 +106,23 @@ def write_study_files(opened: OpenStudy, summary: StudySummary, directory: Path)
     if shown is not None:
         trial = store.trial(study, shown.number)
         remark = f"Trial {shown.number:,} of study {study.name}; `backtest` and `sweep` take sweeps={CHOSEN}"
-        write_setting(directory / CHOSEN, setting_of(study, trial), remark, write_space(study.space))
+        space, when = write_space(study.space), study.config.get("when")
+        write_setting(directory / CHOSEN, _active_setting(opened, trial), remark, space, when)
         places["chosen"] = str(directory / CHOSEN)
         market, experiment = opened.inputs.market, opened.inputs.experiment
         places |= write_curves(*backtest_trial(market, experiment, trial["parameters"]), directory)
     return places
+
+
+def _active_setting(opened: OpenStudy, trial: TrialRecord) -> dict[str, Any]:
+    """Return the setting of a trial without the keys that are inactive in it, where their values are the defaults."""
+    setting, experiment = setting_of(opened.study, trial), opened.inputs.experiment
+    untouched = replace(experiment, strategy={}, engine=EngineParams())
+    for key in opened.study.space.keys:
+        if key not in trial["params"] and experiment.default(key) == untouched.default(key):
+            *groups, name = key.split(".")
+            reduce(getitem, groups, setting).pop(name, None)
+    return setting
 
 
 def write_json(path: Path, document: Any) -> None:

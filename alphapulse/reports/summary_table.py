@@ -1,5 +1,6 @@
 """A study's summary on stdout: the verdict and what it rests on, on one screen; or one JSON document."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -188,8 +189,9 @@ def _best_table(summary: StudySummary, width: int) -> Any:
             columns[f"search value of {name}".replace("_", " ")] = [f"{t.values[name]:,.3f}" for t in summary.best]
     for name in metrics:
         columns[name.replace("_", " ")] = [format_metric(name, trial.metrics[name]) for trial in summary.best]
-    for key in summary.best[0].params:
-        columns[key.partition(".")[2].replace("_", " ")] = [format_parameter(t.params[key]) for t in summary.best]
+    for key in dict.fromkeys(key for trial in summary.best for key in trial.params):
+        shown = [format_parameter(trial.params.get(key, math.nan)) for trial in summary.best]
+        columns[key.partition(".")[2].replace("_", " ")] = shown
     return fitted_table("Best trials", columns, width)
 
 

@@ -9,11 +9,14 @@ import pandas as pd
 
 from alphapulse.backtesting.batch import RUINED
 from alphapulse.backtesting.metrics import METRICS
+from alphapulse.search.conditions import filled_column
+from alphapulse.search.dimensions import Dimension
 from alphapulse.search.expressions import Expression, read_condition
 from alphapulse.study.columns import TRIALS_A_PIECE, StudyColumns
 from alphapulse.study.records import Study
 from alphapulse.study.store import Store
 from alphapulse.study.trials import Trials
+from alphapulse.typing import Float64Array1D
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class TrialFrames:
 
     The columns are number, state (COMPLETE, FAIL), feasible (with conditions on results), value (or value_0, value_1,
     ... with several objectives), the swept keys by their dotted names, every metric, ruined, seconds and error. What
-    is undefined is NaN.
+    is undefined is NaN, as is a key that is inactive, None among choices.
 
     Attributes
     ----------
@@ -108,10 +111,18 @@ class TrialFrames:
         if self.study.feasible:
             columns["feasible"] = trials.is_candidate
         columns |= {name: trials.values[:, place] for place, name in enumerate(self.values)}
-        columns |= {d.key: d.column(trials.parameters[:, p]) for p, d in enumerate(self.study.space.dimensions)}
+        columns |= {d.key: self._swept(d, trials.parameters[:, p]) for p, d in enumerate(self.study.space.dimensions)}
         columns |= {name: trials.metrics[:, place] for place, name in enumerate(METRICS)}
         columns |= {"ruined": trials.status == RUINED, "seconds": trials.seconds, "error": errors}
         return pd.DataFrame(columns)
+
+    def _swept(self, dimension: Dimension, parameters: Float64Array1D) -> Any:
+        """Return the column of a swept key (n,), of one type in every piece where it may be inactive: NaN or None."""
+        if dimension.key not in self.study.config.get("when", {}):
+            return dimension.column(parameters)
+        if dimension.is_ordered:
+            return parameters
+        return pd.Series(list(filled_column(dimension, parameters, None)), dtype=object)
 
 
 def _holds(where: Expression, frame: pd.DataFrame, aliases: Mapping[str, str]) -> np.ndarray:

@@ -51,7 +51,7 @@ def make_sampler(
     options : mapping, optional
         Options of the sampler: generation_size, n_startup_trials, population_size and such; None is the sampler's own.
     enqueued : (k, p) float64, optional
-        Parameters, each different, that are proposed before all others.
+        Parameters, each different, that are proposed before all others; NaN for what is inactive.
 
     Returns
     -------
@@ -90,7 +90,8 @@ def make_sampler(
     points = np.empty((0, len(space))) if enqueued is None else enqueued
     if len(points) and sampler.enqueue(points):
         points = points[:0]
-    is_filtered = (bool(space.rules.constraints) and not sampler.keeps_rules) or Settings(sampler).are_counted
+    has_rules = bool(space.rules.constraints or space.rules.when)
+    is_filtered = (has_rules and not sampler.keeps_rules) or Settings(sampler).are_counted
     return cast("Sampler", Proposals(sampler, points)) if is_filtered or len(points) else sampler
 
 

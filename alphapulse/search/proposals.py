@@ -20,6 +20,9 @@ class Proposals:
     generation and by other random numbers, up to `n_attempts` times; for what is still missing stand uniform draws,
     or what is left of a space that can be counted. All of it is a pure function of seed and history, as the sampler is.
 
+    Where keys are inactive, what is proposed has NaN for them; the sampler itself has a number there,
+    see `HistorySampler.completed`.
+
     Parameters
     ----------
     sampler : Sampler
@@ -37,7 +40,8 @@ class Proposals:
         self._points = points
         self._settings = Settings(sampler)
         self._settings.take(points)
-        self._is_filtered = bool(sampler.space.rules.constraints) or self._settings.are_counted
+        rules = sampler.space.rules
+        self._is_filtered = bool(rules.constraints or rules.when) or self._settings.are_counted
         self._in_order = _InOrder(sampler, points)
         self._n_told: dict[int, int] = {}
         self._settled = -1
@@ -58,10 +62,10 @@ class Proposals:
         if before > self._settled and self._n_told.get(before, 0) < sampler.schedule.size(before):
             # A resumed study was told less than it had proposed: what is in flight is proposed again.
             self.propose(before)
-        proposed = self._given_first(generation, sampler.propose(generation))
+        proposed = self._given_first(generation, sampler.space.masked(sampler.propose(generation)))
         if self._is_filtered:
             proposed = self._others_in_place(sampler, generation, proposed)
-        sampler.settle(generation, proposed)
+        sampler.settle(generation, sampler.completed(proposed))
         self._settled = generation
         return proposed
 
@@ -77,6 +81,8 @@ class Proposals:
         self._n_told = told | {generation: told.get(generation, 0) + len(parameters)}
         if generation > self._settled:
             self._settings.take(parameters)
+        if isinstance(self._sampler, HistorySampler):
+            parameters = self._sampler.completed(parameters)
         self._sampler.tell(generation, parameters, values, violations)
 
     def _given_first(self, generation: int, proposed: Float64Array2D) -> Float64Array2D:
@@ -101,7 +107,7 @@ class Proposals:
                 return proposed
             if self._settings.are_counted and n_in_vain == MOST_IN_VAIN:
                 break
-            again = sampler.redraw(generation, attempt)[missing]
+            again = sampler.space.masked(sampler.redraw(generation, attempt)[missing])
             taken = self._settings.take(again)
             proposed[missing[taken]] = again[taken]
             n_in_vain += not taken.any()
@@ -154,7 +160,7 @@ class _InOrder:
         drawn = sampler.propose(self._next_chunk)
         self._next_chunk += 1
         self._is_exhausted = len(drawn) < size
-        found: Float64Array2D = drawn[self._settings.take(drawn)]
+        found = sampler.space.masked(drawn[self._settings.take(drawn)])
         self._n_drawn += len(drawn)
         self._n_in_vain = 0 if len(found) else self._n_in_vain + len(drawn)
         n_found = self._first + len(self._kept) + len(found)

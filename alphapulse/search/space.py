@@ -1,4 +1,7 @@
-"""The search space: the swept keys, what must hold between them, and parameters as one array of numbers."""
+"""The search space: the swept keys, what must hold between them, and parameters as one array of numbers.
+
+Where a key is inactive in a trial (see `Rules.when`), its parameter is NaN.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphapulse.search.conditions import filled_column
 from alphapulse.search.dimensions import Dimension
 from alphapulse.search.rules import Rules
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import BoolArray1D, BoolArray2D, Float64Array1D, Float64Array2D, Int64Array1D
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -42,38 +46,95 @@ class SearchSpace:
         sizes = [d.size for d in self.dimensions]
         return None if None in sizes else int(np.prod([s for s in sizes if s is not None], dtype=object))
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether a key is inactive in some trials."""
+        return bool(self.rules.when)
+
+    @property
+    def n_codes(self) -> int | None:
+        """Number of codes; as `size`, but for keys that are continuous and not always active, which have none."""
+        sizes = [d.size or (1 if d.key in self.rules.when else None) for d in self.dimensions]
+        return None if None in sizes else int(np.prod([s for s in sizes if s is not None], dtype=object))
+
     def codes(self, parameters: Float64Array2D) -> Int64Array1D:
-        """Return the place (n_trials,) of trials (n_trials, p) among all points, from 0; not without a `size`."""
+        """Return the place (n_trials,) of trials (n_trials, p) among all points, from 0; not without `n_codes`.
+
+        Equal settings have one code. It is -1 where a continuous key is active: such a setting does not come twice.
+        """
         codes = np.zeros(len(parameters), dtype=np.int64)
+        is_uncountable = np.zeros(len(parameters), dtype=np.bool_)
         for place, dimension in enumerate(self.dimensions):
+            column = parameters[:, place]
+            if dimension.is_continuous:
+                is_uncountable |= ~np.isnan(column)
+                continue
+            if self.is_conditional:
+                column = np.where(np.isnan(column), dimension.bounds[0], column)
             codes *= dimension.size or 1
-            codes += dimension.places(parameters[:, place])
+            codes += dimension.places(column)
+        codes[is_uncountable] = -1
         return codes
 
+    def active(self, parameters: Float64Array2D) -> BoolArray2D:
+        """Return which keys are active in trials (n_trials, p): those whose condition holds and asks for none that is
+        inactive itself.
+        """
+        active = np.ones(parameters.shape, dtype=np.bool_)
+        places = {key: place for place, key in enumerate(self.keys)}
+        for key, condition in self.rules.when.items() if len(parameters) else ():
+            active[:, places[key]] = condition.evaluate(self.columns(parameters, condition.names))
+            for name in condition.names:
+                if name in places:
+                    active[:, places[key]] &= active[:, places[name]]
+        return active
+
+    def masked(self, parameters: Float64Array2D) -> Float64Array2D:
+        """Return trials (n_trials, p) with NaN for what is inactive in them."""
+        if not self.is_conditional:
+            return parameters
+        masked: Float64Array2D = np.where(self.active(parameters), parameters, np.nan)
+        return masked
+
+    def represents(self, parameters: Float64Array2D) -> BoolArray1D:
+        """Return which trials (n_trials, p) stand for themselves: of those that differ in inactive keys alone one."""
+        if not self.is_conditional:
+            return np.ones(len(parameters), dtype=np.bool_)
+        lowest = np.array([d.bounds[0] for d in self.dimensions])
+        is_first: BoolArray2D = self.active(parameters) | np.isnan(parameters) | (parameters == lowest)
+        return np.asarray(is_first.all(axis=1))
+
     def values(self, parameters: Float64Array1D) -> dict[str, Any]:
-        """Return the configuration values of one trial by dotted name."""
-        return {d.key: d.value(p) for d, p in zip(self.dimensions, parameters, strict=True)}
+        """Return the configuration values of one trial by dotted name, without the keys that are inactive in it."""
+        return {d.key: d.value(p) for d, p in zip(self.dimensions, parameters, strict=True) if not np.isnan(p)}
+
+    def ruled(self, rules: Rules) -> "SearchSpace":
+        """Return the space under rules, without the keys that are never active under them."""
+        return SearchSpace(tuple(d for d in self.dimensions if d.key not in rules.idle), rules)
 
     def columns(self, parameters: Float64Array2D, names: Iterable[str]) -> dict[str, Any]:
-        """Return the values that keys have in trials (n_trials, p): a column (n_trials,), or one where it is fixed."""
-        places = {key: place for place, key in enumerate(self.keys)}
+        """Return the values that keys have in trials (n_trials, p): a column (n_trials,), or one where it is fixed.
+
+        An inactive key has the value that it has where it is not swept.
+        """
+        places, fixed = {key: place for place, key in enumerate(self.keys)}, self.rules.fixed
         return {
-            name: self.dimensions[places[name]].column(parameters[:, places[name]])
+            name: filled_column(self.dimensions[places[name]], parameters[:, places[name]], fixed.get(name))
             if name in places
-            else self.rules.fixed[name]
+            else fixed[name]
             for name in names
         }
 
     def fits(self, parameters: Float64Array2D) -> BoolArray1D:
         """Return whether each of the trials (n_trials, p) keeps all constraints (n_trials,)."""
-        fitting = np.ones(len(parameters), dtype=np.bool_)
+        fitting, parameters = np.ones(len(parameters), dtype=np.bool_), self.masked(parameters)
         for constraint in self.rules.constraints if len(parameters) else ():
             fitting &= constraint.evaluate(self.columns(parameters, constraint.names))
         return fitting
 
     def broken(self, parameters: Float64Array1D) -> str | None:
         """Return the first constraint that one trial (p,) breaks; None where it breaks none."""
-        row = parameters[None, :]
+        row = self.masked(parameters[None, :])
         for constraint in self.rules.constraints:
             if not np.all(constraint.evaluate(self.columns(row, constraint.names))):
                 return constraint.text

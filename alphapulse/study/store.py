@@ -155,8 +155,9 @@ class Store:
 
     def n_distinct(self, study: Study) -> int:
         """Return how many different settings the stored trials have."""
-        if study.space.size is None:
-            # A continuous parameter does not come twice.
+        is_drawn_afresh = study.config.get("sampler") in ("random", "qmc") and not study.config.get("when")
+        if study.space.size is None and is_drawn_afresh:
+            # A continuous parameter does not come twice, unless it is bred from others, or inactive.
             return self.n_done(study)
         query = "SELECT count(DISTINCT params) AS n FROM trial WHERE sweep_id = $1"
         return int(self.database.fetch(query, study.id)[0]["n"])

@@ -54,7 +54,7 @@ class Duplicates:
 
     Spaces of up to `CAPACITY` points have a slot for each point. In larger ones a point shares its slot
     with others and the latest stays, so what is found again is what was proposed recently. A point that
-    is not found runs again, with the same result.
+    is not found runs again, with the same result. Where a continuous key is active, none is looked for.
 
     Parameters
     ----------
@@ -67,9 +67,10 @@ class Duplicates:
 
     def __init__(self, space: SearchSpace, n_objectives: int, n_conditions: int = 0) -> None:
         self._space = space
-        self.finite = space.size is not None and 0 < space.size < 2**62
-        n_slots = min(space.size or 0, CAPACITY) if self.finite else 0
-        self._direct = self.finite and n_slots == space.size
+        n_codes = space.n_codes
+        self.finite = n_codes is not None and 0 < n_codes < 2**62
+        n_slots = min(n_codes or 0, CAPACITY) if self.finite else 0
+        self._direct = self.finite and n_slots == n_codes
         self._code = np.full(n_slots, EMPTY, dtype=np.int64)
         self._is_open = np.zeros(n_slots, dtype=np.bool_)
         self._outcomes = Trials.blank(np.empty((n_slots, 0)), n_objectives, n_conditions)
@@ -82,10 +83,10 @@ class Duplicates:
             return Answers(np.arange(n_trials), nothing, nothing, nothing, nothing)
         code = self._space.codes(parameters)
         slot = self._slots(code)
-        is_known = self._code[slot] == code
+        is_known = (self._code[slot] == code) & (code >= 0)
         rows = np.flatnonzero(~is_known)
         _, first, inverse = np.unique(code[rows], return_index=True, return_inverse=True)
-        first_row = rows[first][inverse]
+        first_row = np.where(code[rows] < 0, rows, rows[first][inverse])
         is_first = first_row == rows
         known = np.flatnonzero(is_known)
         waits = bool(self._is_open[slot[known]].any())
@@ -100,6 +101,7 @@ class Duplicates:
         if not self.finite:
             return
         code = self._space.codes(parameters)
+        code = code[code >= 0]
         slot = self._slots(code)
         # Of rows that share a slot the last one stays, in every column.
         last = len(slot) - 1 - np.unique(slot[::-1], return_index=True)[1]

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
 
 from alphapulse.backtesting.models import EngineParams
+from alphapulse.search.conditions import filled_column
 from alphapulse.search.expressions import Expression
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
@@ -79,19 +81,27 @@ class Experiment:
         Returns
         -------
         strategy : dict
-            Fixed values stand as they are, swept ones as a column (n_trials,), by name without "strategy.".
+            Fixed values stand as they are, swept ones as a column (n_trials,), by name without "strategy.". One that is
+            inactive in a trial has its `default` there.
         engine : dict
             Swept values stand alone, as a column (n_trials,), by name without "engine.".
         """
         strategy = dict(self.strategy)
         engine: dict[str, Any] = {}
         for place, dimension in enumerate(self.space.dimensions):
-            column = dimension.column(parameters[:, place])
+            column = filled_column(dimension, parameters[:, place], self.default(dimension.key))
             if dimension.key.startswith(STRATEGY):
                 strategy[dimension.key.removeprefix(STRATEGY)] = column
             else:
                 engine[dimension.key.removeprefix(ENGINE)] = column
         return strategy, engine
+
+    def default(self, key: str) -> Any:
+        """Return the value that a swept key has where it is not swept."""
+        if key.startswith(STRATEGY):
+            name = key.removeprefix(STRATEGY)
+            return self.strategy.get(name, self.definition.parameters[name].default)
+        return reduce(getattr, key.removeprefix(ENGINE).split("."), self.engine)
 
     def values(self, parameters: np.ndarray) -> tuple[dict[str, Any], EngineParams]:
         """Return the strategy values and the engine of one trial, parameters (n_dimensions,)."""

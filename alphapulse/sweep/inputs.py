@@ -184,8 +184,12 @@ def define_strategy(strategy: Mapping[str, Any]) -> tuple[StrategyDefinition, di
 
 
 def swept_values(space: SearchSpace) -> dict[str, tuple[Any, ...]]:
-    """Return lowest, middle and highest value, or all choices, of each swept strategy parameter by name."""
-    return {d.key.removeprefix(STRATEGY): d.probes for d in space.dimensions if d.key.startswith(STRATEGY)}
+    """Return lowest, middle and highest value, or all choices, of each swept strategy parameter by name, and what one
+    is where it is inactive.
+    """
+    fixed, when = space.rules.fixed, space.rules.when
+    swept = [d for d in space.dimensions if d.key.startswith(STRATEGY)]
+    return {d.key.removeprefix(STRATEGY): (*d.probes, *([fixed[d.key]] if d.key in when else [])) for d in swept}
 
 
 def warn(bars: Bars, engine: EngineParams, space: SearchSpace | None = None) -> tuple[str, ...]:

@@ -165,12 +165,15 @@ def continued_config(study: Study, config: SweepConfig, given: Given) -> SweepCo
     typed = disassemble(config)
     if STRATEGY in given.keys and config.strategy[TARGET] != stored.strategy[TARGET]:
         # Parameters and space of another strategy fit nothing that is stored.
-        changed = replace(stored, strategy=config.strategy, space=config.space, constraints=config.constraints)
+        changed = replace(stored, strategy=config.strategy, space=config.space)
+        changed = replace(changed, constraints=config.constraints, when=config.when)
     else:
         values = disassemble(stored)
         for key in given.keys - set(config.space.keys):
             put_typed(values, typed, key)
         changed = replace(_assemble(values), space=_space(stored.space, config.space, given))
+        if given.whole_space:
+            changed = replace(changed, when=config.when)
     own = {
         name: getattr(config, name)
         for name in ("output", "quiet", "log", "details", "traceback", "tear_sheet", "cluster", "db")

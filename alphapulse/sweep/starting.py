@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.records import Study
 from alphapulse.study.store import Store
-from alphapulse.sweep.experiment import ENGINE, STRATEGY, Experiment
+from alphapulse.sweep.experiment import Experiment
 from alphapulse.typing import Float64Array2D
 
 N_OF_STUDY = 20
@@ -44,7 +43,9 @@ class StartPoints:
 
     def stored(self) -> dict[str, Any]:
         """Return what stands in the stored configuration."""
-        return {"points": self.points.tolist(), "has_defaults": self.has_defaults}
+        # JSON has no NaN, which a key that is inactive has.
+        points = [[None if p != p else p for p in point] for point in self.points.tolist()]
+        return {"points": points, "has_defaults": self.has_defaults}
 
     @classmethod
     def of(cls, study: Study) -> "StartPoints":
@@ -87,34 +88,27 @@ def start_points(config: SweepConfig, experiment: Experiment, store: Store) -> S
     elif enqueue is not None:
         found, skipped = _of_study(store, enqueue, space, defaults)
         rows, notes = rows + found, notes + skipped
-    distinct = list(dict.fromkeys(map(tuple, rows)))
-    points = np.array(distinct, dtype=np.float64).reshape(len(distinct), len(space))
+    points = np.array(rows, dtype=np.float64).reshape(len(rows), len(space))
+    points = points[np.sort(np.unique(points.view(np.int64), axis=0, return_index=True)[1])] if len(points) else points
     return StartPoints(points, has_defaults, tuple(notes))
 
 
 def default_setting(experiment: Experiment) -> dict[str, Any]:
     """Return the value that each swept key has where it is not swept."""
-    parameters = experiment.definition.parameters
-    values = {}
-    for key in experiment.space.keys:
-        if key.startswith(STRATEGY):
-            name = key.removeprefix(STRATEGY)
-            values[key] = experiment.strategy.get(name, parameters[name].default)
-        else:
-            values[key] = reduce(getattr, key.removeprefix(ENGINE).split("."), experiment.engine)
-    return values
+    return {key: experiment.default(key) for key in experiment.space.keys}
 
 
 def _row(space: SearchSpace, setting: Mapping[str, Any]) -> tuple[list[float], str | None]:
-    """Return the parameters of a setting, and what of it lies outside the space."""
-    row = []
-    for d in space.dimensions:
-        parameter = d.parameter(setting[d.key])
-        if parameter is None:
+    """Return the parameters of a setting, NaN where a key is inactive, and what of it lies outside the space."""
+    found = [d.parameter(setting[d.key]) for d in space.dimensions]
+    # What lies outside is of no matter where it is inactive; until that is known its value is the default.
+    row = space.masked(np.array([[np.nan if parameter is None else parameter for parameter in found]]))[0]
+    is_active = space.active(row[None, :])[0]
+    for d, parameter, counts in zip(space.dimensions, found, is_active.tolist(), strict=True):
+        if counts and parameter is None:
             return [], f"{d.key}={setting[d.key]} is not in {d.describe()}"
-        row.append(parameter)
-    broken = space.broken(np.array(row))
-    return (row, None) if broken is None else ([], f"it breaks the constraint {broken}")
+    broken = space.broken(row)
+    return (row.tolist(), None) if broken is None else ([], f"it breaks the constraint {broken}")
 
 
 def _of_file(path: str, space: SearchSpace, defaults: Mapping[str, Any]) -> list[list[float]]:

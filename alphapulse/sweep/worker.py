@@ -215,21 +215,30 @@ def _objective_values(market: Market, experiment: Experiment, ran: _Simulated) -
 def _plateau_values(context: _Context, ran: _Simulated) -> Float64Array2D:
     """Score each trial by the median over itself and its neighbours, a failed one counting as the worst.
 
-    In place of a neighbour that breaks a constraint, and is not run, stands the trial itself.
+    In place of a neighbour that breaks a constraint, or makes a key active whose value nobody says, and is not run,
+    stands the trial itself. A key that is inactive has no neighbours.
     """
     experiment = context.experiment
     own = _objective_values(context.market, experiment, ran)
     around = neighbours(ParameterGrid.of(experiment.space.dimensions), ran.trials.parameters)
     n_trials, n_neighbours, n_dimensions = around.shape
-    settings = np.ascontiguousarray(around.reshape(-1, n_dimensions))
-    broken = ~experiment.space.fits(settings)
+    space, settings = experiment.space, np.ascontiguousarray(around.reshape(-1, n_dimensions))
+    broken = ~space.fits(settings) | (space.active(settings) & np.isnan(settings)).any(axis=1)
+    settings = space.masked(settings)
     settings[broken] = np.repeat(ran.trials.parameters, n_neighbours, axis=0)[broken]
     others = _simulate(context, settings)
     scores = _objective_values(context.market, experiment, others)
     scores[others.trials.status == FAILED] = np.nan
-    scores = np.concatenate([own[:, None, :], scores.reshape(n_trials, n_neighbours, own.shape[1])], axis=1)
+    around = scores.reshape(n_trials, n_neighbours, own.shape[1])
+    ordered = [place for place, d in enumerate(space.dimensions) if d.is_ordered]
+    # Both sides of an inactive key: one the best of all, one the worst, so that the median is that of the others.
+    row, pair = np.nonzero(np.isnan(ran.trials.parameters[:, ordered]))
+    around[row, 2 * pair + 1] = np.nan
     for place, direction in enumerate(experiment.directions):
-        own[:, place] = plateau_objective(scores[:, :, place], maximize=direction == "maximize")
+        around[row, 2 * pair, place] = np.inf if direction == "maximize" else -np.inf
+    around = np.concatenate([own[:, None, :], around], axis=1)
+    for place, direction in enumerate(experiment.directions):
+        own[:, place] = plateau_objective(around[:, :, place], maximize=direction == "maximize")
     return own
 
 

@@ -56,7 +56,7 @@ def parameter_importance(
     Parameters
     ----------
     parameters : array_like (n_trials, n_parameters)
-        A categorical parameter is the place of its choice.
+        A categorical parameter is the place of its choice. Where one is inactive, NaN, the trial tells nothing of it.
     values : array_like (n_trials,)
         Objective, higher is better. NaN trials are left out.
     grid : ParameterGrid
@@ -119,15 +119,18 @@ def _share(divergence: Float64Array1D) -> Float64Array1D:
 
 
 def _cells(grid: ParameterGrid, parameters: ArrayLike) -> tuple[np.ndarray, Int64Array1D]:
-    """Return each trial's bin in each parameter, and the number of bins (negative: categories, not smoothed)."""
+    """Return each trial's bin in each parameter, -1 where it has none, and the number of bins (negative: categories,
+    not smoothed).
+    """
     table = np.asarray(parameters, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != len(grid.low):
         raise ValueError(f"`parameters` must have the shape (n_trials, {len(grid.low)}), but got {table.shape}.")
     cells, n_bins = np.zeros(table.shape, dtype=np.int64), np.zeros(table.shape[1], dtype=np.int64)
     for i in range(table.shape[1]):
-        column, low, high = table[:, i].copy(), grid.low[i], grid.high[i]
+        missing, low, high = np.isnan(table[:, i]), grid.low[i], grid.high[i]
+        column = np.where(missing, low, table[:, i])
         if grid.categorical[i]:
-            cells[:, i] = column.astype(np.int64)
+            cells[:, i] = np.where(missing, -1, column.astype(np.int64))
             n_bins[i] = -(int(cells[:, i].max(initial=0)) + 1)
             continue
         if grid.log[i]:
@@ -137,15 +140,19 @@ def _cells(grid: ParameterGrid, parameters: ArrayLike) -> tuple[np.ndarray, Int6
         n_bins[i] = min(points, N_BINS)
         width = high - low
         place = (column - low) / width * (n_bins[i] - 1) + 0.5 if width > 0 else np.zeros(len(column))
-        cells[:, i] = np.clip(place, 0, n_bins[i] - 1).astype(np.int64)
+        cells[:, i] = np.where(missing, -1, np.clip(place, 0, n_bins[i] - 1).astype(np.int64))
     return cells, n_bins
 
 
 def _densities(cells: np.ndarray, n_bins: Int64Array1D) -> list[Float64Array1D]:
-    """Return the density of the trials over the bins of each parameter."""
+    """Return the density over the bins of each parameter of the trials that have one; 0 where none has."""
     out = []
     for i, bins in enumerate(n_bins):
-        histogram = np.bincount(cells[:, i], minlength=abs(int(bins))).astype(np.float64)
+        known = cells[:, i][cells[:, i] >= 0]
+        histogram = np.bincount(known, minlength=abs(int(bins))).astype(np.float64)
+        if not len(known):
+            out.append(histogram)
+            continue
         density = _smooth(histogram) if bins > 0 else histogram
         out.append(density / density.sum())
     return out
@@ -155,7 +162,8 @@ def _divergence(best: list[Float64Array1D], every: list[Float64Array1D]) -> Floa
     out = np.empty(len(every))
     for i, (top, whole) in enumerate(zip(best, every, strict=True)):
         inside = whole > 0
-        out[i] = np.sum((top[inside] / whole[inside] - 1) ** 2 * whole[inside])
+        # Where it is active in none of the best, it tells nothing.
+        out[i] = 0.0 if not top.any() else np.sum((top[inside] / whole[inside] - 1) ** 2 * whole[inside])
     return out
 
 

@@ -77,7 +77,8 @@ class ParameterGrid:
     def scaled(self, parameters: ArrayLike) -> Float64Array2D:
         """Return parameters (n_trials, n_parameters) in units in which 1 is the reach of a neighbourhood.
 
-        A step of a grid, or 10 % of the range (of its logarithm if `log`); two choices are 2 apart or more.
+        A step of a grid, or 10 % of the range (of its logarithm if `log`); two choices are 2 apart or more, and so is
+        NaN, a parameter that is inactive, from all others.
         """
         table = np.ascontiguousarray(parameters, dtype=np.float64)
         if table.ndim != 2 or table.shape[1] != len(self.low):
@@ -92,6 +93,7 @@ class ParameterGrid:
                 column, low, high = numerics.log_array(column.copy()), numerics.log(low), numerics.log(high)
             reach = NEAR * (high - low) if np.isnan(self.step[i]) else self.step[i]
             out[:, i] = (column - low) / (reach if reach > 0 else 1.0)
+        out[np.isnan(table)] = -2.0
         return out
 
 
@@ -143,7 +145,7 @@ def plateau(
     Parameters
     ----------
     parameters : array_like (n_trials, n_parameters)
-        A categorical parameter is the place of its choice.
+        A categorical parameter is the place of its choice; NaN is inactive, near to what is so too.
     values : array_like (n_trials,)
         Objective, higher is better (Sharpe ratio). NaN, a failed trial, is nobody's neighbour.
     grid : ParameterGrid
@@ -198,7 +200,7 @@ def neighbours(grid: ParameterGrid, parameters: ArrayLike) -> np.ndarray:
     -------
     ndarray (n_trials, 2 * n_ordered, n_parameters)
         The points, inside the bounds (a point at a bound is its own neighbour there) and on the grid. Categorical
-        parameters are left as they are.
+        parameters are left as they are, and what is inactive, NaN.
     """
     table = np.ascontiguousarray(parameters, dtype=np.float64)
     ordered = np.flatnonzero(~grid.categorical)

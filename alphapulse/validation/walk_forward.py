@@ -191,7 +191,7 @@ def parameter_drift(
     Parameters
     ----------
     chosen : ndarray (n_windows, n_parameters)
-        Parameters of the trials chosen.
+        Parameters of the trials chosen; NaN is inactive.
     spread : ndarray (n_parameters,)
         Range of each parameter over the trials.
     categorical : sequence of bool, optional
@@ -203,5 +203,8 @@ def parameter_drift(
     change = np.abs(np.diff(chosen, axis=0))
     unordered = np.zeros(n_parameters, dtype=bool) if categorical is None else np.asarray(categorical, dtype=bool)
     relative = change / np.where(spread > 0, spread, 1.0)
-    share: Float64Array1D = np.where(unordered, change > 0, relative).mean(axis=0)
+    # One that becomes active or inactive has changed altogether.
+    before, after = np.isnan(chosen[:-1]), np.isnan(chosen[1:])
+    relative = np.where(before | after, before != after, np.where(unordered, change > 0, relative))
+    share: Float64Array1D = relative.mean(axis=0)
     return share

@@ -537,6 +537,36 @@ def test_constraints_of_an_experiment(run: Run, refuse: Refuse, tmp_path: Path) 
     assert "`constraints` must be a list of texts" in refuse("sweep", "sweeps=bad.yaml")
 
 
+def test_conditions_of_keys(run: Run, refuse: Refuse, tmp_path: Path) -> None:
+    text = (
+        "space: {engine.stop.kind: 'none,atr', engine.stop.multiplier: 'interval(1,5)'}\n"
+        'when: {engine.stop.multiplier: engine.stop.kind == "atr"}\n'
+    )
+    (tmp_path / "own.yaml").write_text(text)
+    expected = {"engine.stop.multiplier": 'engine.stop.kind == "atr"'}
+    config = run("sweep", "sweeps=own.yaml")
+    assert (config.when, config.space.is_conditional) == (expected, True)
+    assert assemble(SweepConfig, disassemble(config)).space == config.space
+    for typed in (
+        ['when.engine.stop.multiplier=engine.stop.kind == "atr"'],
+        ["when.engine.stop.multiplier='engine.stop.kind == \"atr\"'"],
+        ['when={engine.stop.multiplier: engine.stop.kind == "atr"}'],
+    ):
+        space = ["sweeps=none", "engine.stop.kind=none,atr", "engine.stop.multiplier=interval(1,5)"]
+        assert run("sweep", *space, *typed).space == config.space
+    other = run("sweep", "sweeps=own.yaml", "when.engine.stop.multiplier=engine.max_bars == 0")
+    assert (other.space.keys, other.space.is_conditional) == (config.space.keys, False)
+    assert not run("sweep", "sweeps=own.yaml", "when.engine.stop.multiplier=null").space.is_conditional
+    # Where the kind is one, what does not belong to it is not searched.
+    assert run(
+        "sweep", "sweeps=own.yaml", "engine.stop.kind=percent", "strategy.ma_window=range(5,50,5)"
+    ).space.keys == ("strategy.ma_window",)
+    assert "`when` must map keys to conditions" in refuse("sweep", "when=3")
+    (tmp_path / "bad.yaml").write_text("when: [a]\n")
+    assert "`when` must map keys to conditions" in refuse("sweep", "sweeps=bad.yaml")
+    assert "got 'engine.stop.multiplyer'; did you mean" in refuse("sweep", "when.engine.stop.multiplyer=engine.lot > 0")
+
+
 @pytest.mark.parametrize("text", ["${strategy.ma_window}", "a-${strategy.ma_window}-b", "${.ma_window}"])
 def test_key_that_follows_a_swept_one_is_refused(run: Run, refuse: Refuse, text: str) -> None:
     line = refuse("sweep", f"strategy.rsi_window={text}", "strategy.ma_window=int(interval(5,50))")

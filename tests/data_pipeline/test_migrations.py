@@ -67,7 +67,7 @@ def test_migrations_make_what_the_models_say(database):
     assert differences(database) == []
     columns = [column["name"] for column in inspect(database.sync_engine).get_columns("trial")]
     assert [name for name in columns if name in METRICS] == list(METRICS)
-    assert revisions() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
+    assert revisions() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
 
 
 def test_studies_from_before_the_column_have_the_first_definitions(database):

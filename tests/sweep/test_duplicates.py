@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
+from alphapulse.search.rules import read_rules
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.trials import Trials
 from alphapulse.sweep import duplicates
@@ -79,3 +80,18 @@ def test_log_integers_have_codes_of_their_own():
     table = Duplicates(space, 1)
     if table.finite:
         assert len(table.find(np.arange(2.0, 10.0)[:, None]).run) == 8
+
+
+def test_settings_without_their_continuous_key_are_answered():
+    space = SearchSpace(
+        (CategoricalDimension("strategy.kind", ("a", "b", "c")), FloatDimension("strategy.x", 0.0, 1.0))
+    )
+    values = {"strategy.kind": "a", "strategy.x": 0.5}
+    rules = read_rules([], [], values, when={"strategy.x": 'strategy.kind == "c"'}, swept=space.keys)
+    table = Duplicates(space.ruled(rules), 1)
+    rows = np.array([[0, np.nan], [2, 0.5], [0, np.nan], [2, 0.5], [1, np.nan]])
+    first, _ = run_generation(table, rows)
+    assert (first.run.tolist(), first.same.tolist(), first.first.tolist()) == ([0, 1, 3, 4], [2], [0])
+    second, trials = run_generation(table, rows[::-1].copy())
+    assert (second.run.tolist(), second.known.tolist()) == ([1, 3], [0, 2, 4])
+    np.testing.assert_array_equal(trials.parameters, rows[::-1])

@@ -1,5 +1,6 @@
 """Where a search starts: defaults, settings of a file, the best of a study."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -146,3 +147,18 @@ def test_null_sweeps_start_from_the_same_points():
     for seed in (0, 1):
         sampler = plan.start(Experiment(SPACE, DEFINITION), seed)
         np.testing.assert_array_equal(sampler.propose(0)[0], begin.points[0])
+
+
+def test_what_is_inactive_need_not_lie_in_the_space(write):
+    space = SearchSpace((CategoricalDimension("engine.stop.kind", ("none", "atr")), *SPACE.dimensions[2:]))
+    values = {"engine.stop.kind": "atr", "engine.stop.multiplier": 2.0}
+    rules = read_rules([], [], values, when={"engine.stop.multiplier": 'engine.stop.kind == "atr"'}, swept=space.keys)
+    space = space.ruled(rules)
+    file = write("- engine.stop.kind: none\n  engine.stop.multiplier: 77\n- engine.stop.kind: none\n")
+    begin = start(space, enqueue=file)
+    np.testing.assert_array_equal(begin.points, [[1.0, 2.0], [0.0, np.nan]])
+    stored = json.loads(json.dumps(begin.stored(), allow_nan=False))
+    again = StartPoints.of(SimpleNamespace(config={"enqueued": stored}, space=space))
+    np.testing.assert_array_equal(again.points, begin.points)
+    with pytest.raises(ConfigError, match=r"engine.stop.multiplier=77 is not in"):
+        start(space, enqueue=write("- engine.stop.kind: atr\n  engine.stop.multiplier: 77\n"))

@@ -177,3 +177,44 @@ def test_several_objectives_fail_together(market, experiment):
 
 def test_experiment_pickles_small(experiment):
     assert len(pickle.dumps(experiment)) < 20_000
+
+
+CONDITIONAL = SearchSpace(
+    (
+        CategoricalDimension("engine.stop.kind", ("none", "percent", "atr")),
+        FloatDimension("engine.stop.percent", 0.02, 0.2),
+        IntDimension("strategy.rsi_window", 10, 20, step=5),
+    )
+)
+
+
+def test_what_is_inactive_has_the_value_that_it_has_unswept(market, experiment):
+    fixed = replace(experiment, strategy=FIXED | {"rsi_window": 7})
+    conditions = {
+        "engine.stop.percent": 'engine.stop.kind == "percent"',
+        "strategy.rsi_window": 'engine.stop.kind != "none"',
+    }
+    values = {"engine.stop.kind": "atr", "engine.stop.percent": 0.05, "strategy.rsi_window": 7}
+    rules = read_rules([], [], values, when=conditions, swept=CONDITIONAL.keys)
+    conditional = replace(fixed, space=replace(CONDITIONAL, rules=rules))
+    rows = np.array([[0, np.nan, np.nan], [1, 0.1, 15], [2, np.nan, 10]])
+    result = evaluate_batch(market, conditional, rows).trials
+    free = replace(fixed, space=CONDITIONAL)
+    same = evaluate_batch(market, free, np.array([[0, 0.03, 20], [1, 0.1, 15], [2, 0.03, 10]])).trials
+    np.testing.assert_array_equal(result.metrics[1:], same.metrics[1:])
+    for row in range(3):
+        strategy, engine = conditional.values(rows[row])
+        alone = evaluate_batch(
+            market, replace(fixed, space=SearchSpace(()), strategy=strategy, engine=engine), np.empty((1, 0))
+        )
+        np.testing.assert_array_equal(alone.trials.metrics[0], result.metrics[row])
+    assert conditional.values(rows[0])[0]["rsi_window"] == 7
+    # On a plateau what is inactive has no neighbours: without a stop a trial is its own.
+    robust = evaluate_batch(market, replace(conditional, robustness="plateau"), rows).trials.values[:, 0]
+    assert robust[0] == result.values[0, 0]
+    around = [evaluate_batch(market, conditional, np.array([[2, np.nan, w]])).trials.values[0, 0] for w in (10, 10, 15)]
+    assert robust[2] == np.median(around)
+    less = evaluate_batch(
+        market, replace(conditional, robustness="plateau", directions=("minimize",)), rows
+    ).trials.values[:, 0]
+    np.testing.assert_array_equal(less[[0, 2]], robust[[0, 2]])

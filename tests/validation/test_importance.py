@@ -82,3 +82,21 @@ def test_break_even_commission_survives_jumps_and_ruin():
     assert break_even_commission(lambda c: 1.0 if c < 0.002 else float("nan")) == pytest.approx(0.002, abs=1e-6)
     with pytest.raises(ValueError, match="tolerance"):
         break_even_commission(lambda c: 1.0, tolerance=0.0)
+
+
+def test_a_parameter_counts_where_it_is_active():
+    parameters, rng = sample(2000, 0)
+    values = 0.1 * rng.standard_normal(2000) - np.abs(parameters[:, 0] - 0.3)
+    plain = parameter_importance(parameters, values, GRID, n_permutations=20)
+    # The choice decides over the second parameter alone.
+    parameters[parameters[:, 2] != 1, 1] = np.nan
+    parameters[values > np.quantile(values, 0.8), 3] = np.nan
+    result = parameter_importance(parameters, values, GRID, n_permutations=20)
+    np.testing.assert_array_equal(result.divergence[[0, 2]], plain.divergence[[0, 2]])
+    assert result.divergence[3] == 0.0
+    alone = parameters[:, 2] == 1
+    top = np.argsort(-values, kind="stable")[:200]
+    few = parameters[top][alone[top]]
+    assert len(few) < 200
+    assert 0.0 < result.divergence[1] < 0.5
+    assert result.share[0] > 0.8

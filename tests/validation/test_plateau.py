@@ -110,3 +110,17 @@ def test_worst_fold_sharpe_matches_the_definition():
     assert np.isnan(worst[4])
     with pytest.raises(ValueError, match="n_folds"):
         worst_fold_sharpe(*block_moments(returns, even_edges(400, 4)), 5)
+
+
+def test_what_is_inactive_is_near_to_what_is_so_too():
+    parameters = sample(600)
+    parameters[parameters[:, 2] == 0, 3] = np.nan
+    parameters[::2, 0] = np.nan
+    values = np.random.default_rng(1).standard_normal(600)
+    result = plateau(parameters, values, ParameterGrid.of(SPACE), n_candidates=60)
+    for k, count in zip(result.trials, result.n_neighbours, strict=True):
+        same = (np.isnan(parameters) == np.isnan(parameters[k])).all(axis=1)
+        filled = np.nan_to_num(parameters, nan=50.0)
+        close = [i for i in np.flatnonzero(same) if near(filled[k], filled[i])]
+        assert count == len(close) - 1
+    assert result.n_neighbours.max() > 0

@@ -6,6 +6,7 @@ from skfolio.model_selection import WalkForward as SkfolioWalkForward
 
 from alphapulse.validation import block_moments, walk_forward, walk_forward_windows
 from alphapulse.validation.blocks import even_edges
+from alphapulse.validation.walk_forward import parameter_drift
 
 
 def sharpe(returns):
@@ -123,3 +124,9 @@ def test_windows_that_do_not_fit_raise():
         walk_forward(*moments, train_blocks=0, test_blocks=1)
     with pytest.raises(ValueError, match="one shape"):
         walk_forward(moments[0], moments[1][:3], moments[2], train_blocks=2, test_blocks=1)
+
+
+def test_a_parameter_that_becomes_active_has_drifted_altogether():
+    nan = np.nan
+    chosen = np.array([[nan, 1.0, nan], [5.0, nan, nan], [10.0, nan, nan]])
+    np.testing.assert_array_equal(parameter_drift(chosen, np.array([10.0, 1.0, nan])), [0.75, 0.5, 0.0])

@@ -49,15 +49,14 @@ class Bins:
 def heat_map_charts(subject: Subject) -> list[Chart]:
     """Return a heat map for each pair of the three most important keys."""
     keys = subject.important[:N_KEYS]
-    if len(subject.points.known) < 10:
-        return []
-    return [heat_map(subject, a, b) for a, b in combinations(keys, 2)]
+    pairs = [(a, b) for a, b in combinations(keys, 2) if len(subject.points.known_of(a, b)) >= 10]
+    return [heat_map(subject, a, b) for a, b in pairs]
 
 
 def heat_map(subject: Subject, first: int, second: int) -> Chart:
-    """Return the heat map of two swept keys, by their places in the space."""
+    """Return the heat map of two swept keys, by their places in the space, over the trials in which both are active."""
     points, dimensions = subject.points, subject.study.space.dimensions
-    known = points.known
+    known = points.known_of(first, second)
     across = Bins.of(dimensions[first], points.parameters[known, first])
     up = Bins.of(dimensions[second], points.parameters[known, second])
     shape = len(up.labels), len(across.labels)
@@ -70,7 +69,7 @@ def heat_map(subject: Subject, first: int, second: int) -> Chart:
     ):
         table.flat[found.index.to_numpy()] = found.to_numpy()
     neighbours = _neighbours(median, n)
-    mine = _cell_of_chosen(subject, across, up, first, second)
+    mine = _cell_of_chosen(subject, across, up, known)
     names = [short(dimensions[place].key) for place in (first, second)]
     hover = [
         [
@@ -156,10 +155,9 @@ def _neighbours(median: Float64Array2D, n: Float64Array2D) -> Float64Array2D:
     return np.where(weights > 0, sums / np.where(weights > 0, weights, 1.0), np.nan)
 
 
-def _cell_of_chosen(subject: Subject, across: Bins, up: Bins, first: int, second: int) -> tuple[int, int] | None:
+def _cell_of_chosen(subject: Subject, across: Bins, up: Bins, known: Int64Array1D) -> tuple[int, int] | None:
     if subject.chosen is None:
         return None
-    known = subject.points.known
     row = int(np.searchsorted(known, subject.chosen["number"]))
     if row >= len(known) or known[row] != subject.chosen["number"]:
         return None

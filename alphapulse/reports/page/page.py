@@ -3,6 +3,7 @@
 import html
 import importlib.resources
 import json
+import math
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -126,7 +127,9 @@ def _settings(subject: Subject) -> str:
     keys = subject.study.space.keys
     trials = [chosen] + ([subject.robust] if subject.robust is not None else [])
     heads = ["setting", *list(columns)[: len(trials)]]
-    settings = _table(heads, [[key, *(format_parameter(t["params"].get(key)) for t in trials)] for key in keys])
+    settings = _table(
+        heads, [[key, *(format_parameter(t["params"].get(key, math.nan)) for t in trials)] for key in keys]
+    )
     note = "" if subject.inputs is not None else f"<p>Nothing is drawn over time: {_text(subject.why_not)}</p>"
     robust = (
         "<p class='soft'>The robust setting is the one whose neighbours are best; the hold-out was opened for the "

@@ -11,13 +11,15 @@ from alphapulse.search.dimensions import Dimension
 
 N_BEST, N_SPREAD = 300, 700
 N_SLICES = 8
+INACTIVE = "inactive"
 
 
 def space_charts(subject: Subject) -> list[Chart]:
     """Return parallel coordinates of the best trials and a spread of all, then slices by importance."""
     if len(subject.points.known) < 10:
         return []
-    return [_parallel(subject), *(_slice(subject, place) for place in subject.important[:N_SLICES])]
+    shown = [place for place in subject.important[:N_SLICES] if len(subject.points.known_of(place))]
+    return [_parallel(subject), *(_slice(subject, place) for place in shown)]
 
 
 def _parallel(subject: Subject) -> Chart:
@@ -67,20 +69,30 @@ def _parallel(subject: Subject) -> Chart:
 
 
 def _coordinate(dimension: Dimension, parameters: np.ndarray) -> dict[str, Any]:
-    found: dict[str, Any] = {"label": short(dimension.key), "values": rounded(parameters, 5)}
-    if not dimension.is_ordered:
-        places = np.unique(parameters)
-        return found | {"tickvals": places.tolist(), "ticktext": [str(dimension.value(p)) for p in places]}
-    return found
+    """Return an axis; below it all pass the trials in which the key is inactive."""
+    missing = np.isnan(parameters)
+    low, high = dimension.bounds
+    below = low - 0.1 * ((high - low) or 1.0) if dimension.is_ordered else -1.0
+    values = np.where(missing, below, parameters)
+    found: dict[str, Any] = {"label": short(dimension.key), "values": rounded(values, 5)}
+    if dimension.is_ordered and not missing.any():
+        return found
+    places = np.linspace(low, high, 5) if dimension.is_ordered else np.unique(parameters[~missing])
+    texts = [f"{p:.4g}" if dimension.is_ordered else str(dimension.value(p)) for p in places]
+    ends = ([below], [INACTIVE]) if missing.any() else ([], [])
+    return found | {"tickvals": [*ends[0], *places.tolist()], "ticktext": [*ends[1], *texts]}
 
 
 def _text(subject: Subject, place: int, trial: int) -> str:
-    value = subject.study.space.dimensions[place].value(subject.points.parameters[trial, place])
+    parameter = subject.points.parameters[trial, place]
+    if np.isnan(parameter):
+        return INACTIVE
+    value = subject.study.space.dimensions[place].value(parameter)
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _slice(subject: Subject, place: int) -> Chart:
-    points, known = subject.points, subject.points.known
+    points, known = subject.points, subject.points.known_of(place)
     dimension = subject.study.space.dimensions[place]
     bins = Bins.of(dimension, points.parameters[known, place])
     values = points.values[known]

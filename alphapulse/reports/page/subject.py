@@ -28,6 +28,7 @@ class Points:
     Attributes
     ----------
     parameters : (n, p) float64
+        NaN for a key that is inactive in a trial.
     values : (n,) float64
         The first objective; NaN for a failed trial, and one that breaks a condition on results.
     sharpes : (n,) float64
@@ -42,6 +43,10 @@ class Points:
     def known(self) -> Int64Array1D:
         """The trials that have a value."""
         return np.flatnonzero(np.isfinite(self.values))
+
+    def known_of(self, *places: int) -> Int64Array1D:
+        """Return those of them in which the keys at these places are active."""
+        return self.known[~np.isnan(self.parameters[self.known][:, list(places)]).any(axis=1)]
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,13 @@ class HistorySampler(Sampler):
         finally:
             self._attempt = 0
 
+    def completed(self, parameters: Float64Array2D) -> Float64Array2D:
+        """Return trials (k, p) as the sampler takes them: with a number that says nothing where a key is inactive.
+
+        It is spread over the range by a hash of what is active, so that a setting always has the same one.
+        """
+        return self.encoding.completed(parameters)
+
     @abstractmethod
     def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:
         """Learn from a generation: parameters (k, p), losses (k, n_objectives) to minimise.

@@ -75,6 +75,34 @@ class Encoding:
         unit: Float64Array2D = _encode(parameters, self.logarithmic, self.start, self.width)
         return unit
 
+    def completed(self, parameters: Float64Array2D) -> Float64Array2D:
+        """Return parameters (m, p) with others in place of NaN: uniform, by a hash of what else is in the row."""
+        missing = np.isnan(parameters)
+        if not missing.any():
+            return parameters
+        known = np.where(missing, 0.0, parameters)
+        completed: Float64Array2D = np.where(missing, self.decode(_hashed(known.view(np.uint64))), parameters)
+        return completed
+
+
+@jit
+def _hashed(bits: Any) -> Any:
+    """Return uniform numbers (m, p) in [0, 1), those of a row a hash of all its bits (m, p): SplitMix64."""
+    m, p = bits.shape
+    out = np.empty((m, p))
+    for i in range(m):
+        state = np.uint64(0)
+        for j in range(2 * p):
+            state = state + np.uint64(0x9E3779B97F4A7C15)
+            if j < p:
+                state ^= bits[i, j]
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state ^= state >> np.uint64(31)
+            if j >= p:
+                out[i, j - p] = np.float64(state >> np.uint64(11)) * 2.0**-53
+    return out
+
 
 @jit
 def _decode(

@@ -66,11 +66,17 @@ class CmaEsSampler(HistorySampler):
         """Begin at `mean` (p,) with a distribution that `generation` is the first to be drawn from."""
         self._first, self._distribution = generation, _Distribution(mean, self.generation_size, self._margin)
 
+    def completed(self, parameters: Float64Array2D) -> Float64Array2D:
+        """Return trials as they are: what is inactive moves nothing."""
+        return parameters
+
     def _absorb(self, generation: int, parameters: Float64Array2D, losses: Float64Array2D) -> None:
         if generation < self._first or len(parameters) < 2 or not np.isfinite(losses).any():
             return
         order = np.argsort(losses[:, 0], kind="stable")
-        unit = self.encoding.encode(parameters)
+        missing = np.isnan(parameters)
+        unit = self.encoding.encode(np.where(missing, self.encoding.low, parameters))
+        unit = np.where(missing, self._distribution.mean, unit)
         self._distribution.update(unit[order], float(losses[order[0], 0]))
         if self._distribution.has_converged:
             self._start(generation + LAG, self.uniforms(generation, len(self.space), stream=2))
@@ -132,6 +138,11 @@ class _Distribution:
         self._n_updates = 0
         self._best: list[float] = []
         self._n_stalled = 10 + 30 * p // population_size
+
+    @property
+    def mean(self) -> Float64Array1D:
+        """Its middle (p,) in the unit cube."""
+        return self._state.mean
 
     def sample(self, draws: Float64Array2D) -> Float64Array2D:
         """Return points (m, p) of the unit cube from uniforms (m, N_ATTEMPTS, p)."""

@@ -56,7 +56,11 @@ class GridSampler(Sampler):
         self._moved: list[tuple[Float64Array1D, Float64Array1D]] = []
 
     def enqueue(self, points: Float64Array2D) -> bool:
-        """Move points (k, p) of the grid, each different, to its beginning; none is proposed twice."""
+        """Move points (k, p) of the grid, each different, to its beginning; none is proposed twice.
+
+        A key that is inactive, NaN, has its lowest value there.
+        """
+        points = np.where(np.isnan(points), self.encoding.low, points)
         places = self.between(0, len(points))
         enqueued, before = {tuple(row) for row in points.tolist()}, {tuple(row) for row in places.tolist()}
         # What stood at the beginning goes to the places that the points leave.

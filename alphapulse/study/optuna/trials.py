@@ -48,11 +48,13 @@ SKIP_CHECKS = """
 SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHERE rolname = current_user AND rolsuper
 """
 
+# NaN is a key that is inactive in the trial.
 INSERT_PARAMS = f"""
 INSERT INTO {OPTUNA_SCHEMA}.trial_params (trial_id, param_name, param_value, distribution_json)
 SELECT a.trial_id, d.key, a.params[d.place], d.distribution
 FROM added a CROSS JOIN unnest(CAST(:keys AS text[]), CAST(:distributions AS text[]))
     WITH ORDINALITY AS d(key, distribution, place)
+WHERE a.params[d.place] <> 'NaN'
 ORDER BY a.trial_id, d.place
 """
 

@@ -188,7 +188,9 @@ def _drift(inputs: VerdictInputs, trials: TrialSample, best: BestOnWindows) -> F
         return np.empty(0)
     distinct, place = np.unique(best.trials[best.trials >= 0], return_inverse=True)
     chosen = inputs.trials.read(distinct)[0][place]
-    spread = trials.parameters.max(axis=0) - trials.parameters.min(axis=0)
+    # By fmax and fmin, which pass over what is inactive.
+    highest = np.fmax.reduce(trials.parameters, axis=0)
+    spread = highest - np.fmin.reduce(trials.parameters, axis=0)
     return parameter_drift(chosen, spread, list(inputs.grid.categorical))
 
 

@@ -15,6 +15,7 @@ from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import Trial
 
@@ -27,7 +28,8 @@ class OptunaSampler(HistorySampler):
 
     Generation g is asked for after generations <= g - lag are told; what is in flight stands in Optuna's study as
     RUNNING trials, so that a constant liar works. With `generation_size=1` one trial is in flight, and the trials are
-    those of `Study.optimize`, one by one.
+    those of `Study.optimize`, one by one. A key that is inactive in a trial is not suggested, as in an objective that
+    is written with `if`.
 
     Optuna's samplers carry state that is not stored. A study that continues repeats every ask and tell, at the cost of
     proposing all its trials again, and is refused where they come out otherwise.
@@ -70,6 +72,8 @@ class OptunaSampler(HistorySampler):
         self.lag = 1 if self.generation_size == 1 else LAG
         self.optuna = optuna or "TPESampler"
         self._distributions = space.distributions()
+        conditional = tuple(space.rules.when)
+        self._order = (*(key for key in space.keys if key not in conditional), *conditional)
         self._study = self._new_study(options or {})
         self._proposed: dict[int, tuple[list[Trial], Float64Array2D]] = {}
         self._n_asked = 0
@@ -102,7 +106,8 @@ class OptunaSampler(HistorySampler):
     def _enqueue(self, point: Float64Array1D) -> None:
         """Put the parameters (p,) of a trial into Optuna's queue."""
         pairs = zip(self._distributions.items(), point.tolist(), strict=True)
-        self._study.enqueue_trial({key: d.to_external_repr(parameter) for (key, d), parameter in pairs})
+        known = {key: d.to_external_repr(parameter) for (key, d), parameter in pairs if parameter == parameter}
+        self._study.enqueue_trial(known)
 
     def tell(
         self,
@@ -189,15 +194,27 @@ class OptunaSampler(HistorySampler):
             if attempt == self.n_attempts and not counts_off:
                 spare = spare_settings(self, len(self._study.get_trials(deepcopy=False)), 1)[0]
                 self._enqueue(spare)
-            trial = self._study.ask(self._distributions)
-            named = trial.params
-            row = [d.to_internal_repr(named[key]) for key, d in self._distributions.items()]
+            trial, row = self._ask_for_one()
             if self.space.fits(np.array([row], dtype=np.float64))[0]:
                 return trial, row
             self._study.tell(trial, state=TrialState.FAIL)
             if self._is_exhausted:
                 return None
         raise too_tight(self.space)
+
+    def _ask_for_one(self) -> "tuple[Trial, list[float]]":
+        """Return a trial and its parameters, one after the other where some are inactive."""
+        if not self.space.is_conditional:
+            trial = self._study.ask(self._distributions)
+            named = trial.params
+            return trial, [d.to_internal_repr(named[key]) for key, d in self._distributions.items()]
+        trial, row = self._study.ask(), np.full((1, len(self.space)), np.nan)
+        for key in self._order:
+            place = self.space.keys.index(key)
+            if self.space.active(row)[0, place]:
+                distribution = self._distributions[key]
+                row[0, place] = distribution.to_internal_repr(_suggest(trial, key, distribution))
+        return trial, row[0].tolist()
 
     @contextmanager
     def _one_line_errors(self) -> Iterator[None]:
@@ -208,3 +225,17 @@ class OptunaSampler(HistorySampler):
             raise missing(self.optuna, error) from error
         except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
             raise ConfigError(f"Optuna's {self.optuna} cannot search this: {' '.join(str(error).split())}") from error
+
+
+def _suggest(trial: "Trial", key: str, distribution: "BaseDistribution") -> Any:
+    """Return what Optuna suggests for a key, by the method of its distribution."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    match distribution:
+        case FloatDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(key, low, high, step=step, log=log)
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(key, low, high, step=step, log=log)
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(key, choices)
+    raise AssertionError(f"{distribution} is of no kind that a dimension has")
