@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alphapulse.config.schema import ReportConfig
 from alphapulse.data_pipeline.opening import open_database
+from alphapulse.errors import AlphaPulseError
 from alphapulse.plain import command_line
 from alphapulse.reports.formatting import print_warnings
 from alphapulse.reports.page.page import REPORT, write_report
@@ -12,7 +13,9 @@ from alphapulse.reports.summary import N_BEST, N_OF_FRONT, Account, summarise
 from alphapulse.reports.summary_table import print_ending, print_summary
 from alphapulse.search.settings import count_settings
 from alphapulse.study.picking import rank_trials
+from alphapulse.study.records import Study
 from alphapulse.study.store import Store
+from alphapulse.sweep.opening import stored_config
 
 
 def run_report(config: ReportConfig, directory: Path) -> None:
@@ -36,7 +39,7 @@ def run_report(config: ReportConfig, directory: Path) -> None:
     account = Account(
         status=study.status,
         n_wanted=study.n_trials,
-        n_settings=None if study.config.get("constraints") else count_settings(study.space),
+        n_settings=_n_settings(study),
         data=said.get("data", f"{', '.join(traded.get('symbols', ()))} {traded.get('timeframe', '')}"),
         benchmark=said.get("benchmark", {}),
         verdict=verdict,
@@ -55,3 +58,11 @@ def run_report(config: ReportConfig, directory: Path) -> None:
     print_summary(summary, config.output, details=config.details)
     write_report(Subject.of(store, study, verdict), directory / REPORT)
     print_ending(summary, config.output, details=config.details)
+
+
+def _n_settings(study: Study) -> int | None:
+    """Return how many settings a study has under its rules; None where they are too many, or its strategy is gone."""
+    try:
+        return count_settings(stored_config(study).space)
+    except AlphaPulseError:
+        return None

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from alphapulse.commands.report import run_report
 from alphapulse.config.groups import SearchConfig
+from alphapulse.config.schema import ReportConfig
 from alphapulse.reports.summary_table import print_summary
 from alphapulse.search.dimensions import IntDimension
 from alphapulse.search.space import SearchSpace
@@ -33,3 +35,15 @@ def test_finite_space_is_tried_once_and_ends_early(run, in_process, small_study,
         run(replace(config, study="cut", n_trials=7), in_process())
         run(replace(config, study="cut"), in_process())
         assert table("cut")["trials"] == table("small")["trials"]
+
+
+def test_report_knows_how_many_settings_the_rules_leave(run, in_process, small_study, capsys, tmp_path):
+    config = small_study(
+        space=SPACE, n_trials=60, constraints=("strategy.ma_window > 10",),
+        when={"strategy.rsi_window": "strategy.ma_window < 25"},
+    )  # fmt: skip
+    summary = run(replace(config, validation=replace(config.validation, null_sweeps=1)), in_process())
+    # Two windows with four each, and one alone.
+    assert (summary.n_trials, summary.n_settings) == (9, 9)
+    run_report(ReportConfig(study="small"), tmp_path)
+    assert "All 9 settings of the space were tried" in capsys.readouterr().out
