@@ -165,6 +165,18 @@ def test_resumed_search_repeats_what_is_stored_and_goes_on(name, options, space,
         np.testing.assert_array_equal(resumed.propose(n_told), straight[first : first + size])
 
 
+def test_cma_es_has_one_population_in_flight_unless_told_otherwise():
+    told = []
+    straight = run(make("CmaEsSampler", {}, NUMERIC, size=None), 48, told)
+    sampler = make("CmaEsSampler", {}, NUMERIC, size=None)
+    assert (sampler.lag, sampler.schedule.size(0), sampler.schedule.size(9)) == (1, 8, 8)
+    for generation, parameters, values in told[:4]:
+        sampler.tell(generation, parameters, values)
+    np.testing.assert_array_equal(sampler.propose(4), straight[32:40])
+    assert make("CmaEsSampler", {"popsize": 12}, NUMERIC, size=None).schedule.size(3) == 12
+    assert (make("CmaEsSampler", {}, NUMERIC, size=5).lag, make("TPESampler", {}, size=None).lag) == (2, 2)
+
+
 def test_what_is_in_flight_is_running_and_failed_trials_are_told_so():
     sampler = make("TPESampler", {}, size=4)
     run(sampler, 20)

@@ -1,5 +1,6 @@
 """A sampler of Optuna's asked in generations, on a study in memory that holds what ours does."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,6 +10,7 @@ import numpy as np
 from alphapulse.errors import ConfigError, StudyError
 from alphapulse.search.feasibility import INFEASIBLE
 from alphapulse.search.samplers._base import LAG, HistorySampler, Told, given
+from alphapulse.search.samplers._schedule import Schedule
 from alphapulse.search.samplers.optuna.making import make_optuna_sampler, missing
 from alphapulse.search.settings import LEAST_SHARE, spare_settings, too_tight
 from alphapulse.search.space import SearchSpace
@@ -37,7 +39,8 @@ class OptunaSampler(HistorySampler):
     Parameters
     ----------
     generation_size : int, optional
-        Trials of every generation; None lets them grow.
+        Trials of every generation; None lets them grow, but for CMA-ES: a population of its own, one in flight, since
+        it leaves out whatever more was drawn from a distribution that it has learnt from already.
     optuna : str, default "TPESampler"
         A name of `optuna.samplers`, or the dotted path of any `BaseSampler`.
     options : mapping, optional
@@ -69,12 +72,15 @@ class OptunaSampler(HistorySampler):
             generation_size=given(generation_size, GENERATION_SIZE),
             first_size=given(generation_size, FIRST_SIZE),
         )
-        self.lag = 1 if self.generation_size == 1 else LAG
         self.optuna = optuna or "TPESampler"
         self._distributions = space.distributions()
         conditional = tuple(space.rules.when)
         self._order = (*(key for key in space.keys if key not in conditional), *conditional)
         self._study = self._new_study(options or {})
+        population = self._population(options or {}) if generation_size is None else None
+        if population is not None:
+            self.generation_size, self.schedule = population, Schedule(population, population)
+        self.lag = 1 if self.generation_size == 1 or population is not None else LAG
         self._proposed: dict[int, tuple[list[Trial], Float64Array2D]] = {}
         self._n_asked = 0
         self._is_exhausted = False
@@ -93,6 +99,15 @@ class OptunaSampler(HistorySampler):
         # Outside of `optimize` Optuna refuses to stop, as a sampler that has tried all there is wants to.
         study.stop = self._stop  # type: ignore[method-assign]
         return study
+
+    def _population(self, options: Mapping[str, Any]) -> int | None:
+        """Return the trials from which Optuna's CMA-ES learns at once; None where the sampler is another one."""
+        from optuna.samplers import CmaEsSampler
+
+        if not isinstance(self._study.sampler, CmaEsSampler):
+            return None
+        n_numbers = sum(d.is_ordered and d.size != 1 for d in self.space.dimensions)
+        return int(options.get("popsize") or 4 + math.floor(3 * math.log(max(n_numbers, 1))))
 
     def _stop(self) -> None:
         self._is_exhausted = True
