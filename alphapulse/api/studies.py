@@ -1,7 +1,5 @@
 """Stored studies from Python: what was found, its charts, its trials run again."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -17,6 +15,7 @@ from alphapulse.reports.page.curves import curve_charts
 from alphapulse.reports.page.heat_maps import heat_map
 from alphapulse.reports.page.page import write_report
 from alphapulse.reports.page.subject import Subject
+from alphapulse.reports.summary import TrialSummary
 from alphapulse.reports.trial_frames import TrialFrames
 from alphapulse.study import records
 from alphapulse.study.optuna.mirror import mirror
@@ -26,27 +25,6 @@ from alphapulse.study.store import Store
 if TYPE_CHECKING:
     import optuna
     from plotly.graph_objects import Figure
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial of a study.
-
-    Attributes
-    ----------
-    number : int
-    values : dict of str to float
-        Objectives by name.
-    params : dict of str to value
-        Swept keys by dotted name.
-    metrics : dict of str to float
-        NaN where undefined.
-    """
-
-    number: int
-    values: Mapping[str, float]
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
 
 
 class Verdict(dict[str, Any]):
@@ -112,25 +90,23 @@ class Study:
         return None if self._study.verdict is None else Verdict(self._study.verdict)
 
     @property
-    def best(self) -> Trial:
+    def best(self) -> TrialSummary:
         """The best trial by the first objective."""
         return self.trial("best")
 
     @property
-    def chosen(self) -> Trial:
+    def chosen(self) -> TrialSummary:
         """The trial that the verdict speaks of."""
         return self.trial("chosen")
 
     @property
-    def robust(self) -> Trial:
+    def robust(self) -> TrialSummary:
         """The trial whose neighbours are best."""
         return self.trial("robust")
 
-    def trial(self, trial: int | str) -> Trial:
+    def trial(self, trial: int | str) -> TrialSummary:
         """Return a trial by its number, or best, chosen or robust."""
-        found = self._pick(trial)
-        values = dict(zip(self._study.objectives, found["values"], strict=True))
-        return Trial(found["number"], values, found["params"], found["metrics"])
+        return TrialSummary.of(self._study, self._pick(trial))
 
     def _pick(self, trial: int | str) -> records.TrialRecord:
         return pick_trial(self._store, self._study, str(trial))
@@ -215,7 +191,8 @@ class Study:
         except StudyError:
             chart = ""
         else:
-            chart = figure.to_html(full_html=False, include_plotlyjs="cdn")
+            # Whoever opens the notebook may have no network.
+            chart = figure.to_html(full_html=False, include_plotlyjs=True)
         return f"<h4>{escape(self.name)}: {self.n_trials:,} trials</h4>{banner}{chart}"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -77,6 +77,18 @@ class TrialSummary:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     feasible: bool
+
+    @classmethod
+    def of(cls, study: Study, trial: TrialRecord, **more: Any) -> Self:
+        """Return a stored trial as it is shown, with what a kind of trial has besides."""
+        return cls(
+            number=trial["number"],
+            values=dict(zip(study.objectives, trial["values"], strict=True)),
+            params=trial["params"],
+            metrics=trial["metrics"],
+            feasible=_is_feasible(trial),
+            **more,
+        )
 
 
 @dataclass(frozen=True)
@@ -225,7 +237,7 @@ def summarise(store: Store, study: Study, ranking: Ranking, account: Account) ->
     if ranking.best and ranking.chosen is None:
         warnings = (*warnings, nothing_feasible(study, ranking.best[0]))
     number = verdict.get("chosen")
-    chosen = None if number is None else _shown(study, store.trial(study, number))
+    chosen = None if number is None else store.trial(study, number)
     return StudySummary(
         study=study.name,
         status=account.status,
@@ -241,7 +253,7 @@ def summarise(store: Store, study: Study, ranking: Ranking, account: Account) ->
         objectives=study.objectives,
         directions=study.directions,
         data=account.data,
-        best=tuple(TrialSummary(**_shown(study, trial)) for trial in ranking.best),
+        best=tuple(TrialSummary.of(study, trial) for trial in ranking.best),
         front=tuple(ranking.front),
         benchmark=account.benchmark,
         failures=dict(list(failures.items())[:N_REASONS]),
@@ -250,7 +262,7 @@ def summarise(store: Store, study: Study, ranking: Ranking, account: Account) ->
         warnings=warnings,
         seconds=dict(account.seconds),
         bars=verdict.get("bars"),
-        chosen=None if chosen is None else ChosenTrial(**chosen, holdout=verdict.get("chosen_holdout")),
+        chosen=None if chosen is None else ChosenTrial.of(study, chosen, holdout=verdict.get("chosen_holdout")),
         benchmark_holdout=verdict.get("benchmark_holdout"),
         sensitivity=_sensitivity(verdict),
         defaults=_defaults(store, study),
@@ -265,7 +277,7 @@ def _robust(store: Store, study: Study, verdict: Mapping[str, Any]) -> TrialSumm
     number = (verdict.get("numbers") or {}).get("robust_trial")
     if number is None or number < 0:
         return None
-    return TrialSummary(**_shown(study, store.trial(study, int(number))))
+    return TrialSummary.of(study, store.trial(study, int(number)))
 
 
 def _sensitivity(verdict: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -299,16 +311,6 @@ def nothing_feasible(study: Study, nearest: TrialRecord) -> str:
 
 def _is_feasible(trial: TrialRecord) -> bool:
     return all(excess <= 0 for excess in trial["violation"])
-
-
-def _shown(study: Study, trial: TrialRecord) -> dict[str, Any]:
-    return {
-        "number": trial["number"],
-        "values": dict(zip(study.objectives, trial["values"], strict=True)),
-        "params": trial["params"],
-        "metrics": trial["metrics"],
-        "feasible": _is_feasible(trial),
-    }
 
 
 def describe_bars(bars: StudyBars, market: Market, holdout: Market | None) -> dict[str, Any]:
