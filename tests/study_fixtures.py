@@ -34,9 +34,12 @@ SPACE = SearchSpace(
 
 @pytest.fixture
 def small_study() -> Callable[..., SweepConfig]:
-    """Return a maker of configurations: five years of the sample, fields of SweepConfig by keyword."""
+    """Return a maker of configurations: five years of the sample, without gate, as many null sweeps as are asked for.
 
-    def make(**changes: Any) -> SweepConfig:
+    Fields of SweepConfig by keyword.
+    """
+
+    def make(null_sweeps: int = 0, **changes: Any) -> SweepConfig:
         config = SweepConfig(
             study="small",
             n_trials=150,
@@ -45,7 +48,8 @@ def small_study() -> Callable[..., SweepConfig]:
             strategy={"_target_": "long_short", "volatility_source": "realized"},
             search=SearchConfig(sampler="random", generation_size=40),
             validation=ValidationConfig(
-                null_sweeps=19,
+                lookahead="off",
+                null_sweeps=null_sweeps,
                 n_bootstrap=50,
                 walk_forward=WalkForwardConfig(train_blocks=20, test_blocks=5),
                 pbo_blocks=8,

@@ -22,6 +22,7 @@ FEASIBLE = ("n_trades >= 140", "max_drawdown >= -0.45")
 @pytest.fixture
 def config(small_study):
     return small_study(
+        null_sweeps=19,
         n_trials=96,
         search=SearchConfig(sampler="tpe"),
         feasible=FEASIBLE,

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 def config(small_study):
     return small_study(
+        null_sweeps=19,
         n_trials=100,
         search=SearchConfig(sampler="nsga2", population_size=20),
         objective=("sharpe_ratio", "n_trades"),

@@ -31,7 +31,11 @@ def config(small_study, tmp_path, monkeypatch):
     (tmp_path / "own_objective.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     return small_study(
-        n_trials=64, search=SearchConfig(sampler="tpe"), objective=(EXPRESSION,), optuna=OptunaConfig(mirror_limit=100)
+        null_sweeps=19,
+        n_trials=64,
+        search=SearchConfig(sampler="tpe"),
+        objective=(EXPRESSION,),
+        optuna=OptunaConfig(mirror_limit=100),
     )
 
 

@@ -60,7 +60,7 @@ def test_table_is_the_same_on_ray_in_steps_and_in_one_process(
     n_trials = 60 if sampler in ("gp", *OPTUNA) else 150
     size = None if sampler in ("nsga2", "cmaes") else 12 if sampler == "gp" else 40
     own = "optuna" if sampler in OPTUNA else sampler
-    config = small_study(n_trials=n_trials, search=SearchConfig(sampler=own, generation_size=size))
+    config = small_study(null_sweeps=19, n_trials=n_trials, search=SearchConfig(sampler=own, generation_size=size))
     if sampler in OPTUNA:
         search = SearchConfig(sampler=own, optuna=sampler, options=OPTUNA[sampler])
         config = replace(config, search=search, validation=replace(config.validation, null_sweeps=0))

@@ -30,7 +30,7 @@ def weigh_small(monkeypatch, in_process, tmp_path):
 
 
 def test_weigh_goes_on_with_null_sweeps(run, in_process, small_study, weigh_small, database):
-    config = small_study(n_trials=40)
+    config = small_study(null_sweeps=19, n_trials=40)
     first = run(config, in_process()).verdict
     assert first["null_sweeps"]["n_wanted"] == 19
     again = weigh_small(null_sweeps=199)
@@ -45,7 +45,7 @@ def test_weigh_goes_on_with_null_sweeps(run, in_process, small_study, weigh_smal
 
 
 def test_weigh_speaks_of_an_interrupted_study(run, in_process, small_study, weigh_small, database):
-    config = small_study(n_trials=40)
+    config = small_study(null_sweeps=19, n_trials=40)
     run(config, in_process())
     database.fetch("UPDATE sweep SET n_trials = 80, status = 'INTERRUPTED', verdict = NULL")
     summary = weigh_small()
@@ -65,7 +65,7 @@ def test_weigh_refuses_what_has_nothing_to_weigh(run, in_process, small_study, w
 
 
 def test_another_start_does_not_reset_the_ledger(run, in_process, small_study, database, capsys):
-    config = small_study(n_trials=40)
+    config = small_study(null_sweeps=19, n_trials=40)
     run(config, in_process())
     later = replace(config, study="later", seed=1, data=replace(config.data, start="2005-01-04"))
     verdict = run(later, in_process()).verdict

@@ -23,7 +23,7 @@ MOST_BYTES = 10_000_000
 
 @pytest.mark.postgres
 def test_report_of_a_sweep_stands_alone(run, in_process, small_study, database, tmp_path, capsys):
-    summary = run(small_study(n_trials=60), in_process())
+    summary = run(small_study(null_sweeps=19, n_trials=60), in_process())
     path = tmp_path / "report.html"
     assert summary.places["report"] == str(path)
     page = path.read_text("utf-8")

@@ -35,7 +35,7 @@ class Backwards:
 @pytest.fixture
 def opened(run, in_process, small_study, database: Database):
     """Return a study with its trials and its lock, to be weighed."""
-    config = small_study(n_trials=40)
+    config = small_study(null_sweeps=19, n_trials=40)
     run(config, in_process())
     database.fetch("DELETE FROM null_sweep")
     store = Store(database)
