@@ -24,9 +24,9 @@ class Backwards:
         self._workers = in_process(n_cpus)
         self.n_cpus, self.n_started = n_cpus, 0
 
-    def start(self, shipment, work, *arguments):
+    def start(self, shipment, work, *arguments, **how):
         self.n_started += 1
-        return self._workers.start(shipment, work, *arguments)
+        return self._workers.start(shipment, work, *arguments, **how)
 
     def __getattr__(self, name):
         return getattr(self._workers, name)
