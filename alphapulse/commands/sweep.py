@@ -26,6 +26,7 @@ from alphapulse.sweep.opening import OpenStudy, abandon, continued_config, make_
 from alphapulse.sweep.searching import is_searched, is_weighed
 from alphapulse.sweep.starting import start_points
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.streams import WithoutRaylet
 
 if TYPE_CHECKING:
     from alphapulse.reports.summary import StudySummary
@@ -55,7 +56,7 @@ def run_sweep(config: SweepConfig, directory: Path, given: Given | None = None) 
         print_summary(summary, config.output, details=config.details, file=results)
 
     # Ray and strategies print when they like, from threads of theirs too; stdout is for the results alone.
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(WithoutRaylet(sys.stderr)):
         summary = run_study(
             lambda: Cluster.of(config.cluster, study, console.print), config, console, directory, given, tell
         )

@@ -22,6 +22,7 @@ from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.inputs import compile_for, load_inputs, pass_gate
 from alphapulse.sweep.opening import make_study_sampler, reopen_study, stored_config
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.streams import WithoutRaylet
 
 
 def run_weigh(config: WeighConfig, directory: Path) -> None:
@@ -34,7 +35,7 @@ def run_weigh(config: WeighConfig, directory: Path) -> None:
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     results = sys.stdout
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(WithoutRaylet(sys.stderr)):
         summary = weigh_study(config, console, directory)
         print_summary(summary, config.output, details=config.details, file=results)
         print_ending(summary, config.output, details=config.details, file=results)

@@ -26,8 +26,12 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from yaml import YAMLError
 
 from alphapulse.config.conf import Conf
+from alphapulse.config.settings import read_settings
 from alphapulse.config.texts import OwnFiles
 from alphapulse.errors import ConfigError
+
+JOBS = "runtime_resources"
+"""Folder of Ray's in which the working directories of jobs are (`ray job submit --working-dir`)."""
 
 MASK = "***"
 _PASSWORD = re.compile(r"""(\bpassword["']?\s*[:=]\s*)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,}\s]+)""")
@@ -129,7 +133,9 @@ def show(composed: DictConfig, part: str, package: str | None, *, resolve: bool)
 def locate_run(composed: DictConfig) -> Path:
     """Return the directory of a run, absolute and not made yet, and let `${hydra:runtime.output_dir}` say so."""
     with _refusals():
-        directory = Path(os.path.abspath(str(composed.hydra.run.dir)))
+        # Ray deletes the working directory of a job.
+        base = read_settings().home if JOBS in Path.cwd().parts else Path.cwd()
+        directory = Path(os.path.abspath(base / str(composed.hydra.run.dir)))
         with read_write(composed.hydra.runtime), open_dict(composed.hydra.runtime):
             composed.hydra.runtime.output_dir = str(directory)
         HydraConfig.instance().set_config(composed)

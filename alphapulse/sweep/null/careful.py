@@ -1,5 +1,6 @@
 """A null sweep that ended its worker, run again with its trials in tasks of their own, as those of a study are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +69,9 @@ def careful_null_search(
     block: int,
     limits: TrialLimits,
     resources: ResourcesConfig | None = None,
-) -> float:
-    """Return what `null_search` does; a trial that ends its worker is a failed one.
+    suspects: Sequence[tuple[float, ...]] = (),
+) -> tuple[float, list[tuple[float, ...]]]:
+    """Return what `null_search` does, and the settings that ended their worker, which are failed trials.
 
     Parameters
     ----------
@@ -81,20 +83,28 @@ def careful_null_search(
     limits : TrialLimits
     resources : ResourcesConfig, optional
         What a task of trials asks for; one processor by default.
+    suspects : sequence of tuple of float
+        Settings that ended their worker on another surrogate: each runs alone at once.
     """
+    suspected = set(suspects)
     batches = Batches(SurrogateWorkers(held_shipment(), s, block, Tasks(resources)), experiment, limits)
 
     def evaluate(parameters: Float64Array2D) -> Trials:
         trials = experiment.untried(parameters)
-        for start in range(0, len(parameters), BATCH):
-            rows = np.arange(start, min(start + BATCH, len(parameters)))
-            batches.submit(Batch(None, rows, parameters[rows], np.zeros(len(rows), dtype=np.bool_), np.inf))
+        is_suspect = np.array([tuple(row) in suspected for row in parameters.tolist()], dtype=np.bool_)
+        others = np.flatnonzero(~is_suspect)
+        parts = [(rows, 0) for rows in np.split(others, range(BATCH, len(others), BATCH)) if len(rows)]
+        # Such a setting would take its neighbours with it time and again.
+        for rows, n_deaths in [*parts, *((np.array([row]), 1) for row in np.flatnonzero(is_suspect))]:
+            keep = np.zeros(len(rows), dtype=np.bool_)
+            batches.submit(Batch(None, rows, parameters[rows], keep, np.inf, n_deaths=n_deaths))
         while batches.n_under_way:
             for batch, result in batches.collect(timeout=1.0):
                 trials.put(batch.rows, result.trials)
         return trials
 
-    return null_search(market, experiment, plan, s, block=block, evaluate=evaluate)
+    value = null_search(market, experiment, plan, s, block=block, evaluate=evaluate)
+    return value, [tuple(row.tolist()) for row in batches.fatal]
 
 
 def evaluate_on_surrogate(

@@ -46,12 +46,15 @@ class NullTask:
         What a trial may cost.
     resources : ResourcesConfig
         What a task of trials asks for.
+    suspects : tuple of tuple of float, optional
+        Settings that may end their worker; None runs the search in one process, trials and all.
     """
 
     plan: SearchPlan
     block: int
     limits: TrialLimits
     resources: ResourcesConfig
+    suspects: tuple[tuple[float, ...], ...] | None = None
 
 
 def run_null_sweeps(
@@ -104,6 +107,7 @@ def run_null_sweeps(
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
     search = NullTask(plan, config.validation.null_block, limits, cluster.resources)
     careful: set[int] = set()
+    suspects: set[tuple[float, ...]] = set()
     missing = deque(s for s in range(n_wanted) if s not in values)
     tasks: dict[Any, int] = {}
     n_lost = 0
@@ -118,12 +122,15 @@ def run_null_sweeps(
             while missing and len(tasks) < AHEAD * cluster.n_cpus:
                 s = missing.popleft()
                 # One that has its trials run by others waits for them: only its processor is free meanwhile.
-                only = ONE_CPU if s in careful else None
-                tasks[cluster.start(shipment, null_task, search, s, s in careful, resources=only, name=f"null {s}")] = s
+                is_careful = s in careful or bool(suspects)
+                only = ONE_CPU if is_careful else None
+                task = replace(search, suspects=tuple(sorted(suspects)) if is_careful else None)
+                tasks[cluster.start(shipment, null_task, task, s, resources=only, name=f"null {s}")] = s
             for reference in cluster.wait(list(tasks), timeout=0.5):
                 s = tasks.pop(reference)
                 try:
-                    values[s], seconds = cluster.result(reference)
+                    values[s], seconds, fatal = cluster.result(reference)
+                    suspects.update(fatal)
                 except BatchLostError as error:
                     n_lost += 1
                     if n_lost > MOST_LOST:
@@ -152,20 +159,30 @@ def run_holdout_test(
     return [value for outcome in outcomes for value in outcome]
 
 
-def null_task(market: Market, experiment: Experiment, task: NullTask, s: int, is_careful: bool) -> tuple[float, float]:
+def null_task(
+    market: Market, experiment: Experiment, task: NullTask, s: int
+) -> tuple[float, float, list[tuple[float, ...]]]:
     """Return the best value that the search finds on surrogate `s`, NaN without one, and what it took [s].
 
-    One that has ended its worker is run carefully: no trial of it can do so again.
+    One that has ended its worker is run carefully: no trial of it can do so again. The settings that do come third.
     """
     started = time.perf_counter()
-    if is_careful:
-        value = careful_null_search(
-            market, experiment, task.plan, s, block=task.block, limits=task.limits, resources=task.resources
+    fatal: list[tuple[float, ...]] = []
+    if task.suspects is not None:
+        value, fatal = careful_null_search(
+            market,
+            experiment,
+            task.plan,
+            s,
+            block=task.block,
+            limits=task.limits,
+            resources=task.resources,
+            suspects=task.suspects,
         )
     else:
         with watched(task.limits.at(0.0)):
             value = null_search(market, experiment, task.plan, s, block=task.block)
-    return value, time.perf_counter() - started
+    return value, time.perf_counter() - started, fatal
 
 
 def _n_first(values: dict[int, float]) -> int:

@@ -16,7 +16,7 @@ from alphapulse.sweep.worker import BatchResult
 from alphapulse.sweep.workers.limits import GRACE, Limits, late
 from alphapulse.sweep.workers.losses import BatchLostError, WorkerDiedError
 from alphapulse.sweep.workers.tasks import LOSSES
-from alphapulse.typing import BoolArray1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
 DEATHS = 3
 """Workers that a trial may end before it is a failed one."""
@@ -107,6 +107,11 @@ class Batches:
     experiment : Experiment
         Tells what a trial without an outcome is.
     limits : TrialLimits
+
+    Attributes
+    ----------
+    fatal : list of (n_dimensions,) float64
+        Settings that have ended their workers.
     """
 
     def __init__(self, workers: Workers, experiment: Experiment, limits: TrialLimits) -> None:
@@ -116,6 +121,7 @@ class Batches:
         self._tasks: dict[Any, tuple[Batch, Limits, float]] = {}
         self._again: deque[Batch] = deque()
         self._measured: deque[float] = deque(maxlen=N_MEASURED)
+        self.fatal: list[Float64Array1D] = []
 
     @property
     def n_cpus(self) -> int:
@@ -184,6 +190,7 @@ class Batches:
             reason = error.mark.reason
         elif is_late:
             reason = f"LimitExceeded: {late(limits.seconds)}"
+        self.fatal.append(batch.parameters[0])
         return [(batch, self._failed(batch, reason))]
 
     def _failed(self, batch: Batch, reason: str) -> BatchResult:
