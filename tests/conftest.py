@@ -18,7 +18,7 @@ pytest_plugins = ["study_fixtures"]
 
 TABLES = (
     *("ohlcv_data", "ingest", "corporate_action", "ohlcv_rejected"),
-    *("sweep", "trial", "trial_blocks", "null_sweep", "ledger", "holdout_opening"),
+    *("sweep", "trial", "trial_symbol", "trial_blocks", "null_sweep", "ledger", "holdout_opening"),
 )
 
 

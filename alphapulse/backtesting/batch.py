@@ -39,6 +39,7 @@ from alphapulse.backtesting.kernel.totals import (
 )
 from alphapulse.backtesting.metrics import N_METRICS, metrics_of_sums
 from alphapulse.backtesting.params import LEVEL_CODES, SERIES, SIZING_CODES, EngineParams
+from alphapulse.backtesting.recording import Equities, Recording
 from alphapulse.backtesting.sizing import Sizing
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
@@ -192,35 +193,6 @@ class BatchOutcome:
     block_squares: Float64Array2D
 
 
-@dataclass(frozen=True)
-class Recording:
-    """Room for the curves and fills of the first trial of a batch.
-
-    Attributes
-    ----------
-    curves : (n_scored, 4) float64
-        Equity [quote], units, cash and interest earned so far [quote] at each close.
-    fills : (n, 8) float64
-        By `FILL_COLUMNS`; rows after the last fill are NaN.
-    ends : (3,) float64
-        Stop and take profit of the open position, times its direction [quote], infinite without one; bars that reached
-        both of a position.
-    """
-
-    curves: Float64Array2D
-    fills: Float64Array2D
-    ends: Float64Array1D
-
-    @classmethod
-    def of(cls, market: Market) -> "Recording":
-        """Return room for every fill that `market` allows: an order, an exit and a ruin in each bar."""
-        return cls(
-            np.full((market.n_scored, 4), math.nan),
-            np.full((2 * market.n_scored + 2, len(FILL_COLUMNS)), math.nan),
-            np.full(3, math.nan),
-        )
-
-
 def benchmark_returns(bars: Bars, first: int) -> Float64Array1D:
     """Return the returns (n_bars,) of buying and holding what `bars` trade [1]; 0 at bar 0 and before `first`."""
     return returns_of_closes(bars.close, first)
@@ -240,6 +212,7 @@ def simulate_batch(
     engine: EngineColumns,
     *,
     recording: Recording | None = None,
+    equities: Equities | None = None,
     benchmark: Float64Array1D | None = None,
 ) -> BatchOutcome:
     """Run a batch of trials over the scored bars of `market`.
@@ -256,6 +229,8 @@ def simulate_batch(
         Engine fields of the same trials.
     recording : Recording, optional
         Filled with the curves and fills of trial 0.
+    equities : Equities, optional
+        Filled with the equity of every trial.
     benchmark : (n_bars,) float64, optional
         Per-bar returns of the benchmark [1]; by default buy and hold of the traded symbol.
 
@@ -285,10 +260,11 @@ def simulate_batch(
         for group in groups:
             if group.mode.execution != SAME_CLOSE:
                 set_first_target(group.lanes, last[:, 0])
-    tile = np.empty((TILE_TRIALS, TILE_BARS))
+    n_together = TILE_TRIALS if equities is None else LANES
+    tile = np.empty((n_together, TILE_BARS))
     for group in groups:
-        for begin in range(0, len(group.members), TILE_TRIALS):
-            members = group.members[begin : begin + TILE_TRIALS]
+        for begin in range(0, len(group.members), n_together):
+            members = group.members[begin : begin + n_together]
             rows = slice(begin // LANES, -(-(begin + len(members)) // LANES))
             outputs = recorded if members[0] == 0 else unrecorded
             lanes = Lanes(group.lanes.trials[rows], group.lanes.n_lanes[rows], group.lanes.states[rows])
@@ -298,6 +274,8 @@ def simulate_batch(
                 if sizing is not None:
                     sizing.apply(start, members, part)
                 run_tile(tape, group.mode, start, part, lanes, scratch, outputs, group.rules)
+                if equities is not None:
+                    equities.take_tile(start - first, lanes, scratch, part.shape[1])
             write_moments(outputs, members, block_sums, block_squares)
     metrics = np.empty((k, N_METRICS))
     status = np.empty(k, dtype=np.int8)
@@ -309,6 +287,8 @@ def simulate_batch(
             recording.ends[:] = ends[[STOP, TAKE, BOTH], 0]
         sums = sums_of_states(ends, n - first, n, benchmark_sums, periods[members], values["initial_capital"][members])
         metrics[members] = metrics_of_sums(sums)
+        if equities is not None:
+            equities.take_sums(members, sums)
         status[members] = np.where(ends[BAD] != 0.0, FAILED, np.where(ends[RUINED_ROW] != 0.0, RUINED, OK))
     for place in targets.failures:
         status[place] = FAILED

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from alphapulse.backtesting.batch import FAILED, RUINED, EngineColumns, Recording, simulate_batch
+from alphapulse.backtesting.batch import FAILED, RUINED, EngineColumns, simulate_batch
 from alphapulse.backtesting.curve_metrics import curve_metrics
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.models import BacktestResult, EngineParams, Position
+from alphapulse.backtesting.recording import Recording
 from alphapulse.backtesting.trades import FILL_REASONS, Trade, round_trips
 from alphapulse.market.market import Market
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D

@@ -16,11 +16,14 @@ from alphapulse.config.assembly import assemble, disassemble
 from alphapulse.config.given import Given
 from alphapulse.config.schema import TARGET, BacktestConfig
 from alphapulse.data_pipeline.downloading.importing import import_first
-from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.opening import open_database
+from alphapulse.data_pipeline.universe import load_markets
 from alphapulse.plain import plain
 from alphapulse.reports.curves import backtest_trial, write_tear_sheet
 from alphapulse.reports.formatting import (
+    SHOWN_METRICS,
+    fitted_table,
+    format_metric,
     metrics_table,
     print_json,
     print_lines,
@@ -28,6 +31,7 @@ from alphapulse.reports.formatting import (
     print_warnings,
     stdout_console,
 )
+from alphapulse.reports.page.universe import describe_survey, survey_symbols
 from alphapulse.reports.run_files import write_curves, write_setting
 from alphapulse.reports.summary import describe_data
 from alphapulse.reports.tomorrow import tomorrow
@@ -39,7 +43,7 @@ from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.gate import run_gate
-from alphapulse.sweep.inputs import define_strategy, study_bars, swept_values, warn
+from alphapulse.sweep.inputs import define_strategy, gate_markets, study_bars, swept_values, warn_of
 from alphapulse.sweep.opening import SETTING_GROUPS, put_typed, setting_of, stored_config
 
 TEAR_SHEET = "tear_sheet.html"
@@ -107,13 +111,20 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
     subject = _Subject(config) if config.study is None else _stored(config, given or Given(), Store(database))
     config = subject.config
     definition, values = define_strategy(config.strategy)
-    history = load_history(database, config.data, subject.lookback(definition.lookback(values)), config.engine.series)
-    market, holdout = history.split(config.validation.holdout)
-    warnings = (*warn(market.bars, config.engine), *history.warnings())
+    markets = load_markets(
+        database,
+        config.data,
+        config.universe,
+        subject.lookback(definition.lookback(values)),
+        config.engine.series,
+        holdout=config.validation.holdout,
+    )
+    market, holdout = markets.market, markets.holdout
+    warnings = (*warn_of(market, config.engine), *markets.warnings)
     if not config.quiet:
         print_warnings(warnings)
-    gate = run_gate(definition, market.bars, values, {}, config.validation)
-    bars = study_bars(config.data.read, market, None)
+    gate, *_ = [run_gate(definition, one.bars, values, {}, config.validation) for one in gate_markets(market)]
+    bars = study_bars(config.data, market, None)
     opened = [] if subject.shows_holdout else held_out_within(database, bars)
     if subject.trial is None or subject.is_changed:
         record_backtest(database, bars, _name_in_ledger(definition.name, values, config.engine))
@@ -129,6 +140,7 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
         rows["held out"] = metrics_of_trial(experiment, holdout, np.empty(0))
         rows["buy & hold, held out"] = benchmark_metrics(experiment, holdout)
     data = describe_data(market, holdout)
+    survey = survey_symbols(market, experiment, np.empty(0))
     if config.output == "json":
         document: dict[str, Any] = {
             "schema": 1,
@@ -149,13 +161,21 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
             "bars_touching_both": result.n_both,
             "places": places,
             "warnings": warnings,
-        }
+        } | ({"universe": survey} if survey else {})
         print_json(document)
         return
     out = stdout_console()
     title = f"{definition.name} on {market.bars.symbol}" + (f": {subject.title}" if subject.title else "")
     out.print(title, soft_wrap=True)
     out.print(metrics_table(rows, (*METRICS, *UNITS)))
+    for line in describe_survey(survey):
+        out.print(line, soft_wrap=True)
+    if survey:
+        columns = {"": list(survey["symbols"])} | {
+            name.replace("_", " "): [format_metric(name, one[name]) for one in survey["symbols"].values()]
+            for name in SHOWN_METRICS
+        }
+        out.print(fitted_table("Symbol by symbol", columns, out.width, left=[""]))
     out.print(f"Data: {data}.", soft_wrap=True)
     if holdout is not None and not subject.shows_holdout:
         out.print("The hold-out is left alone, as in a sweep; validation.holdout=0 scores it too.", soft_wrap=True)
@@ -167,7 +187,7 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
         )
     if result.ruined:
         out.print("Ruined: equity fell to 0.")
-    for line in tomorrow(result, config.engine):
+    for line in () if market.members else tomorrow(result, config.engine):
         out.print(line, soft_wrap=True)
     print_places(out, places)
 

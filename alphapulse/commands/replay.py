@@ -18,6 +18,7 @@ from alphapulse.study.picking import pick_trial
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
+from alphapulse.study.trials import SymbolMetrics
 from alphapulse.sweep.inputs import load_inputs
 from alphapulse.sweep.opening import stored_config
 from alphapulse.sweep.worker import evaluate_batch
@@ -30,7 +31,7 @@ class _Comparison:
     Attributes
     ----------
     pairs : dict of str to (float, float)
-        Every metric and objective value, stored and replayed, by name.
+        Every metric and objective value, stored and replayed, by name; of a universe metrics by "SYMBOL metric" too.
     redefined : list of str
         Those of them that the study did not have, or had by another definition; they are not compared.
     changes : list of str
@@ -74,15 +75,17 @@ def run_replay(config: ReplayConfig) -> None:
     if not config.quiet:
         print_warnings(inputs.warnings)
     experiment = inputs.experiment
-    result = evaluate_batch(inputs.market, experiment, stored["parameters"][None, :]).trials
+    batch = evaluate_batch(inputs.market, experiment, stored["parameters"][None, :])
+    result = batch.trials
     again: dict[str, float] = dict(zip(METRICS, result.metrics[0].tolist(), strict=True))
     pairs = {name: (stored["metrics"][name], again[name]) for name in METRICS}
     values_again = result.values[0].tolist()
     for name, before, now in zip(study.objectives, stored["values"], values_again, strict=True):
         pairs[_objective(name)] = (before, now)
+    pairs |= _on_symbols(store.on_symbols(study, stored["number"]), batch.by_symbol)
     found = _Comparison(
         pairs,
-        _redefined(study),
+        _redefined(study, list(pairs)),
         changes_since(study, experiment.definition, inputs.market.fingerprint, experiment.functions),
         result.errors.get(0),
     )
@@ -100,9 +103,23 @@ def _objective(name: str) -> str:
     return f"objective {name}"
 
 
-def _redefined(study: Study) -> list[str]:
-    metrics = [name for name, metric in TABLE.items() if metric.since > study.definitions]
-    return metrics + [_objective(name) for name in study.objectives if name in metrics]
+def _on_symbols(stored: dict[str, dict[str, float]], again: SymbolMetrics | None) -> dict[str, tuple[float, float]]:
+    """Return the metrics of a trial on every symbol, stored and replayed; NaN where one of the two is missing."""
+    if again is None:
+        return {}
+    rows = again.metrics[0].tolist() if len(again.trials) else [[math.nan] * len(METRICS)] * len(again.symbols)
+    now = {symbol: dict(zip(METRICS, row, strict=True)) for symbol, row in zip(again.symbols, rows, strict=True)}
+    unknown = dict.fromkeys(METRICS, math.nan)
+    return {
+        f"{symbol} {name}": (stored.get(symbol, unknown)[name], now.get(symbol, unknown)[name])
+        for symbol in dict.fromkeys((*now, *stored))
+        for name in METRICS
+    }
+
+
+def _redefined(study: Study, names: list[str]) -> list[str]:
+    metrics = {name for name, metric in TABLE.items() if metric.since > study.definitions}
+    return [name for name in names if name.rpartition(" ")[2] in metrics]
 
 
 def same_bits(before: float, now: float) -> bool:
@@ -136,7 +153,10 @@ def _print(config: ReplayConfig, study: Study, stored: TrialRecord, found: _Comp
     table.add_column("stored", justify="right")
     table.add_column("replayed", justify="right")
     table.add_column("bits")
+    shown = {*METRICS, *map(_objective, study.objectives), *found.differing}
     for name, (before, now) in found.pairs.items():
+        if name not in shown:
+            continue
         bits = "not compared" if name in found.redefined else "differ" if name in found.differing else "same"
         table.add_row(name, _exact(before), _exact(now), bits)
     parameters = ", ".join(f"{key}={format_parameter(value)}" for key, value in stored["params"].items())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from alphapulse.config.bars.universe import listed
 from alphapulse.config.found import SAMPLER_NAMES
 from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.market.timeframes import read_length, read_timeframe
@@ -82,7 +83,8 @@ class DataConfig:
     path : str, optional
         That file, a folder or a pattern.
     symbols : tuple of str
-        The first is traded; the others are joined to it by the end of each bar. It may be empty with a file: then its
+        The first is traded, or with universe=each all are; a file with a line a symbol may stand for them. Without a
+        universe the others are joined to it by the end of each bar. It may be empty with a file: then its
         one symbol is traded.
     others : tuple of str
         Symbols whose whole bars are joined to the traded ones in the same way, for strategies that look at them.
@@ -116,6 +118,7 @@ class DataConfig:
         if (self.source == "csv") != (self.path is not None):
             got = f"data={self.source} and data.path={'null' if self.path is None else self.path}"
             raise ConfigError(f"`data.path` must name the file with data=csv, and be null else, but got {got}")
+        object.__setattr__(self, "symbols", listed(self.symbols))
         if not self.symbols and self.source != "csv":
             raise ConfigError("`data.symbols` must name at least one symbol, but got []; write data.symbols=[SYMBOL]")
         check_symbols("data.symbols", self.symbols)

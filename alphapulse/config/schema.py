@@ -18,6 +18,7 @@ from alphapulse.config.bars.download import (
     ProviderConfig,
     QualityConfig,
 )
+from alphapulse.config.bars.universe import UniverseConfig
 from alphapulse.config.groups import (
     DataConfig,
     OptunaConfig,
@@ -67,6 +68,7 @@ __all__ = [
     "SweepConfig",
     "ThresholdsConfig",
     "TrialsConfig",
+    "UniverseConfig",
     "ValidationConfig",
     "WalkForwardConfig",
     "WeighConfig",
@@ -150,6 +152,7 @@ class SweepConfig:
     constraints: tuple[str, ...] = ()
     when: Mapping[str, str] = field(default_factory=dict)
     choose: str = FIRST
+    universe: UniverseConfig = field(default_factory=UniverseConfig)
     max_failure_rate: float = 0.5
     patience: int | None = None
     timeout: str | None = None
@@ -189,6 +192,11 @@ class SweepConfig:
             raise ConfigError(
                 f"`validation.objective={self.validation.objective}` must go with objective=sharpe_ratio, "
                 f"but got {list(self.objective)}"
+            )
+        if self.validation.objective == "worst_fold" and self.universe.score != "portfolio":
+            raise ConfigError(
+                "`validation.objective=worst_fold` must go with universe.score=portfolio, "
+                f"but got {self.universe.score}"
             )
         if len(self.objective) > 1 and self.search.sampler == "cmaes":
             raise ConfigError(
@@ -258,6 +266,7 @@ class BacktestConfig:
     quiet: bool = False
     traceback: bool = False
     data: DataConfig = field(default_factory=DataConfig)
+    universe: UniverseConfig = field(default_factory=UniverseConfig)
     strategy: Mapping[str, Any] = field(default_factory=_default_strategy)
     engine: EngineParams = field(default_factory=EngineParams)
     db: DatabaseConfig = field(default_factory=DatabaseConfig)

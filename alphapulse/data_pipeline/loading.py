@@ -35,6 +35,10 @@ FEWEST_SCORED = 2
 CLOSED = pd.Timedelta(days=7)
 
 
+class TooFewBarsError(DataError):
+    """A symbol has no bars in the range, or fewer than its warm-up and two to score."""
+
+
 @dataclass(frozen=True)
 class History:
     """The bars of a study before the hold-out is cut off.
@@ -188,10 +192,10 @@ def load_history(
     _check_columns(symbol, timeframe, columns)
     n_before = 0 if start is None else int(np.searchsorted(columns.timestamp, start.as_unit("ns").value))
     if len(columns) == n_before:
-        raise DataError(no_bars(database, data.source, symbol, timeframe, data.start, data.end))
+        raise TooFewBarsError(no_bars(database, data.source, symbol, timeframe, data.start, data.end))
     first = max(n_before, lookback)
     if len(columns) - first < FEWEST_SCORED:
-        raise DataError(
+        raise TooFewBarsError(
             f"The lookback of {lookback} bars must leave at least {FEWEST_SCORED} to score, but {symbol!r} {timeframe} "
             f"has {len(columns)} bars up to {data.end or 'its end'}; take an earlier data.start, a later data.end or "
             "shorter windows."

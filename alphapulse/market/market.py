@@ -26,6 +26,8 @@ class Market:
         Whether a bar is the first of a new ISO week or calendar month (by its start, UTC).
     fingerprint : str
         Hexadecimal hash of the data of the study, hold-out included; empty where there is no study.
+    members : tuple of Market
+        Of a universe the markets of its symbols, see `universe.universe_market`; empty where one symbol is traded.
     """
 
     bars: Bars
@@ -35,6 +37,7 @@ class Market:
     week_start: BoolArray1D
     month_start: BoolArray1D
     fingerprint: str
+    members: tuple["Market", ...] = ()
 
     @classmethod
     def of(cls, bars: Bars, first: int, fingerprint: str) -> "Market":

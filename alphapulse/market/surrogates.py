@@ -11,6 +11,7 @@ References
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from alphapulse.compiling import jit
 from alphapulse.market.bars import PRICES, Bars
 from alphapulse.market.calendar import opens_session
 from alphapulse.market.market import Market
+from alphapulse.market.universe import universe_market
 from alphapulse.numerics import exp, log, log_array
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
@@ -40,10 +42,13 @@ def surrogate_market(market: Market, s: int, block: int = 1, *, first: int = 1) 
     Returns
     -------
     Market
-        On the same calendar; its fingerprint is its own.
+        On the same calendar; its fingerprint is its own. Of a universe see `permute_universe`.
     """
-    bars = permute_bars(market.bars, surrogate_generator(market.fingerprint, block, s), block, first=first)
-    return replace(market, bars=bars, fingerprint=f"{market.fingerprint} surrogate {block} {s}")
+    rng = surrogate_generator(market.fingerprint, block, s)
+    fingerprint = f"{market.fingerprint} surrogate {block} {s}"
+    if market.members:
+        return replace(permute_universe(market, rng, block, first=first), fingerprint=fingerprint)
+    return replace(market, bars=permute_bars(market.bars, rng, block, first=first), fingerprint=fingerprint)
 
 
 def surrogate_generator(fingerprint: str, block: int, s: int) -> np.random.Generator:
@@ -97,6 +102,54 @@ def permute_bars(bars: Bars, rng: np.random.Generator, block: int = 1, *, first:
     places[opens_place] = laid[opens[laid]]
     places[~opens_place] = laid[~opens[laid]]
     return reorder_bars(bars, order, first)
+
+
+def permute_universe(market: Market, rng: np.random.Generator, block: int = 1, *, first: int = 1) -> Market:
+    """Return a universe whose moments change places in one order for all symbols, so that ties between symbols survive.
+
+    The common calendar is cut into epochs, within which the same symbols are there: where one lists, after the bar of
+    its listing and after its last bar; and where scoring starts. Moments change places within their epoch, as bars do
+    in `permute_bars`; a symbol that has no bar at a moment has none where that moment goes.
+
+    Parameters
+    ----------
+    market : Market
+        Of a universe; not changed.
+    rng : Generator
+    block : int
+        Length of the pieces that stay together, within an epoch.
+    first : int
+        First place of the common calendar that changes.
+    """
+    timestamp = market.bars.timestamp
+    places = [np.searchsorted(timestamp, member.bars.timestamp) for member in market.members]
+    cuts = {first, market.first, len(timestamp)}
+    for place in places:
+        cuts |= {int(place[0]), int(place[0]) + 1, int(place[-1]) + 1}
+    bounds = sorted(cut for cut in cuts if first <= cut <= len(timestamp))
+    opens = opens_session(timestamp, market.bars.timeframe)
+    order = np.arange(len(timestamp))
+    for start, stop in pairwise(bounds):
+        laid = start + _lay(rng, stop - start, block)
+        part, opens_place = order[start:stop], opens[start:stop]
+        part[opens_place] = laid[opens[laid]]
+        part[~opens_place] = laid[~opens[laid]]
+    members = [_permute_member(m, p, order, timestamp, first) for m, p in zip(market.members, places, strict=True)]
+    return universe_market(members, market.bars.periods_per_year)
+
+
+def _permute_member(
+    member: Market, place: Int64Array1D, order: Int64Array1D, timestamp: Int64Array1D, first: int
+) -> Market:
+    """Return the market of one symbol, whose bars lie at `place` (n_bars,) of the common calendar, in another order."""
+    bar_at = np.full(len(timestamp), -1)
+    bar_at[place] = np.arange(len(place))
+    moved = bar_at[order]
+    stays = int(np.searchsorted(place, first))
+    bars = reorder_bars(member.bars, moved[moved >= 0], max(stays, 1))
+    stamps = timestamp[moved >= 0]
+    stamps.flags.writeable = False
+    return Market.of(replace(bars, timestamp=stamps), member.first, member.fingerprint)
 
 
 def reorder_bars(bars: Bars, order: Int64Array1D, first: int = 1) -> Bars:

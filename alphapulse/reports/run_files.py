@@ -64,7 +64,7 @@ def write_setting(
     ----------
     path : Path
     setting : mapping
-        Plain values of a configuration; data, strategy, engine and the hold-out's share of it are written.
+        Plain values of a configuration; data, universe, strategy, engine and the hold-out's share of it are written.
     remark : str
         What it is, in one line.
     space : mapping of str to str, optional
@@ -72,7 +72,7 @@ def write_setting(
     when : mapping of str to str, optional
         Conditions under which keys of that count.
     """
-    kept: dict[str, Any] = {name: setting[name] for name in ("data", "strategy", "engine")}
+    kept: dict[str, Any] = {name: setting[name] for name in ("data", "universe", "strategy", "engine")}
     kept["validation"] = {"holdout": setting["validation"]["holdout"]}
     content: dict[str, Any] = {"overrides": override_lines(kept)}
     content |= {name: dict(part) for name, part in (("space", space), ("when", when)) if part}

@@ -1,6 +1,7 @@
 """How the chosen trial fares in other worlds: dearer and cheaper, a bar later, filled elsewhere."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -10,7 +11,9 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.params import EngineParams, Execution
 from alphapulse.backtesting.trial import ArrayTargets, run_trial
 from alphapulse.market.market import Market
+from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.worker import evaluate_batch
 from alphapulse.typing import Float64Array1D
 
 COSTS = (
@@ -37,6 +40,8 @@ def sensitivity(experiment: Experiment, market: Market, parameters: Float64Array
     """
     values, engine = experiment.values(parameters)
     bars = market.bars
+    if market.members:
+        return {"rows": list(_rows_of_universe(experiment, market, parameters)), "bars_touching_both": 0}
     block = experiment.definition.block(bars, values, 1)
     if block.failures:
         return {}
@@ -50,6 +55,16 @@ def sensitivity(experiment: Experiment, market: Market, parameters: Float64Array
         metrics = simulate_batch(market, targets, EngineColumns.build(changed)).metrics[0]
         rows.append({"world": name} | {m: float(metrics[METRICS.index(m)]) for m in SHOWN})
     return {"rows": rows, "bars_touching_both": run_trial(market, target[0], average, engine).n_both}
+
+
+def _rows_of_universe(experiment: Experiment, market: Market, parameters: Float64Array1D) -> Iterator[dict[str, Any]]:
+    """Yield how the portfolio of a universe fares in each world but the one whose decisions come late."""
+    values, engine = experiment.values(parameters)
+    fixed = replace(experiment, space=SearchSpace(()), strategy=values, bootstrap=None, robustness=None)
+    for name, changed, is_late in _worlds(engine):
+        if not is_late:
+            trials = evaluate_batch(market, replace(fixed, engine=changed), np.empty((1, 0))).trials
+            yield {"world": name} | {m: float(trials.metrics[0, METRICS.index(m)]) for m in SHOWN}
 
 
 def _worlds(engine: EngineParams) -> Iterator[tuple[str, EngineParams, bool]]:

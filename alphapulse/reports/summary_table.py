@@ -92,6 +92,8 @@ def _print_table(console: Console, summary: StudySummary, details: bool) -> None
             _print_front(console, summary)
     if summary.sensitivity:
         console.print(sensitivity_line(summary.sensitivity), soft_wrap=True)
+    for line in ((summary.verdict or {}).get("universe") or {}).get("lines", ()):
+        console.print(line, soft_wrap=True)
     if details:
         _print_details(console, summary)
     if summary.verdict is not None:

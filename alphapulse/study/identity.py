@@ -12,7 +12,7 @@ from alphapulse.search.space import SearchSpace
 from alphapulse.study.records import Study, StudyPlan
 
 # What else the configuration holds may change between commands: workers, output, the total of trials.
-PINNED = ("strategy", "engine", "search", "validation", "constraints", "when", "feasible", "choose")
+PINNED = ("universe", "strategy", "engine", "search", "validation", "constraints", "when", "feasible", "choose")
 STRATEGY = "strategy._target_"
 PINNED_IN_VALIDATION = ("holdout", "objective", "null_block", "n_bootstrap", "keep_blocks")
 

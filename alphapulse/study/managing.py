@@ -7,7 +7,7 @@ from alphapulse.errors import StudyError
 from alphapulse.study.records import Study
 from alphapulse.study.store import Store
 
-TABLES = ("trial", "trial_blocks", "null_sweep")
+TABLES = ("trial", "trial_symbol", "trial_blocks", "null_sweep")
 
 OPTUNAS = f"""
 SELECT s.study_id FROM {OPTUNA_SCHEMA}.studies s

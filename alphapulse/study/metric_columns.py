@@ -4,6 +4,7 @@
 # the outer one; dropping the view is the only way to take a column out.
 ADD = """
 ALTER TABLE trial ADD COLUMN {name} double precision;
+ALTER TABLE IF EXISTS trial_symbol ADD COLUMN {name} double precision;
 DO $$ BEGIN
     EXECUTE 'CREATE OR REPLACE VIEW trial_named AS '
         || regexp_replace(pg_get_viewdef('trial_named'::regclass), '(\\s+FROM \\(?sweep s\\s)', ', t.{name}\\1');
@@ -15,6 +16,7 @@ DO $$ DECLARE named text := pg_get_viewdef('trial_named'::regclass); BEGIN
     EXECUTE 'CREATE VIEW trial_named AS ' || regexp_replace(named, ',\\s+t\\.{name}\\M', '');
 END $$;
 ALTER TABLE trial DROP COLUMN {name};
+ALTER TABLE IF EXISTS trial_symbol DROP COLUMN {name};
 """
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from alphapulse.search.space import SearchSpace
-from alphapulse.study.trials import BlockMoments, Trials
+from alphapulse.study.trials import BlockMoments, SymbolMetrics, Trials
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.ledger import Span
 
@@ -26,12 +26,14 @@ class StudyBars:
     Attributes
     ----------
     symbols : tuple of str
-        The first is traded.
+        The first `n_traded` are traded.
     timeframe : str
     start, end : datetime
         Start of the first scored bar and end of the last one, the hold-out included, UTC.
     holdout_start : datetime, optional
         Start of the first bar that is held out; None without a hold-out.
+    n_traded : int
+        More than one of a universe.
     """
 
     symbols: tuple[str, ...]
@@ -39,11 +41,12 @@ class StudyBars:
     start: datetime
     end: datetime
     holdout_start: datetime | None = None
+    n_traded: int = 1
 
     @property
-    def traded(self) -> str:
-        """The symbol that is traded."""
-        return self.symbols[0]
+    def traded(self) -> tuple[str, ...]:
+        """The symbols that are traded."""
+        return self.symbols[: self.n_traded]
 
     @property
     def searched(self) -> Span:
@@ -152,6 +155,8 @@ class Generation:
         Moments of those trials that keep them, by number in the study.
     state : bytes
         State of the study after these trials, for whoever continues it.
+    by_symbol : SymbolMetrics, optional
+        Of a universe, metrics of those of the trials that ran; the others equal an earlier trial.
     """
 
     number: int
@@ -159,6 +164,7 @@ class Generation:
     trials: Trials
     blocks: BlockMoments
     state: bytes
+    by_symbol: SymbolMetrics | None = None
 
 
 class TrialRecord(TypedDict):

@@ -137,6 +137,12 @@ class Store:
         query = "SELECT * FROM trial WHERE sweep_id = $1 AND number = ANY($2::int[]) ORDER BY number"
         return [_record(study, row) for row in self.database.fetch(query, study.id, list(numbers))]
 
+    def on_symbols(self, study: Study, number: int) -> dict[str, dict[str, float]]:
+        """Return the metrics of a trial of a universe by symbol and name; none where it failed, or there is none."""
+        query = "SELECT * FROM trial_symbol WHERE sweep_id = $1 AND number = $2"
+        rows = self.database.fetch(query, study.id, number)
+        return {row["symbol"]: {name: math.nan if row[name] is None else row[name] for name in METRICS} for row in rows}
+
     def best(self, study: Study, n: int) -> list[TrialRecord]:
         """Return the `n` best trials by the first objective that break no condition, earlier first among equals.
 
@@ -244,8 +250,9 @@ async def _insert(connection: asyncpg.Connection, plan: StudyPlan) -> None:
             plan.n_trials,
         )  # fmt: skip
         searched_until = bars.holdout_start or bars.end
-        await connection.execute(
-            INSERT_LINE, study_id, plan.name, bars.traded, bars.timeframe, bars.start, searched_until
+        await connection.executemany(
+            INSERT_LINE,
+            [(study_id, plan.name, one, bars.timeframe, bars.start, searched_until) for one in bars.traded],
         )
 
 
@@ -271,15 +278,17 @@ async def _find(connection: asyncpg.Connection, name: str) -> Study | None:
 
 
 def _study(row: Any) -> Study:
-    columns = dict(row)
+    columns, config = dict(row), _completed(json.loads(row["config"]))
     symbols, timeframe, start, holdout_start, end = (columns.pop(name) for name in BAR_COLUMNS)
     if columns.pop("is_left", False):
         columns["status"] = "INTERRUPTED"
     return Study(
         **{
             **columns,
-            "bars": None if symbols is None else StudyBars(tuple(symbols), timeframe, start, end, holdout_start),
-            "config": _completed(json.loads(row["config"])),
+            "bars": None
+            if symbols is None
+            else StudyBars(tuple(symbols), timeframe, start, end, holdout_start, _n_traded(config, symbols)),
+            "config": config,
             "space": SearchSpace.from_json(json.loads(row["space"])),
             "objectives": tuple(row["objectives"]),
             "directions": tuple(row["directions"]),
@@ -288,6 +297,12 @@ def _study(row: Any) -> Study:
             "verdict": None if row["verdict"] is None else {"rules": 1} | json.loads(row["verdict"]),
         }
     )
+
+
+def _n_traded(config: Mapping[str, Any], symbols: Sequence[str]) -> int:
+    """Return how many of a study's symbols are traded: of a universe all but those that are only looked at."""
+    is_universe = (config.get("universe") or {}).get("kind") == "each"
+    return len(symbols) - len(config["data"].get("others") or ()) if is_universe else 1
 
 
 def _completed(config: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,17 @@ trial_table = Table(
     CheckConstraint("state IN ('COMPLETE', 'FAIL')", name="state"),
 )
 
+# The metrics of a trial of a universe on each of its symbols; those of the portfolio are in `trial`.
+trial_symbol_table = Table(
+    "trial_symbol",
+    metadata,
+    Column("sweep_id", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("symbol", Text, nullable=False),
+    *(Column(name, Double) for name in METRICS),
+    PrimaryKeyConstraint("sweep_id", "number", "symbol"),
+)
+
 trial_blocks_table = Table(
     "trial_blocks",
     metadata,

@@ -8,7 +8,7 @@ import numpy as np
 from alphapulse.backtesting.batch import FAILED
 from alphapulse.backtesting.metrics import N_METRICS
 from alphapulse.search.feasibility import keeps_conditions
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Float64Array3D, Int8Array1D, Int64Array1D
 
 
 class BlockMoments(NamedTuple):
@@ -25,6 +25,23 @@ class BlockMoments(NamedTuple):
     trials: Int64Array1D
     sums: Float64Array2D
     squares: Float64Array2D
+
+
+class SymbolMetrics(NamedTuple):
+    """Metrics of some trials of a universe on each of its symbols.
+
+    Attributes
+    ----------
+    trials : (n,) int64
+        Their numbers in the study.
+    symbols : tuple of str
+    metrics : (n, n_symbols, n_metrics) float64
+        In the order of `METRICS`; NaN is undefined.
+    """
+
+    trials: Int64Array1D
+    symbols: tuple[str, ...]
+    metrics: Float64Array3D
 
 
 @dataclass

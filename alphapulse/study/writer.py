@@ -17,7 +17,7 @@ from alphapulse.data_pipeline.binary_copy import Column, copy_in
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import StudyError
 from alphapulse.study.records import Generation, Study
-from alphapulse.study.trials import BlockMoments
+from alphapulse.study.trials import BlockMoments, SymbolMetrics
 
 MAX_PENDING = 2
 # More than that are kept while the database is away, so that the search goes on [bytes].
@@ -149,6 +149,8 @@ class Writer:
         async with self.connection.transaction():
             await self._write_trials(generation)
             await self._write_blocks(generation.blocks)
+            if generation.by_symbol is not None:
+                await self._write_symbols(generation.by_symbol, generation.first_trial, len(generation.trials))
             n_done = self._n_done + len(generation.trials)
             await self.connection.execute(
                 "UPDATE sweep SET n_done = $2, state = $3, updated_at = now() WHERE id = $1",
@@ -195,12 +197,40 @@ class Writer:
         }
         await copy_in(self.connection, "trial_blocks", columns)
 
+    async def _write_symbols(self, by_symbol: SymbolMetrics, first: int, n_trials: int) -> None:
+        """Write the metrics on each symbol; a trial that equals an earlier one has those of that one."""
+        metrics = by_symbol.metrics.reshape(-1, len(METRICS))
+        if len(metrics):
+            columns: dict[str, Column] = {
+                "sweep_id": np.int64(self._study.id),
+                "number": np.repeat(by_symbol.trials.astype(np.int32), len(by_symbol.symbols)),
+                **{name: np.ascontiguousarray(metrics[:, place]) for place, name in enumerate(METRICS)},
+                "symbol": [symbol.encode() for symbol in by_symbol.symbols] * len(by_symbol.trials),
+            }
+            await copy_in(self.connection, "trial_symbol", columns, nan_is_null=METRICS)
+        await self.connection.execute(SAME_ON_SYMBOLS, self._study.id, first, first + n_trials)
+
+
+SAME_ON_SYMBOLS = f"""
+INSERT INTO trial_symbol (sweep_id, number, symbol, {", ".join(METRICS)})
+SELECT s.sweep_id, t.number, s.symbol, {", ".join(f"s.{name}" for name in METRICS)}
+FROM trial t CROSS JOIN LATERAL (
+    SELECT e.number FROM trial e
+    WHERE e.sweep_id = t.sweep_id AND e.number < t.number AND e.params = t.params
+        AND EXISTS (SELECT 1 FROM trial_symbol f WHERE f.sweep_id = e.sweep_id AND f.number = e.number)
+    ORDER BY e.number LIMIT 1
+) AS first JOIN trial_symbol s ON s.sweep_id = t.sweep_id AND s.number = first.number
+WHERE t.sweep_id = $1 AND t.number >= $2 AND t.number < $3
+    AND NOT EXISTS (SELECT 1 FROM trial_symbol o WHERE o.sweep_id = t.sweep_id AND o.number = t.number)
+"""
+
 
 def _size(generation: Generation) -> int:
     """Return the memory that the arrays of a generation take [bytes]."""
     trials, blocks = generation.trials, generation.blocks
     arrays = (trials.parameters, trials.values, trials.metrics, blocks.sums, blocks.squares)
-    return sum(array.nbytes for array in arrays) + len(generation.state)
+    on_symbols = 0 if generation.by_symbol is None else generation.by_symbol.metrics.nbytes
+    return sum(array.nbytes for array in arrays) + on_symbols + len(generation.state)
 
 
 def _error_text(error: str | None) -> bytes | None:

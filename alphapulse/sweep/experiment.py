@@ -19,6 +19,7 @@ from alphapulse.typing import Float64Array2D
 from alphapulse.validation.spa import Bootstrap
 
 Robustness = Literal["plateau", "worst_fold"]
+UniverseScore = Literal["portfolio", "median", "worst", "mean", "share"]
 
 STRATEGY = "strategy."
 ENGINE = "engine."
@@ -50,6 +51,9 @@ class Experiment:
         It says whether a trial is scored by its neighbourhood or by its worst fold; None is by its own value.
     n_folds : int
         Folds of "worst_fold".
+    universe_score : {"portfolio", "median", "worst", "mean", "share"}
+        What becomes of the objectives of many symbols: that of their portfolio, one over the symbols, or the share of
+        them that have one above 0.
     bootstrap : Bootstrap, optional
         Resampled calendar blocks of the streaming reality check; None leaves it out.
     """
@@ -64,6 +68,7 @@ class Experiment:
     feasible: tuple[Expression, ...] = ()
     robustness: Robustness | None = None
     n_folds: int = 5
+    universe_score: UniverseScore = "portfolio"
     bootstrap: Bootstrap | None = None
 
     @property

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alphapulse.study.trials import BlockMoments, Trials
+from alphapulse.study.trials import BlockMoments, SymbolMetrics, Trials
 from alphapulse.sweep.duplicates import Answers
 from alphapulse.sweep.worker import BatchResult
 from alphapulse.typing import BoolArray1D, Int64Array1D
@@ -79,6 +79,15 @@ class Work:
         cut = sorted((b for b in self.batches if b[0][-1] < stop), key=lambda batch: int(batch[0][0]))
         self.batches = [b for b in self.batches if b[0][-1] >= stop]
         return stop, cut
+
+
+def on_symbols(first_trial: int, batches: list[tuple[Int64Array1D, BatchResult]]) -> SymbolMetrics | None:
+    """Return the metrics that batches have on each symbol, by number in the study; None without a universe."""
+    parts = [(rows, result.by_symbol) for rows, result in batches if result.by_symbol is not None]
+    if not parts:
+        return None
+    numbers = np.concatenate([first_trial + rows[part.trials] for rows, part in parts])
+    return SymbolMetrics(numbers, parts[0][1].symbols, np.concatenate([part.metrics for _, part in parts]))
 
 
 def kept_blocks(

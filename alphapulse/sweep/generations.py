@@ -13,7 +13,7 @@ from alphapulse.study.records import Generation
 from alphapulse.study.trials import Trials
 from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.flight import Work, kept_blocks
+from alphapulse.sweep.flight import Work, kept_blocks, on_symbols
 from alphapulse.sweep.patience import Patience, whole_generations
 from alphapulse.sweep.study_state import StudyState, sampled
 from alphapulse.sweep.worker import BatchResult
@@ -323,6 +323,7 @@ class Generations:
                 trials=trials,
                 blocks=kept_blocks(work.first_trial, batches, self._keeps(work)),
                 state=self._state.to_bytes(),
+                by_symbol=on_symbols(work.first_trial, batches),
             )
         )
         self.n_done = work.first_trial + stop

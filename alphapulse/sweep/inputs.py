@@ -12,14 +12,15 @@ import numpy as np
 from alphapulse.backtesting.building import EngineBuild
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.config.assembly import find_strategy
-from alphapulse.config.schema import TARGET, SweepConfig
+from alphapulse.config.schema import TARGET, DataConfig, SweepConfig
 from alphapulse.data_pipeline.database import Database
-from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.quality import data_warnings
+from alphapulse.data_pipeline.universe import load_markets
 from alphapulse.market.bars import Bars
 from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
+from alphapulse.market.universe import universe_market
 from alphapulse.search.choosing import Sampler, make_sampler, rehearse
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import StrategyDefinition
@@ -38,6 +39,8 @@ from alphapulse.validation.spa import make_bootstrap
 N_SCORED = 8
 # Scored bars that code is compiled on: it is the same for all that follow.
 N_COMPILED = 2_000
+# Of a universe: each symbol may have some.
+MOST_WARNINGS = 12
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class StudyInputs:
     def warnings(self) -> tuple[str, ...]:
         """One line for each way in which the bars or the engine flatter the result; a calendar is read for some."""
         experiment, shown = self.experiment, self.market if self.holdout is None else self.holdout
-        return (*warn(shown.bars, experiment.engine, experiment.space), *self.notes)
+        return (*warn_of(shown, experiment.engine, experiment.space), *self.notes)
 
 
 def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
@@ -83,8 +86,10 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
     """
     definition, fixed = define_strategy(config.strategy)
     lookback = definition.longest_lookback(fixed, swept_values(config.space))
-    history = load_history(database, config.data, lookback, config.engine.series)
-    market, holdout = history.split(config.validation.holdout)
+    markets = load_markets(
+        database, config.data, config.universe, lookback, config.engine.series, holdout=config.validation.holdout
+    )
+    market, holdout = markets.market, markets.holdout
     sizes = np.diff(market.block_end, prepend=market.first)
     experiment = Experiment(
         space=config.space,
@@ -96,18 +101,21 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
         scores=own_objectives(config.objective),
         feasible=config.conditions,
         robustness=config.validation.objective,
+        universe_score=config.universe.score,
         bootstrap=make_bootstrap(sizes, n_bootstrap=config.validation.n_bootstrap, seed=config.seed),
     )
-    bars = study_bars(config.data.read, market, holdout)
-    return StudyInputs(experiment, market, holdout, bars, tuple(history.warnings()), "off")
+    bars = study_bars(config.data, market, holdout)
+    return StudyInputs(experiment, market, holdout, bars, markets.warnings, "off")
 
 
-def study_bars(symbols: tuple[str, ...], market: Market, holdout: Market | None) -> StudyBars:
+def study_bars(data: DataConfig, market: Market, holdout: Market | None) -> StudyBars:
     """Return the stretch of the scored bars of a market, and of the hold-out after it."""
     last = (holdout or market).bars
+    traded = tuple(member.bars.symbol for member in market.members) or data.symbols[:1]
     ends = bar_end(last.timestamp, last.timeframe)
     return StudyBars(
-        symbols=symbols,
+        symbols=tuple(dict.fromkeys((*traded, *data.read))) if not market.members else (*traded, *data.others),
+        n_traded=len(traded),
         timeframe=market.bars.timeframe,
         start=_moment(market.bars.timestamp[market.first]),
         end=_moment(ends[-1]),
@@ -131,14 +139,24 @@ def pass_gate(
     LookAheadError
         If the strategy sees the future.
     """
-    experiment, bars = inputs.experiment, inputs.market.bars
-    swept = swept_values(config.space)
-    if cluster is None:
-        gate = run_gate(experiment.definition, bars, experiment.strategy, swept, config.validation, watch)
-    else:
-        limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
-        gate = run_gate_on(cluster, inputs.market, experiment, swept, config.validation, limits, watch)
-    return replace(inputs, gate=gate)
+    experiment, swept = inputs.experiment, swept_values(config.space)
+    gates = []
+    for market in gate_markets(inputs.market):
+        if cluster is None:
+            gate = run_gate(experiment.definition, market.bars, experiment.strategy, swept, config.validation, watch)
+        else:
+            limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
+            gate = run_gate_on(cluster, market, experiment, swept, config.validation, limits, watch)
+        gates.append(gate)
+    return replace(inputs, gate="clean" if "clean" in gates else "off")
+
+
+def gate_markets(market: Market) -> list[Market]:
+    """Return the markets that the gate shows a strategy: of a universe the symbols with the most and fewest bars."""
+    if not market.members:
+        return [market]
+    by_length = sorted(market.members, key=lambda member: len(member.bars))
+    return [by_length[-1], *by_length[:1]] if len(by_length) > 1 else by_length
 
 
 def compile_for(inputs: StudyInputs, sampler: Sampler, engine: EngineBuild | None = None) -> None:
@@ -157,9 +175,11 @@ def compile_for(inputs: StudyInputs, sampler: Sampler, engine: EngineBuild | Non
         # What a strategy of the user's does is for workers to bear: it may end the process that it runs in.
         stand_in = find_strategy("sma_cross", None)
         experiment = replace(experiment, definition=stand_in, strategy={}, space=SearchSpace(()), robustness=None)
-    market, whole = inputs.market, inputs.market.bars
-    if market.n_scored > N_COMPILED:
-        market = Market.of(whole[: market.first + N_COMPILED], market.first, market.fingerprint)
+    market = inputs.market
+    if market.n_scored > N_COMPILED or market.members:
+        one = min(market.members, key=lambda member: len(member.bars), default=market)
+        short = Market.of(one.bars[: one.first + N_COMPILED], one.first, market.fingerprint)
+        market = universe_market([short]) if market.members else short
         sizes = np.diff(market.block_end, prepend=market.first)
         experiment = replace(experiment, bootstrap=make_bootstrap(sizes, n_bootstrap=1))
     surrogate_market(market, 0)
@@ -190,6 +210,17 @@ def swept_values(space: SearchSpace) -> dict[str, tuple[Any, ...]]:
     fixed, when = space.rules.fixed, space.rules.when
     swept = [d for d in space.dimensions if d.key.startswith(STRATEGY)]
     return {d.key.removeprefix(STRATEGY): (*d.probes, *([fixed[d.key]] if d.key in when else [])) for d in swept}
+
+
+def warn_of(market: Market, engine: EngineParams, space: SearchSpace | None = None) -> tuple[str, ...]:
+    """Return what `warn` says of a market, or of all symbols of a universe: each fault of the first few symbols."""
+    if not market.members:
+        return warn(market.bars, engine, space)
+    lines = list(dict.fromkeys(line for member in market.members for line in warn(member.bars, engine, space)))
+    if len(lines) > MOST_WARNINGS:
+        more = f"{len(lines) - MOST_WARNINGS} more warnings on bars; `python -m alphapulse.data check` says them."
+        lines = [*lines[:MOST_WARNINGS], more]
+    return tuple(lines)
 
 
 def warn(bars: Bars, engine: EngineParams, space: SearchSpace | None = None) -> tuple[str, ...]:

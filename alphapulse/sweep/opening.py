@@ -24,7 +24,7 @@ STRATEGY = f"strategy.{TARGET}"
 # What a study's configuration holds beside that of its command: see `open_study`.
 CHOSEN = ("sampler", STORED)
 # What of it is a setting that one backtest takes.
-SETTING_GROUPS = ("data", "strategy", "engine", "validation")
+SETTING_GROUPS = ("data", "universe", "strategy", "engine", "validation")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def stored_config(study: Study) -> SweepConfig:
 
 
 def setting_of(study: Study, trial: TrialRecord) -> dict[str, Any]:
-    """Return data, strategy, engine and validation of a stored trial as plain values."""
+    """Return data, universe, strategy, engine and validation of a stored trial as plain values."""
     stored = disassemble(stored_config(study))
     values = {name: stored[name] for name in SETTING_GROUPS}
     for key, value in trial["params"].items():

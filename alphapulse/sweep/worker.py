@@ -9,16 +9,17 @@ import numpy as np
 
 from alphapulse.backtesting.batch import FAILED, OK, TRIALS_PER_CALL, EngineColumns, simulate_batch
 from alphapulse.backtesting.building import load_engine
-from alphapulse.backtesting.metrics import METRICS
+from alphapulse.backtesting.metrics import METRICS, N_METRICS
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.market import Market
 from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.resolve import StrategyDefinition
-from alphapulse.study.trials import BlockMoments, Trials
+from alphapulse.study.trials import BlockMoments, SymbolMetrics, Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.objectives import objective_values
+from alphapulse.sweep.universe.simulation import TRIALS_AT_ONCE, UniverseSimulator, score_symbols
 from alphapulse.sweep.workers import limits
-from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Float64Array3D
 from alphapulse.validation.blocks import excess_moments
 from alphapulse.validation.plateau import ParameterGrid, neighbours, plateau_objective, worst_fold_sharpe
 
@@ -45,6 +46,8 @@ class BatchResult:
         The largest studentised mean of each bootstrap sample.
     is_first : bool
         Whether its process had run nothing of this study before, and bore what it takes to load and to compile.
+    by_symbol : SymbolMetrics, optional
+        Of a universe the metrics on each symbol of the trials that ran to their end, by row.
     """
 
     trials: Trials
@@ -52,6 +55,7 @@ class BatchResult:
     observed: float
     maxima: Float64Array1D
     is_first: bool = False
+    by_symbol: SymbolMetrics | None = None
 
     @property
     def seconds(self) -> float:
@@ -60,11 +64,12 @@ class BatchResult:
 
 
 class _Simulated(NamedTuple):
-    """Trials without their values, and the block moments (n_trials, n_blocks) of all of them."""
+    """Trials without their values, block moments (n_trials, n_blocks) of all of them, and metrics on each symbol."""
 
     trials: Trials
     block_sums: Float64Array2D
     block_squares: Float64Array2D
+    by_symbol: Float64Array3D | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class _Context:
     experiment: Experiment
     cache: IndicatorCache
     definition: StrategyDefinition
+    universe: UniverseSimulator | None = None
 
 
 _context: _Context | None = None
@@ -83,7 +89,8 @@ def _enter(market: Market, experiment: Experiment) -> _Context:
     global _context
     if _context is None or _context.market is not market or _context.experiment is not experiment:
         definition = replace(experiment.definition, construct=_on_the_clock(experiment.definition.construct))
-        _context = _Context(market, experiment, IndicatorCache(CACHE_BYTES), definition)
+        universe = UniverseSimulator(market, experiment, definition, CACHE_BYTES) if market.members else None
+        _context = _Context(market, experiment, IndicatorCache(CACHE_BYTES), definition, universe)
         if limits.is_watched():
             # What it takes to load the compiled engine is no part of what a trial costs.
             load_engine(market, experiment.engine)
@@ -146,13 +153,19 @@ def evaluate_batch(
     kept = np.flatnonzero(_keeps(experiment, trials, keep, threshold) & ~failed)
     trials.seconds[:] = (time.perf_counter() - started) / max(len(trials), 1)
     blocks = BlockMoments(kept, ran.block_sums[kept], ran.block_squares[kept])
-    return BatchResult(trials, blocks, observed, maxima, is_first=context is not before)
+    by_symbol = None
+    if ran.by_symbol is not None:
+        ended = np.flatnonzero(trials.status != FAILED)
+        symbols = tuple(member.bars.symbol for member in market.members)
+        by_symbol = SymbolMetrics(ended, symbols, ran.by_symbol[ended])
+    first = context is not before
+    return BatchResult(trials, blocks, observed, maxima, is_first=first, by_symbol=by_symbol)
 
 
 def _simulate(context: _Context, parameters: Float64Array2D) -> _Simulated:
     """Backtest trials in calls of the size that the kernel likes and memory has room for."""
     most = max(1, TARGET_BYTES // (8 * len(context.market.bars)))
-    size = min(TRIALS_PER_CALL, most)
+    size = min(TRIALS_PER_CALL if context.universe is None else TRIALS_AT_ONCE, most)
     starts = range(0, len(parameters), size) if len(parameters) else (0,)
     try:
         return _joined([_simulate_guarded(context, parameters[start : start + size]) for start in starts])
@@ -175,7 +188,9 @@ def _simulate_guarded(context: _Context, parameters: Float64Array2D) -> _Simulat
         trials.status[:] = FAILED
         trials.errors = {0: f"{type(error).__name__}: {error}"}
         blocks = np.full((1, context.market.n_blocks), np.nan)
-        return _Simulated(trials, blocks, blocks)
+        n_symbols = len(context.market.members)
+        by_symbol = np.full((1, n_symbols, N_METRICS), np.nan) if n_symbols else None
+        return _Simulated(trials, blocks, blocks, by_symbol)
 
 
 def _joined(parts: list[_Simulated]) -> _Simulated:
@@ -185,11 +200,15 @@ def _joined(parts: list[_Simulated]) -> _Simulated:
         Trials.joined([part.trials for part in parts]),
         np.concatenate([part.block_sums for part in parts]),
         np.concatenate([part.block_squares for part in parts]),
+        None if parts[0].by_symbol is None else np.concatenate([p.by_symbol for p in parts if p.by_symbol is not None]),
     )
 
 
 def _simulate_together(context: _Context, parameters: Float64Array2D) -> _Simulated:
     market, experiment = context.market, context.experiment
+    if context.universe is not None:
+        trials, outcome, by_symbol = context.universe.simulate(parameters, limits.begin_trial)
+        return _Simulated(trials, outcome.block_sums, outcome.block_squares, by_symbol)
     trials = experiment.untried(parameters)
     strategy, swept = experiment.columns(parameters)
     targets = context.definition.block(market.bars, strategy, len(trials), context.cache)
@@ -203,6 +222,8 @@ def _simulate_together(context: _Context, parameters: Float64Array2D) -> _Simula
 
 
 def _objective_values(market: Market, experiment: Experiment, ran: _Simulated) -> Float64Array2D:
+    if ran.by_symbol is not None and experiment.universe_score != "portfolio":
+        return score_symbols(experiment, ran.trials, ran.by_symbol)
     values = objective_values(experiment.objectives, experiment.scores, ran.trials)
     if experiment.robustness == "worst_fold":
         counts = np.diff(market.block_end, prepend=market.first)

@@ -16,9 +16,10 @@ from numba.extending import _Intrinsic
 from reference_engine import run_reference
 
 from alphapulse.backtesting import batch, kernel
-from alphapulse.backtesting.batch import EngineColumns, Recording, simulate_batch
+from alphapulse.backtesting.batch import EngineColumns, simulate_batch
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
 from alphapulse.backtesting.params import EngineParams
+from alphapulse.backtesting.recording import Recording
 from alphapulse.backtesting.trial import ArrayTargets, run_trial
 
 N_TRIALS = 12

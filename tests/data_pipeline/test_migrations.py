@@ -40,6 +40,7 @@ def test_migrations_go_down_to_blank_and_up_again(database):
         "ohlcv_rejected",
         "sweep",
         "trial",
+        "trial_symbol",
         "trial_blocks",
         "null_sweep",
         "ledger",
@@ -67,7 +68,7 @@ def test_migrations_make_what_the_models_say(database):
     assert differences(database) == []
     columns = [column["name"] for column in inspect(database.sync_engine).get_columns("trial")]
     assert [name for name in columns if name in METRICS] == list(METRICS)
-    assert revisions() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
+    assert revisions() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"]
 
 
 def test_studies_from_before_the_column_have_the_first_definitions(database):

@@ -27,6 +27,7 @@ from alphapulse.reports.page.price import price_chart
 from alphapulse.reports.page.quality import BARS, FINDINGS, bar_rows, finding_rows, gap_rows
 from alphapulse.reports.page.space import space_charts
 from alphapulse.reports.page.subject import Subject
+from alphapulse.reports.page.universe import universe_charts
 from alphapulse.reports.page.walk_forward import walk_forward_chart
 from alphapulse.sweep.opening import setting_of
 
@@ -49,6 +50,7 @@ def render(subject: Subject) -> str:
         "Skill or luck": [*null_charts(subject), *walk_forward_chart(subject), *halves_chart(subject)],
         "Where the good settings are": [*importance_chart(subject), *heat_map_charts(subject)],
         "All settings": space_charts(subject),
+        "Symbol by symbol": universe_charts(subject),
         "The chosen trial": [*price_chart(subject), *month_chart(subject), *cost_chart(subject)],
     }
     sections = {title: charts for title, charts in sections.items() if charts}
@@ -236,6 +238,6 @@ def _whole_command(subject: Subject) -> list[str]:
         setting = setting_of(subject.study, subject.chosen)
     except AlphaPulseError:
         return []
-    kept = {name: setting[name] for name in ("data", "strategy", "engine")}
+    kept = {name: setting[name] for name in ("data", "universe", "strategy", "engine")}
     kept["validation"] = {"holdout": setting["validation"]["holdout"]}
     return [" ".join(["python -m alphapulse.backtest", *(shlex.quote(line) for line in override_lines(kept))])]

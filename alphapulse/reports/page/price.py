@@ -19,7 +19,7 @@ NEAR_A_TRADE = 3
 
 def price_chart(subject: Subject) -> list[Chart]:
     """Return the price with the chosen trial's fills, drawn from at most `MOST_PRICES` bars."""
-    if not subject.runs or subject.inputs is None:
+    if subject.inputs is None or subject.inputs.market.members or not subject.runs:
         return []
     bars, first = (subject.holdout or subject.inputs.market).bars, subject.inputs.market.first
     fills = pd.concat([getattr(run, "fills", run.trades) for run in subject.runs], ignore_index=True)

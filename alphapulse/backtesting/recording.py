@@ -1,0 +1,71 @@
+"""What a batch leaves of its trials beside metrics, where it is asked to: curves of one, equity and sums of all."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from alphapulse.backtesting.kernel.fills import FILL_COLUMNS
+from alphapulse.backtesting.kernel.state import Lanes, Scratch
+from alphapulse.backtesting.sums import OF_THE_ENGINE, Sums
+from alphapulse.market.market import Market
+from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Room for the curves and fills of the first trial of a batch.
+
+    Attributes
+    ----------
+    curves : (n_scored, 4) float64
+        Equity [quote], units, cash and interest earned so far [quote] at each close.
+    fills : (n, 8) float64
+        By `FILL_COLUMNS`; rows after the last fill are NaN.
+    ends : (3,) float64
+        Stop and take profit of the open position, times its direction [quote], infinite without one; bars that reached
+        both of a position.
+    """
+
+    curves: Float64Array2D
+    fills: Float64Array2D
+    ends: Float64Array1D
+
+    @classmethod
+    def of(cls, market: Market) -> "Recording":
+        """Return room for every fill that `market` allows: an order, an exit and a ruin in each bar."""
+        return cls(
+            np.full((market.n_scored, 4), math.nan),
+            np.full((2 * market.n_scored + 2, len(FILL_COLUMNS)), math.nan),
+            np.full(3, math.nan),
+        )
+
+
+@dataclass(frozen=True)
+class Equities:
+    """Room for the equity of every trial of a batch, and for the sums that only the engine knows.
+
+    Attributes
+    ----------
+    equity : (n_scored, n_trials) float64
+        At each close [quote].
+    sums : (n_sums, n_trials) float64
+        In the order of `OF_THE_ENGINE`.
+    """
+
+    equity: Float64Array2D
+    sums: Float64Array2D
+
+    @classmethod
+    def of(cls, market: Market, n_trials: int) -> "Equities":
+        """Return room for some trials on `market`."""
+        return cls(np.empty((market.n_scored, n_trials)), np.empty((len(OF_THE_ENGINE), n_trials)))
+
+    def take_tile(self, row: int, lanes: Lanes, scratch: Scratch, n_bars: int) -> None:
+        """Keep the equity of the one group of `lanes` over a tile of `n_bars`, which has run, from scored bar `row`."""
+        n_lanes = int(lanes.n_lanes[0])
+        self.equity[row : row + n_bars, lanes.trials[0, :n_lanes]] = scratch.equity[1 : n_bars + 1, :n_lanes]
+
+    def take_sums(self, members: Int64Array1D, sums: Sums) -> None:
+        """Keep the sums of the trials `members`."""
+        self.sums[:, members] = [getattr(sums, name) for name in OF_THE_ENGINE]
