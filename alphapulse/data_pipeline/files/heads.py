@@ -115,7 +115,7 @@ def _by_header(name: str, header: Sequence[str]) -> Head:
         role for role in ("timestamp", *PRICES) if role not in places and not (role == "timestamp" and "date" in places)
     ]
     if missing:
-        hint = did_you_mean(missing[0], [one for one in names if one and one not in ALIASES]) or "; "
+        hint = did_you_mean(missing[0], [one for one in names if one and one not in ALIASES]) or ";"
         raise DataError(
             f"{name} lacks the column {', '.join(missing)}{hint} say which column it is with "
             f"'provider.columns={{{missing[0]}:NAME}}'."

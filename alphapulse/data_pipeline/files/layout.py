@@ -10,7 +10,7 @@ import polars as pl
 
 from alphapulse.data_pipeline.files.heads import Given, Head, is_header, is_row, read_head, split_row
 from alphapulse.data_pipeline.files.names import ALIASES, ROLES, plain_name, read_label
-from alphapulse.data_pipeline.files.stamps import StampFormat, find_format, is_ambiguous, read_stamps
+from alphapulse.data_pipeline.files.stamps import LIMITS, StampFormat, find_format, is_ambiguous, read_stamps
 from alphapulse.errors import DataError, did_you_mean
 from alphapulse.market.bars import PRICES
 from alphapulse.market.timeframes import timeframe_of
@@ -207,6 +207,8 @@ def _lengths(
         one = rows[0][head.places["symbol"]]
         stamps = [text for text, row in zip(stamps, rows, strict=True) if row[head.places["symbol"]] == one]
     moments, known = read_stamps(pl.Series(list(stamps), dtype=pl.String), stamp)
+    # A year that no bar can have says nothing of how far apart bars are.
+    known &= (moments > LIMITS[0]) & (moments < LIMITS[1])
     ordered = sorted(set(moments[known].tolist()))
     steps = Counter(later - earlier for earlier, later in itertools.pairwise(ordered))
     if not steps:

@@ -10,16 +10,18 @@ ROLES = ("timestamp", "date", "time", "symbol", "timeframe", "open", "high", "lo
 
 _ALIASES: Mapping[str, str] = {
     "timestamp": "timestamp, datetime, date time, gmt time, local time, open time, time open, open timestamp, unix, "
-    "unix time, unix timestamp, epoch, ts, start, bar time, kline open time, opentime",
-    "date": "date, day, dtyyyymmdd, trade date, trading day",
+    "unix time, unix timestamp, epoch, ts, start, bar time, kline open time, opentime, "
+    "window start",
+    "date": "date, day, dtyyyymmdd, trade date, trading day, datum",
     "time": "time, hour",
     "symbol": "symbol, ticker, tic, sym, instrument, pair, security, code",
     "timeframe": "timeframe, per, period, interval, tf, resolution",
-    "open": "open, o, open price, opening price, 1. open, bidopen, first",
-    "high": "high, h, high price, max, 2. high, bidhigh",
-    "low": "low, l, low price, min, 3. low, bidlow",
-    "close": "close, c, close price, closing price, last, price, close/last, 4. close, bidclose",
-    "volume": "volume, vol, vol., v, 5. volume, total volume, tickvol, tick volume, tickqty, real volume",
+    "open": "open, o, open price, opening price, 1. open, bidopen, first, erster, eröffnung",
+    "high": "high, h, high price, max, 2. high, bidhigh, hoch",
+    "low": "low, l, low price, min, 3. low, bidlow, tief",
+    "close": "close, c, close price, closing price, last, price, close/last, 4. close, bidclose, schluss, schlusskurs",
+    "volume": "volume, vol, vol., v, 5. volume, total volume, tickvol, tick volume, tickqty, real volume, "
+    "stuecke, stück, volumen",
 }
 ALIASES = {alias.strip(): role for role, aliases in _ALIASES.items() for alias in aliases.split(",")}
 
@@ -44,6 +46,8 @@ _FILES = (
     # SPY_1d, SPY.1h, SPY-5min
     rf"(?P<symbol>.+?)[-_. ](?P<length>{_LENGTH})",
     r"(?P<symbol>.+?)[-_. ](?P<length>[dw]|daily|weekly|monthly)",
+    # FirstRate: AAPL_1min_firstratedata, AAPL_full_1hour_adjsplit
+    rf"(?P<symbol>[^_ ]+)_(?:full_)?(?P<length>{_LENGTH})_\w+",
 )
 
 

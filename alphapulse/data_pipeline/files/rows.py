@@ -19,6 +19,8 @@ NUMBERS = (*PRICES, "volume")
 UNKNOWN = ("", "-", "null", "none", "n/a", "na", "nan")
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9}
 _DIGITS = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf(?:inity)?", re.IGNORECASE | re.ASCII)
+# A vendor's last words, which are not the user's to correct.
+_FOOTER = re.compile(r'"?Downloaded from ', re.IGNORECASE)
 LONGEST_TEXT = 500
 # Of one block; what is more is counted.
 MOST_REJECTED = 2_000
@@ -83,6 +85,7 @@ class _Table:
             Rejected.at_line(int(numbers[row]), reason, line[:LONGEST_TEXT])
             for row in bad[:MOST_REJECTED].tolist()
             if (line := block.text[begins[row] : ends[row]].decode("utf-8", "replace")).strip()
+            and not _FOOTER.match(line)
             for reason in [_misfit(int(n_fields[row]), bool(is_odd[row]), layout)]
         )
         rejected += _others(numbers[bad])

@@ -24,6 +24,7 @@ EARLIEST, LATEST = 631_152_000, 4_102_444_800
 _NUMBER = re.compile(r"\d{8,19}(?:\.0*)?")
 _ENDING = re.compile(r"(?<=\d)\s*(?:GMT)?(Z|[+-]\d\d:?\d\d|[+-]\d\d)$")
 _NAMED = re.compile(r"(?<=\d) ([A-Z]{3,4}|[A-Z][A-Za-z]+/[A-Za-z_/]+)$")
+EPOCH = datetime(1970, 1, 1)
 LIMITS = np.iinfo(np.int64).min // 1000 + 1, np.iinfo(np.int64).max // 1000
 
 
@@ -172,7 +173,7 @@ def _parse(text: str, format_: str) -> datetime | None:
 def _disorder(texts: Sequence[str], format_: str) -> tuple[int, float, int]:
     """Return how badly the times are in order, how far apart they are, and the place among all formats."""
     moments = [moment for text in texts if (moment := _parse(text, format_)) is not None]
-    steps = np.diff([moment.timestamp() for moment in moments])
+    steps = np.diff([(moment - EPOCH).total_seconds() for moment in moments])
     turns = min(np.count_nonzero(steps < 0), np.count_nonzero(steps > 0)) if len(steps) else 0
     failures = len(texts) - len(moments)
     apart = float(np.median(np.abs(steps))) if len(steps) else 0.0

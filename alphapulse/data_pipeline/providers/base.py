@@ -16,6 +16,10 @@ class UnreachableError(DataError):
     """The source answers nobody now, whatever is asked: the fetch ends here."""
 
 
+# Of one piece of a series; what is more is counted.
+MOST_REJECTED = 10_000
+
+
 @dataclass(frozen=True)
 class Rejected:
     """A row that cannot be a bar.
@@ -199,13 +203,20 @@ def checked(
         refuse((accepted.notna() & accepted.duplicated(keep="last")).to_numpy(), "its timestamp comes again later")
 
     rejected = []
-    for place in np.flatnonzero(codes).tolist():
+    bad = np.flatnonzero(codes)
+    for place in bad[:MOST_REJECTED].tolist():
         stamp = stamps.iloc[place].isoformat()
         values = (*prices[place].tolist(), float(volume[place]))
         line = 0 if lines is None else int(lines[place])
         where = f"line {line}" if line else stamp
         text = " ".join([stamp, *(f"{value:.10g}" for value in values)])
         rejected.append(Rejected(where, texts[codes[place]], line, text, stamp, values))
+    if len(bad) > MOST_REJECTED:
+        place, n_more = int(bad[MOST_REJECTED]), len(bad) - MOST_REJECTED
+        where = stamps.iloc[place].isoformat() if lines is None else f"line {lines[place]:,} and on"
+        line = 0 if lines is None else int(lines[place])
+        reason = f"{n_more:,} more rows are no bars, the first since {texts[codes[place]]}"
+        rejected.append(Rejected(where, reason, line, n=n_more))
     bars = (rows.loc[codes == 0] if rejected else rows).assign(symbol=symbol, timeframe=timeframe)
     if not stamps.is_monotonic_increasing:
         bars = bars.sort_values("timestamp", kind="stable")

@@ -98,6 +98,23 @@ unix,date,symbol,open,high,low,close,Volume BTC,Volume USDT
 INDEX = ",Open,High,Low,Close,Volume\n2024-01-02,10.5,11,10,10.8,1000\n2024-01-03,10.5,11,10,10.8,1000\n"
 EUROPEAN = "Datum;Open;High;Low;Close\n02.01.2024;10,5;11;10;10,8\n03.01.2024;10,5;11;10;10,8\n"
 
+POLYGON = (
+    "ticker,volume,open,close,high,low,window_start,transactions\n"
+    "ACME,1000,10.5,10.8,11,10,1704205800000000000,5\nACME,1100,10.8,10.9,11,10.7,1704205860000000000,7\n"
+)
+BARCHART = (
+    "Time,Open,High,Low,Last,Change,%Chg,Volume\n01/03/2024,10.8,12,10,11,0.2,+1.85%,900\n"
+    '01/02/2024,10.5,11,10,10.8,0.1,+0.93%,1000\n"Downloaded from Barchart.com as of 01-04-2024 04:00am CST"\n'
+)
+GERMAN = (
+    "Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke;Volumen\n2024-01-02;10,5;11;10;10,8;1.000;10.800\n"
+    "2024-01-03;10,8;12;10;11;900;9.900\n"
+)
+FIRSTRATE = "2024-01-02 09:30:00,10.5,11,10,10.8,1000\n2024-01-02 09:31:00,10.8,11,10.7,10.9,1100\n"
+IMPOSSIBLE_YEARS = (
+    "Date,Open,High,Low,Close,Volume\n2024-01-02,10,11,9,10.5,1\n0001-01-01,1,2,0.5,1,1\n99999-01-01,1,2,1,1,1\n"
+)
+
 
 def read(tmp_path, text, name="ACME.csv", symbols=(), timeframe=None, encoding="utf-8", **keys):
     path = tmp_path / name
@@ -154,6 +171,11 @@ def only(fetched):
         (INDEX, "ACME (1).csv", {}, ("ACME", "1d"), "2024-01-02", (10.5, 11, 10, 10.8, 1000)),
         (EUROPEAN, "DAX.csv", {"columns": {"timestamp": "Datum"}}, ("DAX", "1d"), "2024-01-02",
          (10.5, 11, 10, 10.8, math.nan)),
+        (POLYGON, "2024-01-02.csv", {}, ("ACME", "1m"), "2024-01-02T14:30", (10.5, 11, 10, 10.8, 1000)),
+        (BARCHART, "ACME.csv", {}, ("ACME", "1d"), "2024-01-02", (10.5, 11, 10, 10.8, 1000)),
+        (GERMAN, "DAX.csv", {}, ("DAX", "1d"), "2024-01-02", (10.5, 11, 10, 10.8, 1000)),
+        (FIRSTRATE, "ACME_full_1min_adjsplit.txt", {"timezone": "America/New_York"}, ("ACME", "1m"),
+         "2024-01-02T14:30", (10.5, 11, 10, 10.8, 1000)),
     ],
 )  # fmt: skip
 def test_a_vendors_file_is_read(tmp_path, text, name, keys, series, first, prices):
@@ -163,6 +185,15 @@ def test_a_vendors_file_is_read(tmp_path, text, name, keys, series, first, price
     assert bar["timestamp"] == pd.Timestamp(first, tz="UTC")
     assert bar[["open", "high", "low", "close", "volume"]].tolist() == pytest.approx(prices, nan_ok=True)
     assert len(one.notes) == 1
+
+
+def test_years_that_no_moment_has_cost_their_rows(tmp_path):
+    (one,) = read(tmp_path, IMPOSSIBLE_YEARS).values()
+    assert len(one.bars) == 1
+    assert [(row.where, "0001" in row.reason, "99999" in row.reason) for row in sorted(one.rejected, key=str)] == [
+        ("line 3", True, False),
+        ("line 4", False, True),
+    ]
 
 
 def test_a_table_of_several_symbols_is_taken_apart(tmp_path):
