@@ -19,8 +19,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def config(small_study):
-    config = small_study(n_trials=2_000, patience=2, search=SearchConfig(sampler="random", generation_size=20))
-    return config
+    return small_study(n_trials=2_000, patience=2, search=SearchConfig(sampler="random", generation_size=20))
 
 
 def test_patience_ends_a_search_at_the_same_trial(config, run, in_process, database, table, capsys, tmp_path):
