@@ -1,8 +1,10 @@
 """TimescaleDB where the server has it: the table of bars becomes a hypertable, early or late, old chunks columns."""
 
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 
+import asyncpg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -33,6 +35,11 @@ LABELS = """
         ) AS following
     )
     SELECT DISTINCT timeframe FROM series"""
+DIMENSIONS = "SELECT to_regclass('timescaledb_information.dimensions')"
+LONGER_CHUNKS = """
+    SELECT n.nspname AS schema FROM timescaledb_information.dimensions
+    JOIN pg_extension e ON e.extname = 'timescaledb' JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE hypertable_name = 'ohlcv_data' AND hypertable_schema = current_schema() AND time_interval > $1::interval"""
 
 
 def install_extension(engine: Engine) -> bool:
@@ -102,6 +109,19 @@ def fit_chunks(connection: Connection) -> None:
         )
 
 
+async def fit_chunks_for(connection: asyncpg.Connection, timeframes: Iterable[str]) -> None:
+    """Let chunks that are made from now on be short enough for bars of `timeframes`, which are about to be stored."""
+    lengths = [length for label in timeframes if (length := read_length(label))]
+    if not lengths or await connection.fetchval(DIMENSIONS) is None:
+        return
+    shortest = timedelta(microseconds=min(lengths) // 1000)
+    wanted = next(chunk for longest, chunk in CHUNKS if shortest <= longest)
+    is_longer = await connection.fetchrow(LONGER_CHUNKS, wanted)
+    if is_longer is not None:
+        schema = await connection.fetchval("SELECT quote_ident($1)", is_longer["schema"])
+        await connection.execute(f"SELECT {schema}.set_chunk_time_interval('ohlcv_data', $1::interval)", wanted)
+
+
 def compress(connection: Connection) -> tuple[int, int]:
     """Turn old chunks into columns, now and by a policy from now on; return how many are columns, of how many.
 
@@ -144,10 +164,13 @@ def compress(connection: Connection) -> tuple[int, int]:
         text(f"SELECT {schema}.add_compression_policy('ohlcv_data', CAST(:after AS interval), if_not_exists => true)"),
         after,
     )
+    # By where a chunk begins: one of ten years, made when there were daily bars alone, would wait for its end.
     connection.execute(
         text(
-            f"SELECT {schema}.compress_chunk(chunk, if_not_compressed => true) "
-            f"FROM {schema}.show_chunks('ohlcv_data', older_than => CAST(:after AS interval)) AS chunk"
+            f"SELECT {schema}.compress_chunk(format('%I.%I', chunk_schema, chunk_name)::regclass, "
+            "if_not_compressed => true) FROM timescaledb_information.chunks "
+            "WHERE hypertable_name = 'ohlcv_data' AND hypertable_schema = current_schema() "
+            "AND range_start < now() - CAST(:after AS interval)"
         ),
         after,
     )

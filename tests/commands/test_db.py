@@ -236,7 +236,9 @@ def test_compressed_bars_are_read_and_written_as_before(database):
     except DatabaseError as error:
         pytest.skip(str(error))
     n_columns, _, n_chunks = said.split()[:3]
-    assert n_columns == n_chunks != "0"
+    # Chunks have been fitted to minutes before these were stored.
+    assert n_columns == n_chunks
+    assert int(n_chunks) >= 5
     assert compress() == said
     (written,) = write_bars(database, [checked("A", "1m", rows.assign(close=1.25))])
     assert (written.n_new, written.n_changed) == (0, 200_000)

@@ -21,6 +21,7 @@ from alphapulse.data_pipeline.storage.actions import write_actions
 from alphapulse.data_pipeline.storage.comparing import append, columns_of, compare
 from alphapulse.data_pipeline.storage.ingests import Source, insert_ingest, refuse_second_source
 from alphapulse.data_pipeline.storage.quarantine import forget_all, forget_mended, hold_rows
+from alphapulse.data_pipeline.timescale import fit_chunks_for
 from alphapulse.market.timeframes import timeframe_length
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ async def _write(
     try:
         async with connection.transaction():
             await connection.execute(ANY_CHUNK)
+            await fit_chunks_for(connection, {one.timeframe for one in series if len(one.bars)})
             return [await _write_one(connection, one, source, replace, reread) for one in series]
     finally:
         await connection.close()
