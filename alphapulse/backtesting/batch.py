@@ -260,7 +260,7 @@ def simulate_batch(
         for group in groups:
             if group.mode.execution != SAME_CLOSE:
                 set_first_target(group.lanes, last[:, 0])
-    n_together = TILE_TRIALS if equities is None else LANES
+    n_together, n_run = TILE_TRIALS if equities is None else LANES, 0
     tile = np.empty((n_together, TILE_BARS))
     for group in groups:
         for begin in range(0, len(group.members), n_together):
@@ -275,7 +275,8 @@ def simulate_batch(
                     sizing.apply(start, members, part)
                 run_tile(tape, group.mode, start, part, lanes, scratch, outputs, group.rules)
                 if equities is not None:
-                    equities.take_tile(start - first, lanes, scratch, part.shape[1])
+                    equities.take_tile(n_run, start - first, lanes, scratch, part.shape[1])
+            n_run += len(members)
             write_moments(outputs, members, block_sums, block_squares)
     metrics = np.empty((k, N_METRICS))
     status = np.empty(k, dtype=np.int8)

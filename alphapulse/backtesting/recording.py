@@ -48,23 +48,31 @@ class Equities:
     Attributes
     ----------
     equity : (n_scored, n_trials) float64
-        At each close [quote].
+        At each close [quote], in the order in which the trials were run.
+    trials : (n_trials,) int64
+        The trial of each column of `equity`.
     sums : (n_sums, n_trials) float64
         In the order of `OF_THE_ENGINE`.
     """
 
     equity: Float64Array2D
+    trials: Int64Array1D
     sums: Float64Array2D
 
     @classmethod
     def of(cls, market: Market, n_trials: int) -> "Equities":
         """Return room for some trials on `market`."""
-        return cls(np.empty((market.n_scored, n_trials)), np.empty((len(OF_THE_ENGINE), n_trials)))
+        equity = np.empty((market.n_scored, n_trials))
+        return cls(equity, np.empty(n_trials, dtype=np.int64), np.empty((len(OF_THE_ENGINE), n_trials)))
 
-    def take_tile(self, row: int, lanes: Lanes, scratch: Scratch, n_bars: int) -> None:
-        """Keep the equity of the one group of `lanes` over a tile of `n_bars`, which has run, from scored bar `row`."""
-        n_lanes = int(lanes.n_lanes[0])
-        self.equity[row : row + n_bars, lanes.trials[0, :n_lanes]] = scratch.equity[1 : n_bars + 1, :n_lanes]
+    def take_tile(self, column: int, row: int, lanes: Lanes, scratch: Scratch, n_bars: int) -> None:
+        """Keep the equity of the one group of `lanes` over a tile of `n_bars`, which has run, from scored bar `row`.
+
+        It goes to the columns from `column` on: what is written side by side costs a third of what is scattered.
+        """
+        columns = slice(column, column + int(lanes.n_lanes[0]))
+        self.equity[row : row + n_bars, columns] = scratch.equity[1 : n_bars + 1, : columns.stop - column]
+        self.trials[columns] = lanes.trials[0, : columns.stop - column]
 
     def take_sums(self, members: Int64Array1D, sums: Sums) -> None:
         """Keep the sums of the trials `members`."""

@@ -100,7 +100,9 @@ class Parts:
         self._total = np.zeros((market.n_scored, n_portfolios))
         self._n_symbols = np.zeros(len(self._month_end), dtype=np.int64)
 
-    def add(self, symbol: int, before: Float64Array1D, equity: Float64Array2D) -> None:
+    def add(
+        self, symbol: int, before: Float64Array1D, equity: Float64Array2D, portfolios: Int64Array1D | None = None
+    ) -> None:
         """Add the accounts of one symbol.
 
         Parameters
@@ -111,11 +113,14 @@ class Parts:
             Equity before its first scored bar [quote].
         equity : (n_scored, n_portfolios) float64
             Equity at the close of each of its scored bars [quote]; an account at 0 is ruined, and stands still.
+        portfolios : (n_portfolios,) int64, optional
+            The portfolio that each column of `equity` is of; by default they are in order.
         """
         market = self._market
         member = market.members[symbol]
         place = np.searchsorted(market.bars.timestamp[market.first :], member.bars.timestamp[member.first :])
-        _add_part(before, equity, place, self._month_end, self._total, self._n_symbols)
+        column = np.arange(equity.shape[1]) if portfolios is None else portfolios
+        _add_part(before[column], equity, column, place, self._month_end, self._total, self._n_symbols)
 
     def worth(self) -> Float64Array2D:
         """Return the worth of each portfolio at each scored bar (n_scored, n_portfolios), 1 before the first [1]."""
@@ -125,37 +130,33 @@ class Parts:
 def _add_part_python(
     before: Float64Array1D,
     equity: Float64Array2D,
+    column: Int64Array1D,
     place: Int64Array1D,
     month_end: Int64Array1D,
     total: Float64Array2D,
     n_symbols: Int64Array1D,
 ) -> None:
-    """Add one symbol's accounts, each worth 1 when a month begins, to `total`, and the symbol to `n_symbols`."""
+    """Add one symbol's accounts, each worth 1 when a month begins, to `total`, and the symbol to `n_symbols`.
+
+    Account j is a part of portfolio `column[j]`. One that begins the month ruined takes its part and keeps it as cash.
+    """
     n, k = equity.shape
     row, start = 0, 0
-    last, scale = before.copy(), np.empty(k)
+    last, scale, idle = before.copy(), np.empty(k), np.empty(k)
     for month in range(month_end.size):
         end = month_end[month]
         if row < n and place[row] < end:
             n_symbols[month] += 1
             for j in range(k):
                 scale[j] = 1.0 / last[j] if last[j] > 0.0 else 0.0
-            idle = 0
+                idle[j] = 0.0 if last[j] > 0.0 else 1.0
             for t in range(start, end):
                 if row < n and place[row] == t:
                     for j in range(k):
-                        # An account that begins the month ruined takes its part and keeps it as cash.
-                        total[t, j] += equity[row, j] * scale[j] if scale[j] > 0.0 else 1.0
+                        last[j] = equity[row, j]
                     row += 1
-                    idle = 1
-                elif idle == 0:
-                    for j in range(k):
-                        total[t, j] += 1.0
-                else:
-                    for j in range(k):
-                        total[t, j] += equity[row - 1, j] * scale[j] if scale[j] > 0.0 else 1.0
-            for j in range(k):
-                last[j] = equity[row - 1, j]
+                for j in range(k):
+                    total[t, column[j]] += last[j] * scale[j] + idle[j]
         start = end
 
 

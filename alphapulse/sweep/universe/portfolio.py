@@ -45,7 +45,7 @@ class Portfolios:
 
     def add(self, symbol: int, outcome: BatchOutcome, equities: Equities) -> None:
         """Add what the trials have left on the symbol at place `symbol`; symbols come in order."""
-        self._parts.add(symbol, self._engine.values["initial_capital"], equities.equity)
+        self._parts.add(symbol, self._engine.values["initial_capital"], equities.equity, equities.trials)
         self._sums.append(equities.sums)
         self._statuses.append(outcome.status)
 
