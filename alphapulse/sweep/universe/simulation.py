@@ -16,7 +16,7 @@ from alphapulse.sweep.objectives import objective_values
 from alphapulse.sweep.universe.portfolio import Portfolios
 from alphapulse.typing import Float64Array2D, Float64Array3D
 
-TRIALS_AT_ONCE = 128
+TRIALS_AT_ONCE = 256
 """Trials whose equity on a symbol is held at once."""
 
 LEAST_CACHE = 4 * 2**20
