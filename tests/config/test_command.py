@@ -58,6 +58,16 @@ def test_run_directory_is_an_argument(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not list((tmp_path / "here").glob("*.log"))
 
 
+def test_run_directory_of_a_job_of_rays_outlives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "runtime_resources" / "working_dir_files" / "pkg"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ALPHAPULSE_HOME", str(tmp_path / "home"))
+    seen: list[Path] = []
+    command("config", "SweepConfig")(lambda config, directory: seen.append(directory))(["hydra.run.dir=here"])
+    assert seen == [tmp_path / "home" / "here"]
+
+
 def test_password_is_used_but_not_written(run: Run, tmp_path: Path) -> None:
     config = run("sweep", "db.password='s3cret, word'", "hydra.run.dir=here")
     assert config.db.password == "s3cret, word"
