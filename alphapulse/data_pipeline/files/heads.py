@@ -230,8 +230,8 @@ def _by_mapping(name: str, header: Sequence[str], columns: Mapping[str, str]) ->
     for role, column in columns.items():
         wanted = plain_name(column)
         if wanted not in names:
-            hint = did_you_mean(wanted, names) or f"; it has {', '.join(cell.strip() for cell in header)}"
-            raise DataError(f"`provider.columns` must name columns of {name}, but got {column!r}{hint}.")
+            hint = did_you_mean(wanted, names) or f"; it has {', '.join(cell.strip() for cell in header)}."
+            raise DataError(f"`provider.columns` must name columns of {name}, but got {column!r}{hint}")
         taken = [other for other, place in places.items() if place == names.index(wanted)]
         for other in taken:
             del places[other]

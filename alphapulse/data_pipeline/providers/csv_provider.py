@@ -18,6 +18,7 @@ from alphapulse.data_pipeline.files.moments import Filling
 from alphapulse.data_pipeline.files.names import read_file_name
 from alphapulse.data_pipeline.files.rows import NUMBERS, Part, read_rows
 from alphapulse.data_pipeline.files.sources import FileSource, find_files
+from alphapulse.data_pipeline.files.stamps import is_zone
 from alphapulse.data_pipeline.providers.base import Fetched, Rejected, checked
 from alphapulse.errors import DataError, did_you_mean
 
@@ -55,6 +56,8 @@ class CsvProvider:
     ) -> None:
         if path is None or not str(path):
             raise DataError("`provider.path` must name the CSV file; write provider=csv provider.path=FILE")
+        if timezone is not None and not is_zone(timezone):
+            raise DataError(f"`provider.timezone` must be a zone such as America/New_York, but got {timezone!r}.")
         self.path = str(path)
         self.sources = find_files(self.path)
         self.zone = timezone

@@ -187,6 +187,11 @@ def test_a_vendors_file_is_read(tmp_path, text, name, keys, series, first, price
     assert len(one.notes) == 1
 
 
+def test_a_zone_that_is_none_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"^`provider\.timezone` must be a zone .* but got 'Mars/Olympus'\.$"):
+        read(tmp_path, FIRSTRATE, timezone="Mars/Olympus")
+
+
 def test_years_that_no_moment_has_cost_their_rows(tmp_path):
     (one,) = read(tmp_path, IMPOSSIBLE_YEARS).values()
     assert len(one.bars) == 1
