@@ -169,7 +169,7 @@ def _encode(params: EngineParams, name: str, column: list[Any]) -> Float64Array1
         numbers = np.asarray(column, dtype=np.float64)
         distinct = {float(numbers.min()), float(numbers.max())} if len(numbers) else set()
     for value in distinct:
-        params.with_values({name: value})
+        params.check(name, value)
     return np.array([_code(name, value) for value in column], dtype=np.float64)
 
 

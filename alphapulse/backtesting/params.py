@@ -341,6 +341,15 @@ class EngineParams:
             flat |= {f"{f.name}.{g.name}": getattr(value, g.name) for g in inner} or {f.name: value}
         return flat
 
+    def check(self, name: str, value: Any) -> None:
+        """Raise ValueError or TypeError if the field of a dotted name may not have `value` beside the others."""
+        group, _, inner = name.rpartition(".")
+        # What a group holds is checked by the group alone.
+        if group:
+            replace(getattr(self, group), **{inner: value})
+        else:
+            replace(self, **{name: value})
+
     def with_values(self, values: Mapping[str, Any]) -> "EngineParams":
         """Return the same with some fields changed, by dotted name."""
         changes: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}

@@ -160,39 +160,18 @@ def assert_agrees(market, outcome, place, result, expected, engine):
     np.testing.assert_allclose(outcome.block_sums[place], sums, rtol=1e-9, atol=1e-14 + n * worst)
 
 
-@settings(max_examples=170, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("draw", [draw_engine, draw_full_engine])
+@settings(max_examples=210, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 60),
     first=st.integers(0, 5),
     kind=st.sampled_from(["calm", "wild", "gaps", "halts", "crash", "squeeze"]),
 )
-def test_simulate_batch_matches_reference(seed, n, first, kind):
+def test_simulate_batch_matches_reference(draw, seed, n, first, kind):
     rng = np.random.default_rng(seed)
     market = make_market(*draw_prices(rng, n + first, kind), first=first)
-    engines = [draw_engine(rng) for _ in range(N_TRIALS)]
-    targets = [draw_target(rng, n + first) for _ in engines]
-    atr = np.abs(rng.normal(2.0, 1.0, (2, n + first)))
-    atr[:, : rng.integers(0, 4)] = np.nan
-    rows = rng.integers(0, 2, N_TRIALS)
-    outcome = simulate_batch(market, block_of(targets, atr, rows), columns_of(engines))
-    for place, engine in enumerate(engines):
-        result = run_trial(market, targets[place], atr[rows[place]], engine)
-        expected = reference_run(market, targets[place], atr[rows[place]], engine)
-        assert_agrees(market, outcome, place, result, expected, engine)
-
-
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n=st.integers(1, 60),
-    first=st.integers(0, 5),
-    kind=st.sampled_from(["calm", "wild", "gaps", "halts", "crash", "squeeze"]),
-)
-def test_full_rules_match_reference(seed, n, first, kind):
-    rng = np.random.default_rng(seed)
-    market = make_market(*draw_prices(rng, n + first, kind), first=first)
-    engines = [draw_full_engine(rng) for _ in range(N_TRIALS)]
+    engines = [draw(rng) for _ in range(N_TRIALS)]
     targets = [draw_target(rng, n + first) for _ in engines]
     atr = np.abs(rng.normal(2.0, 1.0, (2, n + first)))
     atr[:, : rng.integers(0, 4)] = np.nan

@@ -30,7 +30,7 @@ def initial_states(
         Bars in a year [1].
     """
     states = np.zeros((len(trials), N_ROWS, LANES))
-    cost = values["commission"] + values["slippage"]
+    cost, given = values["commission"] + values["slippage"], values["risk_free_rate"]
     by_risk = values["sizing.kind"] == SIZING_CODES["risk"]
     percent_trails = values["stop.kind"] == LEVEL_CODES["percent"]
     trails = values["stop.trailing"] != 0.0
@@ -54,6 +54,7 @@ def initial_states(
         row.SHORT_EDGE: (-1.0 - least_equity) / (1.0 + margin),
         row.INTEREST: values["cash_rate"] / periods,
         row.BORROW: values["short_borrow_rate"] / periods,
+        row.RISK_FREE: np.where(np.isnan(given), values["cash_rate"], given) / periods,
         row.KIND: values["stop.kind"],
         row.FACTOR: level_factors(values),
         # An atr stop keeps the distance of the opening, a percent stop takes its own of each close.
@@ -74,10 +75,7 @@ def initial_states(
         # Without a stop the factor is infinite and nothing is risked.
         row.RISK: np.where(by_risk, _quotient(values["sizing.risk_per_trade"], level_factors(values)), math.nan),
     }
-    for name, column in rows.items():
-        states[:, name] = column[trials]
-    given, cash = values["risk_free_rate"], values["cash_rate"]
-    states[:, row.RISK_FREE] = (np.where(np.isnan(given), cash, given) / periods)[trials]
+    states[:, list(rows)] = np.stack(list(rows.values()))[:, trials].swapaxes(0, 1)
     for name in (row.STOP, row.TRIGGER, row.HIGHEST):
         states[:, name] = -math.inf
     for name in (row.DISTANCE, row.LOWEST, row.TAKE):

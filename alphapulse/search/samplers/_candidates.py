@@ -6,7 +6,7 @@ import numpy as np
 
 from alphapulse.compiling import jit, jit_borrowing
 from alphapulse.numerics import exp, normal_quantile
-from alphapulse.search.samplers._parzen import add, fit, log_density
+from alphapulse.search.samplers._parzen import add, densities, fit, log_sums
 
 
 @jit
@@ -47,17 +47,23 @@ def propose_points(good: Any, bad: Any, layout: Any, in_flight: Any, rungs: Any,
 @jit
 def _best_candidate(good: Any, bad: Any, layout: Any, n_bad: Any, draws: Any, out: Any) -> None:
     """Write the point (q,) with the highest ratio of good to bad among one draw a row of draws (n, 1 + q)."""
-    n, q = good.weight.size, layout.kind.size
-    scratch, x, cell = np.empty(max(n, n_bad)), np.empty(q), np.zeros(q, np.int64)
-    best = -np.inf
-    for c in range(draws.shape[0]):
-        _draw(good, layout, draws[c], x, cell)
-        score = log_density(x, cell, good, layout, n, scratch)
-        score -= log_density(x, cell, bad, layout, n_bad, scratch)
-        if score > best or c == 0:
-            best = score
-            for j in range(q):
-                out[j] = x[j]
+    n, q, m = good.weight.size, layout.kind.size, draws.shape[0]
+    points, cell = np.empty((m, q)), np.zeros(q, np.int64)
+    near_good, near_bad = np.empty((m, n)), np.empty((m, n_bad))
+    score, against, peaks, bad_peaks = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
+    for c in range(m):
+        _draw(good, layout, draws[c], points[c], cell)
+        peaks[c] = densities(points[c], cell, good, layout, n, near_good[c])
+        bad_peaks[c] = densities(points[c], cell, bad, layout, n_bad, near_bad[c])
+    log_sums(peaks, near_good, n, score)
+    log_sums(bad_peaks, near_bad, n_bad, against)
+    best = 0
+    for c in range(m):
+        score[c] -= against[c]
+        if score[c] > score[best]:
+            best = c
+    for j in range(q):
+        out[j] = points[best, j]
 
 
 @jit_borrowing

@@ -300,10 +300,11 @@ def _write(mixture: Any, layout: Any, first: Any, last: Any) -> None:
 
 
 @jit_borrowing
-def log_density(x: Any, cell: Any, mixture: Any, layout: Any, n: Any, scratch: Any) -> Any:
-    """Return the logarithm of the first n kernels at one point: x (q,) where dense, cell (q,) where tabled.
+def densities(x: Any, cell: Any, mixture: Any, layout: Any, n: Any, scratch: Any) -> Any:
+    """Write the first n kernels at one point, x (q,) where dense and cell (q,) where tabled, to scratch (n or more,).
 
-    The factor sqrt(2 pi) of each dense dimension is left out.
+    They are over the largest of them, whose logarithm is returned. The factor sqrt(2 pi) of each dense dimension is
+    left out.
     """
     centre, inverse, constant, table = mixture.centre, mixture.inverse, mixture.constant, mixture.table
     for k in range(n):
@@ -320,10 +321,30 @@ def log_density(x: Any, cell: Any, mixture: Any, layout: Any, n: Any, scratch: A
     peak = scratch[0]
     for k in range(1, n):
         peak = max(peak, scratch[k])
-    # Apart from the sum, whose order is kept, so that it vectorises.
+    # Apart from their sum, whose order is kept, so that it vectorises.
     for k in range(n):
         scratch[k] = exp(scratch[k] - peak)
-    total = 0.0
-    for k in range(n):
-        total += scratch[k]
-    return peak + log(total)
+    return peak
+
+
+@jit_borrowing
+def log_sums(peaks: Any, rows: Any, n: Any, out: Any) -> None:
+    """Write the logarithms (m,) of the densities at m points, from peaks (m,) and rows (m, n or more) of `densities`.
+
+    Each row is added up in order. Four are side by side, since an addition waits for the one before it.
+    """
+    m = peaks.size
+    for first in range(0, m - m % 4, 4):
+        a = b = c = d = 0.0
+        for k in range(n):
+            a += rows[first, k]
+            b += rows[first + 1, k]
+            c += rows[first + 2, k]
+            d += rows[first + 3, k]
+        out[first], out[first + 1], out[first + 2], out[first + 3] = a, b, c, d
+    for i in range(m - m % 4, m):
+        out[i] = 0.0
+        for k in range(n):
+            out[i] += rows[i, k]
+    for i in range(m):
+        out[i] = peaks[i] + log(out[i])

@@ -30,9 +30,11 @@ class LongShortBlock:
         params = SimpleNamespace(**{name: np.asarray(column) for name, column in columns.items()})
         valid = _valid(params)
         self.failures: Mapping[int, str] = {trial: _reason(columns, trial) for trial in np.flatnonzero(~valid).tolist()}
-        # Failed trials ask for the default windows, which another trial may have no use for but which exist.
-        defaults = asdict(LongShortParams())
-        sound = SimpleNamespace(**{name: np.where(valid, getattr(params, name), defaults[name]) for name in defaults})
+        sound = params
+        if self.failures:
+            # Failed trials ask for the default windows, which another trial may have no use for but which exist.
+            defaults = asdict(LongShortParams())
+            sound = SimpleNamespace(**{n: np.where(valid, getattr(params, n), defaults[n]) for n in defaults})
         bars = cache.attach(bars)
         self._close = bars.close
         signals, risks = (

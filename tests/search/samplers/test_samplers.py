@@ -384,7 +384,7 @@ def test_tpe_mixture_matches_optuna(n):
     from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
     from optuna.samplers._tpe.sampler import default_weights
 
-    from alphapulse.search.samplers._parzen import Layout, Observed, fit, kernel_weights, log_density
+    from alphapulse.search.samplers._parzen import Layout, Observed, densities, fit, kernel_weights, log_sums
 
     # Which of two equal values has the wider kernel is chance in Optuna: stepped values are compared without ties.
     stepped = (NUMERIC[1], NUMERIC[5]) if n <= 4 else ()
@@ -412,8 +412,10 @@ def test_tpe_mixture_matches_optuna(n):
     mixture = fit(Observed(trials, order, kernel_weights(n, 1.0)), layout, np.zeros(q), n + 1)
     unit = encoding.encode(points)
     cells = np.floor(unit * np.maximum(encoding.size, 1)).astype(np.int64)
-    rest = mixture, layout, n + 1, np.empty(n + 1)
-    ours = np.array([log_density(x, c, *rest) for x, c in zip(unit, cells, strict=True)])
+    rows, ours = np.empty((len(unit), n + 1)), np.empty(len(unit))
+    at = zip(unit, cells, rows, strict=True)
+    peaks = np.array([densities(x, cell, mixture, layout, n + 1, row) for x, cell, row in at])
+    log_sums(peaks, rows, n + 1, ours)
     # Ours is a density in the unit interval, Optuna's in the values (or their logarithm), and leaves out sqrt(2 pi).
     width = np.log(encoding.width[:2] * np.sqrt(2 * np.pi)).sum()
     np.testing.assert_allclose(ours - width, expected, atol=2e-6)
