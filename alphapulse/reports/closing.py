@@ -148,7 +148,7 @@ def _leave_files(opened: OpenStudy, summary: StudySummary, directory: Path, cloc
         # What was stored since the study was opened, its number of trials among it.
         stored = opened.store.find_study(study.name)
         write_report(Subject(opened.store, stored, summary.verdict or {}, inputs), directory / REPORT)
-        places["report"] = str(directory / REPORT)
+        places |= {"report": str(directory / REPORT), "report_again": command_line("report", study=study.name)}
     if summary.best and summary.best[0].feasible and opened.config.tear_sheet:
         sheet = directory / TEAR_SHEET
         chosen = opened.store.trial(study, (summary.chosen or summary.best[0]).number)

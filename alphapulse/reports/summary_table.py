@@ -33,7 +33,7 @@ NEXT = {
         "the price of every next look."
     ),
 }
-SHOWN_PLACES = ("report",)
+SHOWN_PLACES = ("report", "report_again")
 FEW_FAILED = 0.1
 """Share of failed trials up to which the reasons are a detail."""
 

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.groups import OptunaConfig, SearchConfig
 from alphapulse.errors import StudyError
+from alphapulse.plain import command_line
 from alphapulse.search.dimensions import CategoricalDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
@@ -210,4 +211,5 @@ def test_run_directory_holds_what_a_study_found(ray_cluster, small_study, run, t
     assert set(chosen["space"]) == set(summary.chosen.params)
     assert len(pd.read_csv(tmp_path / "trades.csv")) > 0
     assert {"trials", "verdict", "chosen", "trades", "equity"} < set(summary.places)
+    assert summary.places["report_again"] == command_line("report", study=summary.study)
     assert not any(" " in name for name in summary.places)
