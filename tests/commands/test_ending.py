@@ -81,7 +81,8 @@ def test_timeout_ends_a_search_in_between(config, run, in_process, monkeypatch, 
         return evaluate(*arguments, **keywords)
 
     monkeypatch.setattr("study_fixtures.evaluate_batch", slowly)
-    config = replace(config, patience=None, n_trials=300, timeout="0.5s")
+    search = SearchConfig(sampler="tpe", generation_size=20)
+    config = replace(config, patience=None, n_trials=300, search=search, timeout="0.6s")
     summary = run(config, in_process())
     assert 0 < summary.n_trials < 300
     assert summary.status == "COMPLETE"

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 def weigh_small(monkeypatch, in_process, tmp_path):
     """Return a weigher of the study "small" without Ray."""
-    monkeypatch.setattr(weigh, "Cluster", lambda *arguments, **options: in_process())
+    monkeypatch.setattr(weigh.Cluster, "of", lambda *arguments, **options: in_process())
 
     def run(**changes):
         config = WeighConfig(study="small", validation=NullSweepsConfig(**changes))

@@ -1,7 +1,11 @@
 """What Ray tells Prometheus of a study while it is searched."""
 
 import time
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray.util.metrics import Gauge
 
 METRICS = {
     "alphapulse_trials_done": "Trials that have an outcome.",
@@ -29,12 +33,7 @@ class StudyMetrics:
     """
 
     def __init__(self, study: str, n_done: int) -> None:
-        from ray.util.metrics import Gauge
-
-        self._gauges: dict[str, Any] = {}
-        for name, description in METRICS.items():
-            self._gauges[name] = Gauge(name, description, tag_keys=("study",))
-            self._gauges[name].set_default_tags({"study": study})
+        self._study = study
         self._told, self._n_told = time.monotonic(), n_done
 
     def update(self, n_done: int, best: float, *, n_failed: int, n_queued: int, n_unstored: int) -> None:
@@ -44,5 +43,14 @@ class StudyMetrics:
             return
         rate = (n_done - self._n_told) / (now - self._told)
         self._told, self._n_told = now, n_done
-        for name, value in zip(METRICS, (n_done, n_failed, rate, best, n_queued, n_unstored), strict=True):
-            self._gauges[name].set(float(value))
+        for gauge, value in zip(self._gauges, (n_done, n_failed, rate, best, n_queued, n_unstored), strict=True):
+            gauge.set(float(value))
+
+    @cached_property
+    def _gauges(self) -> "list[Gauge]":
+        from ray.util.metrics import Gauge
+
+        gauges = [Gauge(name, description, tag_keys=("study",)) for name, description in METRICS.items()]
+        for gauge in gauges:
+            gauge.set_default_tags({"study": self._study})
+        return gauges
