@@ -10,7 +10,7 @@ from alphapulse.plain import command_line, plain
 from alphapulse.reports.formatting import format_parameter
 from alphapulse.reports.page.page import REPORT, write_report
 from alphapulse.reports.page.subject import Subject
-from alphapulse.reports.page.universe import describe_survey, survey_symbols
+from alphapulse.reports.page.universe import describe_score, describe_survey, survey_symbols
 from alphapulse.reports.run_files import write_study_files
 from alphapulse.reports.sensitivity import sensitivity
 from alphapulse.reports.summary import (
@@ -203,6 +203,7 @@ def _verdict(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing, ended: 
     }
     survey = survey_symbols(inputs.market, inputs.experiment, chosen["parameters"])
     if survey:
-        stored["universe"] = plain(survey | {"lines": describe_survey(survey)})
+        seen = describe_score(inputs.experiment, chosen["values"][0])
+        stored["universe"] = plain(survey | {"lines": [*seen, *describe_survey(survey)]})
     opened.store.save_verdict(study, stored)
     return stored

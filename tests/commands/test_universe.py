@@ -91,9 +91,11 @@ def test_a_study_of_a_universe(config, run, in_process, database, table, tmp_pat
 
 def test_the_score_of_a_universe_is_what_the_search_sees(config, run, in_process, database):
     config = replace(config, universe=replace(config.universe, score="worst"), n_trials=12, study="worst")
-    run(config, in_process())
+    summary = run(config, in_process())
     store = Store(database)
     study = store.find_study("worst")
+    seen = summary.verdict["universe"]["lines"][0]
+    assert seen.startswith(f"The search saw {summary.chosen.values['sharpe_ratio']:.3f}, of sharpe_ratio the worst of")
     for trial in store.trials(study, range(12)):
         worst = min(one["sharpe_ratio"] for one in store.on_symbols(study, trial["number"]).values())
         assert trial["values"] == [worst]

@@ -74,6 +74,15 @@ def describe_survey(survey: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def describe_score(experiment: Experiment, value: float) -> list[str]:
+    """Return what the search saw of the chosen trial, where that is not the portfolio's: nothing else shows it."""
+    score = experiment.universe_score
+    if score == "portfolio":
+        return []
+    what = "share of symbols with one above 0" if score == "share" else f"{score} of the symbols"
+    return [f"The search saw {value:.3f}, of {experiment.objectives[0]} the {what} (universe.score={score})."]
+
+
 def _engine(experiment: Experiment, parameters: Float64Array1D) -> EngineColumns:
     _, swept = experiment.columns(parameters[None, :])
     return EngineColumns.build(experiment.engine, swept, 1)
