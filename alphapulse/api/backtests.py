@@ -174,7 +174,8 @@ def run_backtest(
     }
     config = assemble(BacktestConfig, values)
     definition, fixed = define_strategy(config.strategy)
-    history = load_history(database, config.data, definition.lookback(fixed))
+    looks = definition.reads_volatility(fixed)
+    history = load_history(database, config.data, definition.lookback(fixed), needs_volatility=looks)
     market, _ = history.split(config.validation.holdout)
     run_gate(definition, market.bars, fixed, {}, config.validation)
     experiment = Experiment(SearchSpace(()), definition, fixed, config.engine)

@@ -43,7 +43,7 @@ from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.gate import run_gate
-from alphapulse.sweep.inputs import define_strategy, gate_markets, study_bars, swept_values, warn_of
+from alphapulse.sweep.inputs import blind_filter, define_strategy, gate_markets, study_bars, swept_values, warn_of
 from alphapulse.sweep.opening import SETTING_GROUPS, put_typed, setting_of, stored_config
 
 TEAR_SHEET = "tear_sheet.html"
@@ -118,9 +118,11 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
         subject.lookback(definition.lookback(values)),
         config.engine.series,
         holdout=config.validation.holdout,
+        needs_volatility=definition.reads_volatility(values),
     )
     market, holdout = markets.market, markets.holdout
-    warnings = (*warn_of(market, config.engine), *markets.warnings)
+    blind = blind_filter(market, definition, values, SearchSpace(()))
+    warnings = (*warn_of(market, config.engine), *blind, *markets.warnings)
     if not config.quiet:
         print_warnings(warnings)
     gate, *_ = [run_gate(definition, one.bars, values, {}, config.validation) for one in gate_markets(market)]

@@ -158,7 +158,12 @@ def load_backtest_data(
 
 
 def load_history(
-    database: Database, data: "DataConfig", lookback: int, series: Mapping[str, str] | None = None
+    database: Database,
+    data: "DataConfig",
+    lookback: int,
+    series: Mapping[str, str] | None = None,
+    *,
+    needs_volatility: bool = True,
 ) -> History:
     """Return the bars of a study, joined, with `lookback` bars of warm-up before `data.start`.
 
@@ -173,6 +178,8 @@ def load_history(
         Largest lookback of the study [bars].
     series : mapping of str to str, optional
         Symbols whose closes are rates that the engine pays, by its field, see `EngineParams.series`.
+    needs_volatility : bool
+        Whether the strategy may look at the volatility index; one that nobody looks at may be absent.
 
     Raises
     ------
@@ -214,7 +221,11 @@ def load_history(
 
     volatility = np.full(len(columns), np.nan)
     if data.volatility_symbol is not None:
-        (volatility,) = join(data.volatility_symbol, "close")
+        try:
+            (volatility,) = join(data.volatility_symbol, "close")
+        except DataError:
+            if needs_volatility:
+                raise
     others, parts = {}, {}
     for other in data.joined:
         others[other], *rest = join(other, "close", *PARTS)

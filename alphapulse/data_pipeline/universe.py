@@ -50,6 +50,7 @@ def load_markets(
     series: Mapping[str, str] | None = None,
     *,
     holdout: float,
+    needs_volatility: bool = True,
 ) -> Markets:
     """Return the markets of a study, see `load_history`.
 
@@ -61,6 +62,8 @@ def load_markets(
     holdout : float
         Share of the scored bars, at their end, that the search does not see; of a universe of the moments at which any
         symbol has a bar [1].
+    needs_volatility : bool
+        See `load_history`.
 
     Raises
     ------
@@ -68,10 +71,10 @@ def load_markets(
         If there are no bars, too few, or bars that cannot be; if a symbol of a universe has none at all.
     """
     if not universe.is_each:
-        history = load_history(database, data, lookback, series)
+        history = load_history(database, data, lookback, series, needs_volatility=needs_volatility)
         market, held = history.split(holdout)
         return Markets(market, held, tuple(history.warnings()))
-    histories, short = _load_all(database, data, lookback, series)
+    histories, short = _load_all(database, data, lookback, series, needs_volatility)
     every = np.unique(np.concatenate([h.bars.timestamp for h in histories] or [np.empty(0, np.int64)]))
     periods = data.periods_per_year or count_periods_per_year(every, data.timeframe)
     scored = np.unique(np.concatenate([h.bars.timestamp[h.first :] for h in histories] or [np.empty(0, np.int64)]))
@@ -102,13 +105,18 @@ def load_markets(
 
 
 def _load_all(
-    database: Database, data: "DataConfig", lookback: int, series: Mapping[str, str] | None
+    database: Database,
+    data: "DataConfig",
+    lookback: int,
+    series: Mapping[str, str] | None,
+    needs_volatility: bool,
 ) -> tuple[list[History], list[str]]:
     """Return the bars of every symbol, and the symbols whose bars in the range are too few to be scored."""
     histories, short = [], []
     for symbol in data.symbols:
+        one = replace(data, symbols=(symbol,))
         try:
-            histories.append(load_history(database, replace(data, symbols=(symbol,)), lookback, series))
+            histories.append(load_history(database, one, lookback, series, needs_volatility=needs_volatility))
         except TooFewBarsError:
             if not list_series(database, [symbol]):
                 raise

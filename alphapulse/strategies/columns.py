@@ -86,15 +86,20 @@ def checked_target(strategy: Strategy, bars: Bars) -> Float64Array1D:
     target = np.asarray(strategy.target(bars))
     if target.shape != (len(bars),) or target.dtype.kind not in "fiub":
         got = f"shape {target.shape} of {target.dtype}"
-        raise ValueError(f"`target` must be one number a bar, shape ({len(bars)},), but got {got}.")
+        where = place_of(strategy)
+        raise ValueError(f"`target` must be one number a bar, shape ({len(bars)},), but got {got}{where}.")
     target = np.array(target, dtype=np.float64)
     lookback = strategy.lookback()
     target[:lookback][np.isnan(target[:lookback])] = 0.0
     wrong = np.flatnonzero(~np.isfinite(target))
     if len(wrong):
         when = timestamp_text(bars, int(wrong[0]))
-        hint = f"NaN is flat in the first {lookback} bars only (`lookback`: the longest `*_window`)"
-        raise ValueError(f"`target` must be finite, but got {target[wrong[0]]} at {when}; {hint}.")
+        hint = (
+            f"NaN is flat in the first {lookback} bars only: a method `lookback(self)` says how many, or else the "
+            "longest parameter whose name ends in window, period, lookback, fast or slow"
+        )
+        got = f"{target[wrong[0]]} at {when}"
+        raise ValueError(f"`target` must be finite, but got {got}; {hint}{place_of(strategy)}.")
     return target
 
 
@@ -113,12 +118,29 @@ def checked_atr(strategy: Strategy, bars: Bars) -> Float64Array1D:
     return np.asarray(average, dtype=np.float64)
 
 
+def place_of(strategy: Strategy) -> str:
+    """Return " (file, line)" of the user's function or method that decides; empty for a strategy of ours."""
+    subject = getattr(strategy, "subject", None) or strategy
+    decide = getattr(type(subject), "target", subject)
+    code = getattr(getattr(decide, "py_func", decide), "__code__", None)
+    return (
+        ""
+        if code is None or not _is_own(Path(code.co_filename))
+        else (f" ({Path(code.co_filename).name}, line {code.co_firstlineno})")
+    )
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a file is the user's."""
+    return file.suffix == ".py" and PACKAGE not in file.parents and "site-packages" not in file.parts
+
+
 def describe(error: BaseException) -> str:
     """Return "Type: message (file, line)" in one line, the line that of the user's own code which raised last."""
     place, trace = "", error.__traceback__
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
-        if file.suffix == ".py" and PACKAGE not in file.parents and "site-packages" not in file.parts:
+        if _is_own(file):
             place = f" ({file.name}, line {trace.tb_lineno})"
         trace = trace.tb_next
     return " ".join(f"{type(error).__name__}: {error}".split())[: MESSAGE_LENGTH - len(place)] + place

@@ -114,6 +114,13 @@ class StrategyDefinition:
             raise StrategyError(f"`constraints` of {self.name} must be a list such as ['a < b'], but got {declared!r}.")
         return tuple(declared)
 
+    def reads_volatility(self, values: Mapping[str, Any]) -> bool:
+        """Return whether it may look at the volatility index; of a user's own strategy its source has to name it."""
+        if self.is_built_in:
+            parameter = self.parameters.get("volatility_source")
+            return parameter is not None and values.get(parameter.name, parameter.default) == "index"
+        return not self.sources or any(b"volatility" in content for _, content in self.sources.values())
+
     @property
     def is_compiled(self) -> bool:
         """Whether it is a numba function."""
@@ -310,7 +317,7 @@ def _from_function(subject: Any, path: str) -> tuple[dict[str, Parameter], Calla
             called = given | {name: bars if name == "bars" else getattr(bars, name) for name in data}
             return subject(*(called[n] for n in positional), **{n: called[n] for n in keyword})
 
-        return AdaptedStrategy(decide, dict(values))
+        return AdaptedStrategy(decide, dict(values), subject)
 
     return parameters | bundled, construct
 

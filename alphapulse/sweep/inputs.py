@@ -73,7 +73,8 @@ class StudyInputs:
     def warnings(self) -> tuple[str, ...]:
         """One line for each way in which the bars or the engine flatter the result; a calendar is read for some."""
         experiment, shown = self.experiment, self.market if self.holdout is None else self.holdout
-        return (*warn_of(shown, experiment.engine, experiment.space), *self.notes)
+        blind = blind_filter(shown, experiment.definition, experiment.strategy, experiment.space)
+        return (*warn_of(shown, experiment.engine, experiment.space), *blind, *self.notes)
 
 
 def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
@@ -85,9 +86,16 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
         If the strategy cannot be used or there are no bars.
     """
     definition, fixed = define_strategy(config.strategy)
+    looks = is_volatility_read(definition, fixed, config.space)
     lookback = definition.longest_lookback(fixed, swept_values(config.space))
     markets = load_markets(
-        database, config.data, config.universe, lookback, config.engine.series, holdout=config.validation.holdout
+        database,
+        config.data,
+        config.universe,
+        lookback,
+        config.engine.series,
+        holdout=config.validation.holdout,
+        needs_volatility=looks,
     )
     market, holdout = markets.market, markets.holdout
     sizes = np.diff(market.block_end, prepend=market.first)
@@ -221,6 +229,28 @@ def warn_of(market: Market, engine: EngineParams, space: SearchSpace | None = No
         more = f"{len(lines) - MOST_WARNINGS} more warnings on bars; `python -m alphapulse.data check` says them."
         lines = [*lines[:MOST_WARNINGS], more]
     return tuple(lines)
+
+
+def is_volatility_read(definition: StrategyDefinition, values: Mapping[str, Any], space: SearchSpace) -> bool:
+    """Return whether a strategy may look at the volatility index, at its fixed parameters or at a swept one."""
+    sources = swept_values(space).get("volatility_source")
+    if sources is None:
+        return definition.reads_volatility(values)
+    return any(definition.reads_volatility({**values, "volatility_source": source}) for source in sources)
+
+
+def blind_filter(
+    market: Market, definition: StrategyDefinition, values: Mapping[str, Any], space: SearchSpace
+) -> tuple[str, ...]:
+    """Say that a filter of a strategy of ours looks for a volatility index that the bars lack."""
+    shown = market.members or (market,)
+    is_blind = definition.is_built_in and not any(np.isfinite(one.bars.volatility).any() for one in shown)
+    if not is_blind or not is_volatility_read(definition, values, space):
+        return ()
+    return (
+        "strategy.volatility_source=index finds no volatility index beside these bars, so that the filter never acts; "
+        "name one with data.volatility_symbol, or take strategy.volatility_source=realized.",
+    )
 
 
 def warn(bars: Bars, engine: EngineParams, space: SearchSpace | None = None) -> tuple[str, ...]:

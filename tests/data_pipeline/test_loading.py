@@ -211,6 +211,13 @@ def test_hourly_bars_join_what_was_known(database):
         assert bars.volatility[place] == vix["close"].iloc[known[-1]]
 
 
+def test_volatility_index_that_nobody_reads_may_be_absent(database):
+    store(database, "A", days(30))
+    history = load_history(database, replace(DAILY, volatility_symbol="^VIX"), 0, needs_volatility=False)
+    assert np.isnan(history.bars.volatility).all()
+    assert history.warnings() == []
+
+
 def test_volatility_bars_are_judged_before_the_join(database):
     store(database, "A", days(30))
     store(database, "^VIX", days(30))

@@ -1,4 +1,5 @@
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -233,6 +234,8 @@ def test_block_keeps_failures_to_their_trials(forms, bars):
     assert block.failures[1].startswith(
         "ValueError: `target` must be one number a bar, shape (1200,), but got shape (1199,)"
     )
+    # The rule bites in a file of ours, what breaks it is in the user's.
+    assert all(re.search(r"\(forms\.py, line \d+\)\.$", block.failures[place]) for place in (0, 1, 3))
     assert block.failures[2].startswith("ZeroDivisionError: division by zero (forms.py, line ")
     assert "got inf at 1971-12-02" in block.failures[3]
     assert "read-only" in block.failures[4]
@@ -419,3 +422,13 @@ def test_definition_is_rebuilt_in_another_process(write_module, tmp_path):
 def test_built_in_definition_survives_pickling():
     definition = pickle.loads(pickle.dumps(resolve("breakout")))
     assert definition.build({}) == Breakout()
+
+
+def test_strategy_reads_the_volatility_index_where_it_names_it(write_module):
+    assert resolve("long_short").reads_volatility({})
+    assert not resolve("long_short").reads_volatility({"volatility_source": "realized"})
+    assert not resolve("sma_cross").reads_volatility({})
+    calm = "def calm(close, volatility):\n    return (volatility < 20.0) * 1.0\n"
+    assert resolve("calm.calm", write_module(calm, "calm")).reads_volatility({})
+    blind = "def blind(close):\n    return close * 0.0\n"
+    assert not resolve("blind.blind", write_module(blind, "blind")).reads_volatility({})

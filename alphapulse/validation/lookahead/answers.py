@@ -8,6 +8,7 @@ import numpy as np
 from alphapulse.errors import StrategyError
 from alphapulse.market.bars import Bars
 from alphapulse.market.indicator_cache import IndicatorCache
+from alphapulse.strategies.columns import place_of
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.typing import BoolArray1D
 
@@ -39,7 +40,8 @@ def ask(definition: StrategyDefinition, point: Mapping[str, Any], bars: Bars, pa
     for name, values in arrays.items():
         if values.shape[:1] != (len(bars),):
             got = f"shape {values.shape}"
-            raise StrategyError(f"`{name}` must have one row a bar, ({len(bars)}, ...), but got {got}.")
+            where = place_of(definition.build(point))
+            raise StrategyError(f"`{name}` must have one row a bar, ({len(bars)}, ...), but got {got}{where}.")
     return arrays
 
 
