@@ -25,7 +25,7 @@ def test_tasks_carry_the_name_of_the_study_and_metrics_are_told(ray_cluster):
     told._told -= 3600
     told.update(36, 0.5, n_failed=1, n_queued=2, n_unstored=3)
     assert told._n_told == 36
-    assert set(told._gauges) == set(METRICS)
+    assert [gauge.info["name"] for gauge in told._gauges] == list(METRICS)
 
 
 def test_nodes_that_join_and_are_lost_are_told_in_a_line_each():
