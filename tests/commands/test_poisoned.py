@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from alphapulse.config.groups import ClusterConfig, SearchConfig
+from alphapulse.config.groups import SearchConfig
+from alphapulse.config.machines.cluster import ClusterConfig
 from alphapulse.config.schema import SweepConfig
 from alphapulse.errors import StudyError
 from alphapulse.search.dimensions import IntDimension
