@@ -24,6 +24,8 @@ from alphapulse.validation.blocks import excess_moments
 from alphapulse.validation.plateau import ParameterGrid, neighbours, plateau_objective, worst_fold_sharpe
 
 CACHE_BYTES = 256 * 2**20
+# Of all symbols of a universe: what each batch computes anew costs a fifth of it.
+UNIVERSE_CACHE_BYTES = 3 * CACHE_BYTES
 # Of the targets of one call, where a strategy makes them as whole arrays.
 TARGET_BYTES = 64 * 2**20
 MESSAGE_LENGTH = 500
@@ -89,7 +91,7 @@ def _enter(market: Market, experiment: Experiment) -> _Context:
     global _context
     if _context is None or _context.market is not market or _context.experiment is not experiment:
         definition = replace(experiment.definition, construct=_on_the_clock(experiment.definition.construct))
-        universe = UniverseSimulator(market, experiment, definition, CACHE_BYTES) if market.members else None
+        universe = UniverseSimulator(market, experiment, definition, UNIVERSE_CACHE_BYTES) if market.members else None
         _context = _Context(market, experiment, IndicatorCache(CACHE_BYTES), definition, universe)
         if limits.is_watched():
             # What it takes to load the compiled engine is no part of what a trial costs.
