@@ -40,14 +40,19 @@ class Verdict(dict[str, Any]):
         """Why, for a reader without statistics."""
         return str(self["sentence"])
 
+    @property
+    def shortage(self) -> str | None:
+        """What the bars are too few for, in a sentence; None where they are enough."""
+        return self.get("shortage")
+
     def __repr__(self) -> str:
-        return f"{self.word}: {self.sentence}"
+        return "\n".join([f"{self.word}: {self.sentence}", *([self.shortage] if self.shortage else [])])
 
     def _repr_html_(self) -> str:
         colour = {"SURVIVES": "#009e73", "LIKELY LUCK": "#d55e00"}.get(self.word, "#b38f00")
         return (
             f"<div style='border-left:6px solid {colour};padding:6px 12px'><b>{escape(self.word)}</b>"
-            f"<br>{escape(self.sentence)}</div>"
+            f"<br>{escape(self.sentence)}{'<br>' if self.shortage else ''}{escape(self.shortage or '')}</div>"
         )
 
 

@@ -168,6 +168,8 @@ def _print_verdict(console: Console, summary: StudySummary, verdict: Mapping[str
     console.print(f"\n{first}")
     if verdict["rules"] != RULES:
         console.print(verdict_lines(verdict)[-1].strip())
+    if verdict.get("shortage"):
+        console.print(verdict["shortage"])
     following = NEXT.get(word)
     if following is not None:
         console.print(following)

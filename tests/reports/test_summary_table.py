@@ -67,6 +67,12 @@ def printed(monkeypatch):
 
 
 def test_summary_fits_a_small_terminal_with_the_verdict_last(printed):
+    shortage = (
+        "Short data: 48 searched bars leave out walk-forward (from 62 on); 12 held-out bars can confirm only a yearly "
+        "Sharpe ratio above 8.4; one of 1 takes 685 (2.7 years)."
+    )
+    short = printed(replace(SUMMARY, verdict={**SUMMARY.verdict, "shortage": shortage}))
+    assert shortage in " ".join(" ".join(short).split())
     lines = printed(SUMMARY)
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80

@@ -106,7 +106,8 @@ def _banner(subject: Subject) -> str:
     word = _word(subject)
     style = word.split()[0] if subject.verdict else "NONE"
     sentence = subject.verdict.get("sentence") or NO_VERDICT
-    return f'<div class="banner {_text(style)}"><strong>{_text(word)}</strong><p>{_text(sentence)}</p></div>'
+    lines = "".join(f"<p>{_text(line)}</p>" for line in (sentence, subject.verdict.get("shortage")) if line)
+    return f'<div class="banner {_text(style)}"><strong>{_text(word)}</strong>{lines}</div>'
 
 
 def _settings(subject: Subject) -> str:

@@ -12,6 +12,7 @@ from alphapulse.validation.spa import critical_value, p_value
 from alphapulse.validation.verdict.evidence import Findings, VerdictInputs, VerdictOptions, VerdictThresholds
 from alphapulse.validation.verdict.gathering import sample_trials
 from alphapulse.validation.verdict.reasons import block_reasons, deflation_reasons, neighbourhood_reasons
+from alphapulse.validation.verdict.shortage import shortage
 from alphapulse.validation.verdict.wording import (
     deciding_lines,
     first_sentence,
@@ -53,6 +54,8 @@ class Verdict:
         Trials of the study, of all studies on its bars, and openings of its hold-out.
     rules : int
         Number of the rules that made it.
+    shortage : str, optional
+        What the bars are too few for, in a sentence.
     """
 
     word: Word
@@ -69,6 +72,7 @@ class Verdict:
     n_trials_on_data: int
     n_openings: int
     rules: int = RULES
+    shortage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; NaN and infinities become None."""
@@ -167,4 +171,5 @@ def make_verdict(inputs: VerdictInputs, options: VerdictOptions | None = None) -
         n_trials=ledger.n_own,
         n_trials_on_data=ledger.n_trials,
         n_openings=ledger.n_openings,
+        shortage=shortage(inputs, options),
     )

@@ -138,6 +138,37 @@ def test_first_sentence_is_one_that_a_trader_understands():
         assert "nan" not in "\n".join(verdict.lines())
 
 
+@pytest.mark.parametrize(
+    ("n_blocks", "n_held", "said"),
+    [
+        (140, 400, None),
+        (
+            30,
+            1,
+            "Short data: 1,400 searched bars leave out walk-forward (from 2,894 on); 1 held-out bar can confirm none; "
+            "one of 1 takes 685 (2.7 years).",
+        ),
+        (
+            8,
+            32,
+            "Short data: 1,400 searched bars leave out walk-forward (from 10,850 on) and purged cross-validation (from "
+            "1,750 on); 32 held-out bars can confirm only a yearly Sharpe ratio above 4.8; one of 1 takes 685 (2.7 "
+            "years).",
+        ),
+    ],
+)
+def test_short_data_say_what_they_cannot_show(n_blocks, n_held, said):
+    bootstrap = make_bootstrap(np.diff(even_edges(N_BARS, n_blocks)).astype(float), n_bootstrap=300, seed=1)
+    inputs = sweep(bootstrap=bootstrap, hold_out=SharpeEstimate(0.1, n_held, 0.0, 3.0), grid=None)
+    sums, squares = (
+        np.add.reduceat(part, even_edges(N_BLOCKS, n_blocks)[:-1], axis=1)
+        for part in (inputs.blocks.sums, inputs.blocks.squares)
+    )
+    verdict = make_verdict(dataclasses.replace(inputs, blocks=BlockArrays(sums, squares)))
+    assert verdict.shortage == said
+    assert verdict.to_dict()["shortage"] == said
+
+
 def test_verdict_says_what_the_market_gave():
     own = {"sharpe_ratio": 0.74, "alpha": 0.012, "beta": 0.45, "exposure": 0.6}
     bought = {"sharpe_ratio": 0.79, "alpha": 0.0, "beta": 1.0, "exposure": math.nan}
