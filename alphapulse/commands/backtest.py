@@ -31,6 +31,8 @@ from alphapulse.reports.formatting import (
     print_warnings,
     stdout_console,
 )
+from alphapulse.reports.page.page import REPORT, write_report
+from alphapulse.reports.page.subject import Subject
 from alphapulse.reports.page.universe import describe_survey, survey_symbols
 from alphapulse.reports.run_files import write_curves, write_setting
 from alphapulse.reports.summary import describe_data
@@ -137,6 +139,10 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
     write_setting(directory / SETTING, disassemble(config), subject.title or f"a backtest of {definition.name}")
     head = [f"A {subject.title}, on the searched bars."] if subject.title else []
     write_tear_sheet(result, benchmark, experiment, market, directory / TEAR_SHEET, head)
+    if subject.study is not None and subject.trial is not None and not subject.is_changed:
+        about = Subject.of(Store(database), subject.study, subject.study.current_verdict, subject.trial["number"])
+        write_report(about, directory / REPORT)
+        places["report"] = str(directory / REPORT)
     rows = {definition.name: result.metrics, "buy & hold": benchmark_metrics(experiment, market)}
     if holdout is not None and subject.shows_holdout:
         rows["held out"] = metrics_of_trial(experiment, holdout, np.empty(0))

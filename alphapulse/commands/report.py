@@ -32,8 +32,7 @@ def run_report(config: ReportConfig, directory: Path) -> None:
     store = Store(database)
     assert config.study is not None
     study = store.find_study(config.study)
-    # A verdict speaks of the trials that there were; with more of them it is out of date.
-    verdict = study.verdict if study.verdict is not None and study.verdict["n_trials"] == study.n_done else None
+    verdict = study.current_verdict
     said = verdict or {}
     traded = study.config.get("data", {})
     account = Account(

@@ -139,6 +139,11 @@ class Study(StudyPlan):
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def current_verdict(self) -> dict[str, Any] | None:
+        """The verdict; None where more trials are stored than it speaks of."""
+        return self.verdict if self.verdict is not None and self.verdict["n_trials"] == self.n_done else None
+
 
 @dataclass(frozen=True)
 class Generation:

@@ -1,6 +1,7 @@
 """One backtest: its files, and what it says of hold-outs that it shows."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -64,6 +65,9 @@ def test_stored_trial_is_run_as_it_was_and_costs_no_try(
         metrics = {k: None if v != v else v for k, v in stored["metrics"].items()}
         assert {k: document["metrics"][k] for k in metrics} == metrics
         assert (document["holdout"] is None) == (number != summary.chosen.number)
+        page = Path(document["places"]["report"]).read_text("utf-8")
+        assert (f"The verdict is on trial {summary.chosen.number:,}" in page) == (number != summary.chosen.number)
+        assert f"trial {number:,}" in page
     assert document["holdout"] == pytest.approx(summary.verdict["chosen_holdout"], nan_ok=True)
     assert database.fetch("SELECT name FROM ledger") == lines
     equity = pd.read_csv(tmp_path / "equity.csv", index_col=0)

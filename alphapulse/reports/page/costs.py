@@ -6,14 +6,14 @@ import numpy as np
 
 from alphapulse.reports.page.chart import Chart, axis, number, rounded
 from alphapulse.reports.page.subject import Subject
-from alphapulse.reports.weighing import metrics_of_trial
+from alphapulse.reports.weighing import break_even, metrics_of_trial
 from alphapulse.search.space import SearchSpace
 
 COMMISSIONS = (0.0, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01)
 
 
 def cost_chart(subject: Subject) -> list[Chart]:
-    """Return the chosen trial's Sharpe ratio on the searched bars under other commissions."""
+    """Return the shown trial's Sharpe ratio on the searched bars under other commissions."""
     if subject.inputs is None or subject.chosen is None:
         return []
     experiment, market = subject.inputs.experiment, subject.inputs.market
@@ -24,7 +24,10 @@ def cost_chart(subject: Subject) -> list[Chart]:
         changed = engine.with_values({"commission": commission})
         fixed = replace(experiment, space=SearchSpace(()), strategy=strategy, engine=changed)
         found.append(metrics_of_trial(fixed, market, np.empty(0)))
-    level = subject.numbers.get("break_even_commission")
+    if subject.is_judged and subject.verdict:
+        level = subject.numbers.get("break_even_commission")
+    else:
+        level = break_even(experiment, market, subject.chosen["parameters"])
     gone = "It outlasts all that were tried."
     said = gone if level is None else f"The edge is gone at {level:.3%} of the traded value."
     mark = (
@@ -46,7 +49,7 @@ def cost_chart(subject: Subject) -> list[Chart]:
         Chart(
             "costs",
             "Costs and break-even",
-            f"Sharpe ratio of the chosen trial under other commissions; {engine.commission:.2%} was assumed. {said}",
+            f"Sharpe ratio of {subject.name} under other commissions; {engine.commission:.2%} was assumed. {said}",
             [
                 {
                     "type": "scatter",

@@ -126,7 +126,7 @@ def heat_map(subject: Subject, first: int, second: int) -> Chart:
     return Chart(
         f"heat-{first}-{second}",
         f"{names[0]} and {names[1]}",
-        f"Median {subject.objective} of the trials in each cell; the star is the chosen trial, the line its plateau: "
+        f"Median {subject.objective} of the trials in each cell; the star is {subject.name}, the line its plateau: "
         f"cells around it with at least {PLATEAU:.0%} of the best cell's median.",
         traces,
         {"xaxis": _ticks(across.labels, names[0]), "yaxis": _ticks(up.labels, names[1])},

@@ -27,7 +27,7 @@ def month_chart(subject: Subject) -> list[Chart]:
         Chart(
             "months",
             "Monthly returns",
-            f"Of the chosen trial; {np.mean(grown > 0):.0%} of {len(grown)} months gained.",
+            f"Of {subject.name}; {np.mean(grown > 0):.0%} of {len(grown)} months gained.",
             [
                 {
                     "type": "heatmap",

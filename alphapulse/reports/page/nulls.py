@@ -56,7 +56,7 @@ def _all_trials(subject: Subject) -> list[Chart]:
     if len(sharpes) < 2 or subject.chosen is None:
         return []
     counts, edges = np.histogram(sharpes, bins=N_BINS)
-    own = subject.chosen["metrics"]["sharpe_ratio"]
+    own, label = subject.chosen["metrics"]["sharpe_ratio"], "chosen" if subject.is_judged else subject.name
     luck = subject.numbers.get("expected_maximum_sharpe_annual")
     said = "" if luck is None else f" The best of so many without skill would show about {luck:.2f}."
     step = max(1, len(counts) // 20)
@@ -64,9 +64,9 @@ def _all_trials(subject: Subject) -> list[Chart]:
         Chart(
             "trials",
             "All trials",
-            f"Sharpe ratios of the {len(sharpes):,} trials that have one; the chosen one is marked.{said}",
+            f"Sharpe ratios of the {len(sharpes):,} trials that have one; {subject.name} is marked.{said}",
             [_bars(edges, counts, "@market", "trials")],
-            {"xaxis": axis("Sharpe ratio"), "yaxis": axis("trials"), "bargap": 0.04} | _mark(own, "chosen", "@chosen"),
+            {"xaxis": axis("Sharpe ratio"), "yaxis": axis("trials"), "bargap": 0.04} | _mark(own, label, "@chosen"),
             ["Sharpe ratio from", "to", "trials"],
             [
                 [number(edges[i]), number(edges[min(i + step, len(counts))]), f"{int(counts[i : i + step].sum()):,}"]

@@ -34,6 +34,7 @@ from alphapulse.sweep.opening import setting_of
 REPORT = "report.html"
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
+TESTS = "What each test says"
 QUALITY = "Quality of the data"
 NO_VERDICT = "There is no verdict yet: the study was interrupted, or has more trials than were weighed."
 
@@ -51,7 +52,7 @@ def render(subject: Subject) -> str:
         "Where the good settings are": [*importance_chart(subject), *heat_map_charts(subject)],
         "All settings": space_charts(subject),
         "Symbol by symbol": universe_charts(subject),
-        "The chosen trial": [*price_chart(subject), *month_chart(subject), *cost_chart(subject)],
+        subject.name.capitalize(): [*price_chart(subject), *month_chart(subject), *cost_chart(subject)],
     }
     sections = {title: charts for title, charts in sections.items() if charts}
     every = [chart for charts in sections.values() for chart in charts]
@@ -59,7 +60,7 @@ def render(subject: Subject) -> str:
         _head(subject),
         _banner(subject),
         _settings(subject),
-        _navigation([*sections, "What each test says", QUALITY, "Data and reproduction"]),
+        _navigation([*sections, *([TESTS] if _said(subject) else []), QUALITY, "Data and reproduction"]),
         *(_section(title, charts) for title, charts in sections.items()),
         _reasons(subject),
         _quality(subject),
@@ -89,6 +90,9 @@ def _text(value: object) -> str:
 
 
 def _word(subject: Subject) -> str:
+    """Return the word over the page: the verdict's, or, where that is on another trial, which trial this is."""
+    if not subject.is_judged:
+        return subject.name.capitalize()
     return str(subject.verdict.get("word") or "no verdict yet")
 
 
@@ -104,8 +108,10 @@ def _head(subject: Subject) -> str:
 
 def _banner(subject: Subject) -> str:
     word = _word(subject)
-    style = word.split()[0] if subject.verdict else "NONE"
+    style = word.split()[0] if subject.verdict and subject.is_judged else "NONE"
     sentence = subject.verdict.get("sentence") or NO_VERDICT
+    if subject.verdict and not subject.is_judged:
+        sentence = f"The verdict is on trial {subject.verdict['chosen']:,}, {subject.verdict['word']}: {sentence}"
     lines = "".join(f"<p>{_text(line)}</p>" for line in (sentence, subject.verdict.get("shortage")) if line)
     return f'<div class="banner {_text(style)}"><strong>{_text(word)}</strong>{lines}</div>'
 
@@ -115,11 +121,12 @@ def _settings(subject: Subject) -> str:
     chosen, verdict = subject.chosen, subject.verdict
     if chosen is None:
         return "<p>No trial has an objective.</p>"
-    columns: dict[str, dict[str, float]] = {f"chosen, trial {chosen['number']:,}": chosen["metrics"]}
+    name = "chosen" if subject.is_judged else "shown"
+    columns: dict[str, dict[str, float]] = {f"{name}, trial {chosen['number']:,}": chosen["metrics"]}
     if subject.robust is not None:
         columns[f"robust, trial {subject.robust['number']:,}"] = subject.robust["metrics"]
     columns["buy and hold"] = verdict.get("benchmark") or {}
-    if verdict.get("chosen_holdout"):
+    if subject.is_judged and verdict.get("chosen_holdout"):
         columns["chosen, held out"] = verdict["chosen_holdout"]
         columns["buy and hold, held out"] = verdict.get("benchmark_holdout") or {}
     names = [name for name in ("total_return", *SHOWN_METRICS) if name in TABLE]
@@ -180,13 +187,17 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def _said(subject: Subject) -> Sequence[str]:
+    """Return what each test says of the trial that is shown."""
+    return (subject.verdict.get("reasons") or subject.verdict.get("lines") or []) if subject.is_judged else []
+
+
 def _reasons(subject: Subject) -> str:
-    reasons = subject.verdict.get("reasons") or subject.verdict.get("lines") or []
+    reasons = _said(subject)
     if not reasons:
         return ""
-    title = "What each test says"
     items = "".join(f"<li>{_text(reason.strip())}</li>" for reason in reasons)
-    return f'<h2 id="{_anchor(title)}">{title}</h2><div class="card"><ul>{items}</ul></div>'
+    return f'<h2 id="{_anchor(TESTS)}">{TESTS}</h2><div class="card"><ul>{items}</ul></div>'
 
 
 def _quality(subject: Subject) -> str:

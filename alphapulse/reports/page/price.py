@@ -61,7 +61,7 @@ def price_chart(subject: Subject) -> list[Chart]:
         Chart(
             "price",
             "Trades on the price",
-            f"{n} of the chosen trial, the {min(N_LARGEST, len(fills))} largest among them.",
+            f"{n} of {subject.name}, the {min(N_LARGEST, len(fills))} largest among them.",
             traces,
             {"xaxis": axis(type="date"), "yaxis": axis("", type="log")} | shade(subject),
             ["at", "side", "reason", "price", "value", "cost"],

@@ -93,6 +93,8 @@ class Subject:
         Bars and strategy; None where they cannot be had any more, so that nothing can be drawn over time.
     why_not : str
         The reason for that.
+    number : int, optional
+        The trial to show; None for the one that the verdict speaks of. Of another one the hold-out stays closed.
     """
 
     store: Store
@@ -100,17 +102,29 @@ class Subject:
     verdict: Mapping[str, Any]
     inputs: StudyInputs | None
     why_not: str = ""
+    number: int | None = None
 
     @classmethod
-    def of(cls, store: Store, study: Study, verdict: Mapping[str, Any] | None) -> "Subject":
+    def of(cls, store: Store, study: Study, verdict: Mapping[str, Any] | None, number: int | None = None) -> "Subject":
         """Return a stored study with bars and strategy as they are now, if they are still those of the study."""
         try:
             inputs = load_inputs(stored_config(study), store.database)
         except AlphaPulseError as error:
-            return cls(store, study, verdict or {}, None, str(error))
+            return cls(store, study, verdict or {}, None, str(error), number)
         if inputs.market.fingerprint != study.fingerprint:
-            return cls(store, study, verdict or {}, None, "the bars are others than those of the study by now.")
-        return cls(store, study, verdict or {}, inputs)
+            why_not = "the bars are others than those of the study by now."
+            return cls(store, study, verdict or {}, None, why_not, number)
+        return cls(store, study, verdict or {}, inputs, number=number)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the trial that is shown is the one that the verdict speaks of, or there is no verdict on any."""
+        return self.number is None or self.number == self.verdict.get("chosen")
+
+    @property
+    def name(self) -> str:
+        """What the trial that is shown is called in a sentence."""
+        return "the chosen trial" if self.is_judged else f"trial {self.number:,}"
 
     @property
     def numbers(self) -> Mapping[str, Any]:
@@ -130,8 +144,8 @@ class Subject:
 
     @cached_property
     def chosen(self) -> TrialRecord | None:
-        """The trial that the verdict speaks of, or else the best one."""
-        number = self.verdict.get("chosen")
+        """The trial that is shown: the one that was asked for or that the verdict speaks of, or else the best one."""
+        number = self.verdict.get("chosen") if self.number is None else self.number
         if number is not None:
             return self.store.trial(self.study, number)
         return rank_trials(self.store, self.study, 1, 1).chosen
@@ -163,7 +177,7 @@ class Subject:
     @property
     def holdout(self) -> Market | None:
         """The hold-out, where the verdict has opened it already."""
-        is_open = self.verdict.get("chosen_holdout") is not None
+        is_open = self.is_judged and self.verdict.get("chosen_holdout") is not None
         return self.inputs.holdout if self.inputs is not None and is_open else None
 
     @property
@@ -196,7 +210,7 @@ class Subject:
         own = np.concatenate([run.returns.to_numpy() for run in self.runs])
         bought = np.concatenate([benchmark_returns(m.bars, m.first)[m.first :] for m in markets])
         found = [
-            Curve(f"chosen, trial {self.chosen['number']:,}", stamps, own),
+            Curve(f"{'chosen, ' if self.is_judged else ''}trial {self.chosen['number']:,}", stamps, own),
             Curve(f"buy and hold {market.bars.symbol}", stamps, bought),
         ]
         if self.robust is not None:

@@ -110,7 +110,7 @@ COLOURED = {"sharpe_ratio", "sortino_ratio", "calmar_ratio", "cagr", "total_retu
 def universe_charts(subject: Subject) -> list[Chart]:
     """Return a heat-map of symbols by metric, and the Sharpe ratio without each symbol; nothing without a universe."""
     survey: dict[str, Any] = subject.verdict.get("universe") or {}
-    if not survey:
+    if not survey or not subject.is_judged:
         return []
     symbols: dict[str, dict[str, float]] = survey["symbols"]
     names = sorted(

@@ -50,6 +50,9 @@ def _weak_holdout(inputs: VerdictInputs, wanted: float) -> list[str]:
     if least <= MODEST_SHARPE:
         return []
     bars = "1 held-out bar" if n_bars == 1 else f"{n_bars:,} held-out bars"
-    shown = f"only a yearly Sharpe ratio above {least:.1f}" if math.isfinite(least) else "none"
+    if math.isfinite(least):
+        shown = f"only a yearly Sharpe ratio above {least:.1f}; one of 1"
+    else:
+        shown = "no Sharpe ratio; a yearly one of 1"
     length = minimum_track_record_length(1.0 / year, 0.0, skewness=0.0, kurtosis=3.0, confidence=wanted)
-    return [f"{bars} can confirm {shown}; one of 1 takes {math.ceil(length):,} ({length / year**2:.1f} years)"]
+    return [f"{bars} can confirm {shown} takes {math.ceil(length):,} ({length / year**2:.1f} years)"]

@@ -145,8 +145,8 @@ def test_first_sentence_is_one_that_a_trader_understands():
         (
             30,
             1,
-            "Short data: 1,400 searched bars leave out walk-forward (from 2,894 on); 1 held-out bar can confirm none; "
-            "one of 1 takes 685 (2.7 years).",
+            "Short data: 1,400 searched bars leave out walk-forward (from 2,894 on); 1 held-out bar can confirm no "
+            "Sharpe ratio; a yearly one of 1 takes 685 (2.7 years).",
         ),
         (
             8,
