@@ -161,7 +161,7 @@ def assert_agrees(market, outcome, place, result, expected, engine):
 
 
 @pytest.mark.parametrize("draw", [draw_engine, draw_full_engine])
-@settings(max_examples=210, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 60),

@@ -11,6 +11,8 @@ from alphapulse.search.space import SearchSpace
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int8Array1D, Int64Array1D
 
 CATEGORICAL, CONTINUOUS, STEPPED = 0, 1, 2
+ULP = 2.0**-53
+"""Distance of the 53-bit fractions of the unit interval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,7 @@ def _hashed(bits: Any) -> Any:
             state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             state ^= state >> np.uint64(31)
             if j >= p:
-                out[i, j - p] = np.float64(state >> np.uint64(11)) * 2.0**-53
+                out[i, j - p] = np.float64(state >> np.uint64(11)) * ULP
     return out
 
 
