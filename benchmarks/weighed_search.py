@@ -9,7 +9,8 @@ from alphapulse.market.market import Market
 from alphapulse.reports.weighing import estimate
 from alphapulse.study.choice import Choice
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.null.search import SearchPlan, holdout_values, null_search, run_search, value_of
+from alphapulse.sweep.null.holdout import holdout_values
+from alphapulse.sweep.null.search import SearchPlan, null_search, run_search, value_of
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.ledger import Ledger
 from alphapulse.validation.null_sweeps import NullSweeps, fewest_draws, holdout_p, n_holdout_surrogates

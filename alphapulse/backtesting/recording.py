@@ -21,7 +21,7 @@ class Recording:
     curves : (n_scored, 4) float64
         Equity [quote], units, cash and interest earned so far [quote] at each close.
     fills : (n, 8) float64
-        By `FILL_COLUMNS`; rows after the last fill are NaN.
+        By `FILL_COLUMNS`; rows after the last fill are 0, see `filled`.
     ends : (3,) float64
         Stop and take profit of the open position, times its direction [quote], infinite without one; bars that reached
         both of a position.
@@ -33,12 +33,23 @@ class Recording:
 
     @classmethod
     def of(cls, market: Market) -> "Recording":
-        """Return room for every fill that `market` allows: an order, an exit and a ruin in each bar."""
-        return cls(
-            np.full((market.n_scored, 4), math.nan),
-            np.full((2 * market.n_scored + 2, len(FILL_COLUMNS)), math.nan),
-            np.full(3, math.nan),
-        )
+        """Return room for every fill that `market` allows: an order, an exit and a ruin in each bar.
+
+        It takes no memory until it is written to.
+        """
+        n_fills = 2 * market.n_scored + 2
+        return cls(np.zeros((market.n_scored, 4)), np.zeros((n_fills, len(FILL_COLUMNS))), np.full(3, math.nan))
+
+    @classmethod
+    def of_ends(cls) -> "Recording":
+        """Return room for `ends` alone."""
+        return cls(np.empty((0, 4)), np.empty((0, len(FILL_COLUMNS))), np.full(3, math.nan))
+
+    @property
+    def filled(self) -> Float64Array2D:
+        """The fills that there were (n_fills, 8); every one has a price."""
+        n_fills = int(np.count_nonzero(self.fills[:, FILL_COLUMNS.index("price")]))
+        return self.fills[:n_fills]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ OPEN_REASON = "end"
 INSIDE = (STOP_FILL, TAKE_PROFIT_FILL, LIQUIDATION_FILL)
 
 
-@dataclass
+@dataclass(slots=True)
 class Trade:
     """One round trip; see `BacktestResult.trades`. `cause` is the fill's reason, -1 while it is open."""
 
@@ -76,7 +76,7 @@ def round_trips(
     trades: list[Trade] = []
     running: Trade | None = None
     before = 0.0
-    for bar_, reason, price, _, value, cost, left, after in fills.tolist():
+    for bar_, reason, price, _, value, cost, left, after in map(np.ndarray.tolist, fills):
         bar = int(bar_)
         interest = float(earned[bar - first - 1]) if bar > first else 0.0
         base = left + cost - interest

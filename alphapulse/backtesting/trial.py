@@ -101,14 +101,15 @@ def _result(
 ) -> BacktestResult:
     times = pd.DatetimeIndex(market.bars.timestamp.astype("datetime64[ns]"), tz="UTC", name="timestamp")
     index = times[market.first :]
-    equity, units = recording.curves[:, 0], recording.curves[:, 1]
+    # Copies, or the result would hold all curves of the recording.
+    equity, units = recording.curves[:, 0].copy(), recording.curves[:, 1]
     before = np.r_[params.initial_capital, equity[:-1]]
     alive = before > 0
     returns = np.zeros(len(equity))
     returns[alive] = equity[alive] / before[alive] - 1.0
     allocation = np.zeros(len(equity))
     allocation[equity > 0] = (units * market.bars.close[market.first :])[equity > 0] / equity[equity > 0]
-    fills = recording.fills[np.isfinite(recording.fills[:, 0])]
+    fills = recording.filled
     filled = pd.DataFrame(
         {
             "timestamp": times[fills[:, 0].astype(np.int64)],

@@ -16,12 +16,15 @@ from itertools import pairwise
 import numpy as np
 
 from alphapulse.compiling import jit
-from alphapulse.market.bars import PRICES, Bars
+from alphapulse.market.bars import Bars
 from alphapulse.market.calendar import opens_session
 from alphapulse.market.market import Market
 from alphapulse.market.universe import universe_market
 from alphapulse.numerics import exp, log, log_array
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+
+# Moves that exist at one time [bars].
+TILE = 1_024
 
 
 def surrogate_market(market: Market, s: int, block: int = 1, *, first: int = 1) -> Market:
@@ -162,9 +165,12 @@ def reorder_bars(bars: Bars, order: Int64Array1D, first: int = 1) -> Bars:
         A permutation that leaves the places before `first` alone.
     first : int
     """
-    prices = _rebuild_prices(np.stack([bars.column(name) for name in PRICES]), order, first)
+    open_, high, low, close = map(_read_only, (bars.open, bars.high, bars.low, bars.close))
+    prices = _rebuild_prices(open_, high, low, close, order, first)
     open_, high, low, close = (_read_only(column) for column in prices)
-    volatility = _rebuild_series(bars.volatility, order, first, True)
+    volatility = bars.volatility
+    if not np.isnan(volatility).all():
+        volatility = _rebuild_series(volatility, order, first, True)
     others = {name: _rebuild_series(other, order, first, False) for name, other in bars.others.items()}
     parts = {name: _rebuild_part(bars, name, others, order, first) for name in bars.parts}
     return replace(
@@ -232,33 +238,48 @@ def _lay_pieces_python(n: int, block: int, first_cut: int, pieces: Int64Array1D)
 _lay_pieces = jit(_lay_pieces_python)
 
 
-def _rebuild_prices_python(prices: Float64Array2D, order: Int64Array1D, first: int) -> Float64Array2D:
+def _rebuild_prices_python(
+    open_: Float64Array1D,
+    high: Float64Array1D,
+    low: Float64Array1D,
+    close: Float64Array1D,
+    order: Int64Array1D,
+    first: int,
+) -> Float64Array2D:
     """Return open, high, low and close (4, n_bars) [quote] with the moves of bar `order[t]` in place t.
 
-    Prices that are equal in a bar are equal in its new place, to the bit, and no rounding leaves high or low inside.
+    Prices that are equal in a bar are equal in its new place, to the bit, and no rounding leaves high or low inside. A
+    tile of moves exists at one time.
     """
-    rebuilt = prices.copy()
-    n = prices.shape[1] - first
-    if n <= 0:
+    n = open_.size
+    rebuilt = np.empty((4, n))
+    head = min(first, n)
+    rebuilt[0, :head], rebuilt[1, :head] = open_[:head], high[:head]
+    rebuilt[2, :head], rebuilt[3, :head] = low[:head], close[:head]
+    if n <= first:
         return rebuilt
-    open_ = prices[0, first:]
-    gap = log_array(open_ / prices[3, first - 1 : -1])
-    up = log_array(prices[1, first:] / open_)
-    down = log_array(prices[2, first:] / open_)
-    body = log_array(prices[3, first:] / open_)
-    path = np.empty((4, n))
-    level = log(prices[3, first - 1])
-    for t in range(n):
-        bar = order[first + t] - first
-        opened = level + gap[bar]
-        level = opened + body[bar]
-        path[0, t], path[1, t], path[2, t], path[3, t] = opened, opened + up[bar], opened + down[bar], level
-    for column in range(4):
-        for t in range(n):
-            rebuilt[column, first + t] = exp(path[column, t])
-    for t in range(first, first + n):
-        rebuilt[1, t] = max(rebuilt[1, t], rebuilt[0, t], rebuilt[3, t])
-        rebuilt[2, t] = min(rebuilt[2, t], rebuilt[0, t], rebuilt[3, t])
+    gap, up, down, body = np.empty(TILE), np.empty(TILE), np.empty(TILE), np.empty(TILE)
+    level = log(close[first - 1])
+    for begin in range(first, n, TILE):
+        m = min(TILE, n - begin)
+        for i in range(m):
+            bar = order[begin + i]
+            opened = open_[bar]
+            gap[i], body[i] = opened / close[bar - 1], close[bar] / opened
+            up[i], down[i] = high[bar] / opened, low[bar] / opened
+        for i in range(m):
+            gap[i], body[i], up[i], down[i] = log(gap[i]), log(body[i]), log(up[i]), log(down[i])
+        for i in range(m):
+            opened = level + gap[i]
+            level = opened + body[i]
+            gap[i], up[i], down[i], body[i] = opened, opened + up[i], opened + down[i], level
+        for i in range(m):
+            gap[i], up[i], down[i], body[i] = exp(gap[i]), exp(up[i]), exp(down[i]), exp(body[i])
+        for i in range(m):
+            t = begin + i
+            rebuilt[0, t], rebuilt[3, t] = gap[i], body[i]
+            rebuilt[1, t] = max(up[i], gap[i], body[i])
+            rebuilt[2, t] = min(down[i], gap[i], body[i])
     return rebuilt
 
 
@@ -331,7 +352,7 @@ _rebuild_series = jit(_rebuild_series_python)
 
 
 def _read_only(column: Float64Array1D) -> Float64Array1D:
-    """Return the column, never to be written to: compiled code is specialised on that."""
-    column = np.ascontiguousarray(column)
-    column.flags.writeable = False
-    return column
+    """Return a view of the column, never to be written to: compiled code is specialised on that."""
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view

@@ -9,8 +9,10 @@ import numpy as np
 from alphapulse.backtesting.batch import EngineColumns, simulate_batch
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.params import EngineParams, Execution
-from alphapulse.backtesting.trial import ArrayTargets, run_trial
+from alphapulse.backtesting.recording import Recording
+from alphapulse.backtesting.trial import ArrayTargets
 from alphapulse.market.market import Market
+from alphapulse.market.targets import TargetBlock
 from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import evaluate_batch
@@ -25,6 +27,7 @@ COSTS = (
     "stop_slippage",
 )
 TIMES = (0, 1, 2, 4)
+AS_IT_IS = "as it is"
 HIGHEST = 0.5
 SHOWN = ("sharpe_ratio", "cagr", "max_drawdown", "n_trades", "costs_paid")
 
@@ -45,16 +48,21 @@ def sensitivity(experiment: Experiment, market: Market, parameters: Float64Array
     block = experiment.definition.block(bars, values, 1)
     if block.failures:
         return {}
-    target = np.empty((1, len(bars)))
-    block.fill(0, len(bars), np.zeros(1, dtype=np.int64), target)
-    average = block.atr[block.atr_row[0]] if len(block.atr) else None
-    late = np.r_[0.0, target[0, :-1]]
-    rows = []
+    rows, ends = [], Recording.of_ends()
     for name, changed, is_late in _worlds(engine):
-        targets = ArrayTargets.of(late if is_late else target[0], average)
-        metrics = simulate_batch(market, targets, EngineColumns.build(changed)).metrics[0]
+        targets = _late(block, len(bars)) if is_late else block
+        recording = ends if name == AS_IT_IS else None
+        metrics = simulate_batch(market, targets, EngineColumns.build(changed), recording=recording).metrics[0]
         rows.append({"world": name} | {m: float(metrics[METRICS.index(m)]) for m in SHOWN})
-    return {"rows": rows, "bars_touching_both": run_trial(market, target[0], average, engine).n_both}
+    return {"rows": rows, "bars_touching_both": int(ends.ends[2])}
+
+
+def _late(block: TargetBlock, n_bars: int) -> TargetBlock:
+    """Return the targets of the one trial of a block, each a bar later."""
+    late = np.zeros(n_bars)
+    block.fill(0, n_bars - 1, np.zeros(1, dtype=np.int64), late[None, 1:])
+    average = block.atr[block.atr_row[0]] if len(block.atr) else None
+    return ArrayTargets.of(late, average)
 
 
 def _rows_of_universe(experiment: Experiment, market: Market, parameters: Float64Array1D) -> Iterator[dict[str, Any]]:
@@ -73,7 +81,7 @@ def _worlds(engine: EngineParams) -> Iterator[tuple[str, EngineParams, bool]]:
         scaled = {name: getattr(engine, name) * times for name in COSTS}
         for name in ("commission", "slippage", "stop_slippage"):
             scaled[name] = min(max(scaled[name], -HIGHEST), HIGHEST)
-        yield f"costs x {times}" if times != 1 else "as it is", engine.with_values(scaled), False
+        yield f"costs x {times}" if times != 1 else AS_IT_IS, engine.with_values(scaled), False
     yield "one bar later", engine, True
     for execution in get_args(Execution):
         if execution != engine.execution:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from alphapulse.backtesting.batch import benchmark_returns
+from alphapulse.backtesting.batch import EngineColumns, benchmark_returns, simulate_batch
 from alphapulse.backtesting.metrics import METRICS, metrics_of_returns
 from alphapulse.config.groups import ValidationConfig
 from alphapulse.market.market import Market
@@ -19,12 +19,12 @@ from alphapulse.study.records import TrialRecord
 from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.inputs import StudyInputs
-from alphapulse.sweep.null.search import value_of
-from alphapulse.sweep.null.stage import run_holdout_test, run_null_sweeps
+from alphapulse.sweep.null.holdout import run_holdout_test
+from alphapulse.sweep.null.stage import run_null_sweeps
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.searching import budget, study_state
 from alphapulse.sweep.study_state import StudyState
-from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.sweep.worker import evaluate_batch, forget
 from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation import (
@@ -167,10 +167,9 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> Verdict
         ledger = read_ledger(store.database, study, bars, n_distinct)
         n_surrogates = n_holdout_surrogates(ledger.n_openings)
         with weighing.clock.phase("hold_out"):
-            values = run_holdout_test(
+            values, observed = run_holdout_test(
                 weighing.cluster, holdout, experiment, parameters, n_surrogates, validation.null_block
             )
-            observed = value_of(holdout, experiment, parameters)
         chosen_p = holdout_p(values, observed, maximize=experiment.directions[0] == "maximize")
     periods = periods_per_year(experiment, market, parameters)
     columns = StudyColumns(store.database, study)
@@ -261,19 +260,32 @@ def metrics_of_trial(experiment: Experiment, market: Market, parameters: Float64
     """Return the metrics of one trial on the scored bars of `market`."""
     alone = replace(experiment, bootstrap=None, robustness=None)
     row = evaluate_batch(market, alone, parameters[None, :]).trials.metrics[0]
+    forget()
     return dict(zip(METRICS, row.tolist(), strict=True))
 
 
 def break_even(experiment: Experiment, market: Market, parameters: Float64Array1D) -> float | None:
     """Return the commission at which the edge of a trial is gone [1]; None if it outlasts all that were tried."""
+    run = at_commissions(experiment, market, parameters)
+    return break_even_commission(lambda commission: run(commission)["sharpe_ratio"])
+
+
+def at_commissions(
+    experiment: Experiment, market: Market, parameters: Float64Array1D
+) -> Callable[[float], dict[str, float]]:
+    """Return what turns a commission [1] into the metrics of one trial, which decides once for all of them."""
     strategy, engine = experiment.values(parameters)
+    block = None if market.members else experiment.definition.block(market.bars, strategy, 1)
 
-    def sharpe(commission: float) -> float:
+    def run(commission: float) -> dict[str, float]:
         changed = engine.with_values({"commission": commission})
-        fixed = replace(experiment, space=SearchSpace(()), strategy=strategy, engine=changed)
-        return metrics_of_trial(fixed, market, np.empty(0))["sharpe_ratio"]
+        if block is None:
+            fixed = replace(experiment, space=SearchSpace(()), strategy=strategy, engine=changed)
+            return metrics_of_trial(fixed, market, np.empty(0))
+        metrics = simulate_batch(market, block, EngineColumns.build(changed)).metrics[0]
+        return dict(zip(METRICS, metrics.tolist(), strict=True))
 
-    return break_even_commission(sharpe)
+    return run
 
 
 def periods_per_year(experiment: Experiment, market: Market, parameters: Float64Array1D) -> float:

@@ -99,6 +99,12 @@ def _enter(market: Market, experiment: Experiment) -> _Context:
     return _context
 
 
+def forget() -> None:
+    """Let go of the market that this process last worked on, and of its indicators, before another one is made."""
+    global _context
+    _context = None
+
+
 def _on_the_clock(construct: Callable[[Mapping[str, Any]], Strategy]) -> Callable[[Mapping[str, Any]], Strategy]:
     """Return what makes the strategy of a trial, and starts the trial's clock with it."""
 

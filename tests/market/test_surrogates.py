@@ -370,7 +370,7 @@ def test_surrogate_generator_is_uniform():
     [
         ("_shuffle", (np.random.default_rng(0).random(50),)),
         ("_lay_pieces", (50, 7, 3, np.array([4, 0, 7, 2, 1, 3, 6, 5]))),
-        ("_rebuild_prices", (np.stack([make_bars(daily(60)).column(p) for p in PRICES]), np.r_[0:4, 59:3:-1], 4)),
+        ("_rebuild_prices", (*(make_bars(daily(60)).column(p) for p in PRICES), np.r_[0:4, 59:3:-1], 4)),
         ("_autoregression", (np.array([np.nan, 1.0, 2.0, 1.5, -np.inf, 3.0, 2.5]),)),
         (
             "_rebuild_series",

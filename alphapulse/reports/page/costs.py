@@ -1,13 +1,8 @@
 """How the chosen trial fares under other costs."""
 
-from dataclasses import replace
-
-import numpy as np
-
 from alphapulse.reports.page.chart import Chart, axis, number, rounded
 from alphapulse.reports.page.subject import Subject
-from alphapulse.reports.weighing import break_even, metrics_of_trial
-from alphapulse.search.space import SearchSpace
+from alphapulse.reports.weighing import at_commissions, break_even
 
 COMMISSIONS = (0.0, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01)
 
@@ -17,17 +12,14 @@ def cost_chart(subject: Subject) -> list[Chart]:
     if subject.inputs is None or subject.chosen is None:
         return []
     experiment, market = subject.inputs.experiment, subject.inputs.market
-    strategy, engine = experiment.values(subject.chosen["parameters"])
+    parameters = subject.chosen["parameters"]
+    engine = experiment.values(parameters)[1]
     commissions = sorted({*COMMISSIONS, engine.commission})
-    found = []
-    for commission in commissions:
-        changed = engine.with_values({"commission": commission})
-        fixed = replace(experiment, space=SearchSpace(()), strategy=strategy, engine=changed)
-        found.append(metrics_of_trial(fixed, market, np.empty(0)))
+    found = list(map(at_commissions(experiment, market, parameters), commissions))
     if subject.is_judged and subject.verdict:
         level = subject.numbers.get("break_even_commission")
     else:
-        level = break_even(experiment, market, subject.chosen["parameters"])
+        level = break_even(experiment, market, parameters)
     gone = "It outlasts all that were tried."
     said = gone if level is None else f"The edge is gone at {level:.3%} of the traded value."
     mark = (

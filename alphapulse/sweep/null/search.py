@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from alphapulse.study.trials import Trials
 from alphapulse.sweep.duplicates import Duplicates
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.patience import Patience
-from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.sweep.worker import evaluate_batch, forget
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 Evaluate: TypeAlias = Callable[[Float64Array2D], Trials]
@@ -92,6 +92,8 @@ def null_search(
     evaluate : callable, optional
         Where trials run; by default in this process.
     """
+    # Two markets with their indicators are not held at one time.
+    forget()
     surrogate = surrogate_market(market, s, block)
     lean = replace(experiment, bootstrap=None)
     sampler = plan.start(lean, null_seed(plan.seed, s))
@@ -103,28 +105,6 @@ def null_search(
 def null_seed(seed: int, s: int) -> int:
     """Return the seed of the sampler on surrogate `s` of a study with this seed."""
     return int.from_bytes(hashlib.sha256(f"null sweep {seed} {s}".encode()).digest()[:8], "little")
-
-
-def holdout_values(
-    holdout: Market, experiment: Experiment, parameters: Float64Array1D, surrogates: Iterable[int], block: int = 1
-) -> list[float]:
-    """Return the first objective of one setting on some surrogates of the hold-out; NaN where it is undefined.
-
-    Parameters
-    ----------
-    holdout : Market
-        With all earlier bars as its warm-up, which stays as it is.
-    experiment : Experiment
-    parameters : (n_dimensions,) float64
-        The setting; of it alone, without its neighbours or folds.
-    surrogates : iterable of int
-        Their numbers, from 0.
-    block : int
-        Length of the pieces of the hold-out that stay together [bars].
-    """
-    return [
-        value_of(surrogate_market(holdout, s, block, first=holdout.first), experiment, parameters) for s in surrogates
-    ]
 
 
 def value_of(market: Market, experiment: Experiment, parameters: Float64Array1D) -> float:

@@ -11,7 +11,7 @@ from alphapulse.market.market import Market
 from alphapulse.study.null_values import NullValues
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.null.careful import careful_null_search
-from alphapulse.sweep.null.search import SearchPlan, holdout_values, null_search
+from alphapulse.sweep.null.search import SearchPlan, null_search
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.searching import budget
 from alphapulse.sweep.starting import StartPoints
@@ -19,11 +19,8 @@ from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.sweep.workers.limits import watched
 from alphapulse.sweep.workers.losses import BatchLostError, WorkerDiedError
-from alphapulse.sweep.workers.tasks import RETRIES
-from alphapulse.typing import Float64Array1D
 from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
 
-SURROGATES_A_TASK = 50
 AHEAD = 2
 """Null sweeps in flight for each processor; those that are under way when the test ends are not needed."""
 
@@ -142,21 +139,6 @@ def run_null_sweeps(
                 kept.write(s, values[s], seconds)
     finally:
         cluster.cancel(list(tasks))
-
-
-def run_holdout_test(
-    cluster: Cluster, holdout: Market, experiment: Experiment, parameters: Float64Array1D, n: int, block: int
-) -> list[float]:
-    """Return the first objective of one setting on `n` surrogates of the hold-out, in order, run by the workers."""
-    shipment = cluster.put(holdout, replace(experiment, bootstrap=None))
-    calls = [
-        (parameters, range(start, min(start + SURROGATES_A_TASK, n)), block) for start in range(0, n, SURROGATES_A_TASK)
-    ]
-    outcomes = cluster.gather(shipment, holdout_values, calls, n_retries=RETRIES)
-    for outcome in outcomes:
-        if isinstance(outcome, WorkerDiedError):
-            raise outcome
-    return [value for outcome in outcomes for value in outcome]
 
 
 def null_task(

@@ -86,6 +86,7 @@ class Cluster(Tasks):
         self._owned = False
         self._servers: list[psutil.Process] = []
         self._shipment: Any = None
+        self._market: tuple[Market, Any] | None = None
         self.dashboard = ""
         self.n_cpus = 0
         self._counted_at = 0.0
@@ -199,12 +200,14 @@ class Cluster(Tasks):
             ) from error
 
     def put(self, market: Market, experiment: Experiment) -> Shipment:
-        """Put a market and an experiment into the object store, for tasks to come."""
+        """Put a market and an experiment into the object store, for tasks to come; a market that is there stays."""
         import ray
 
+        if self._market is None or self._market[0] is not market:
+            self._market = market, ray.put(market)
         content = hashlib.sha256(pickle.dumps(experiment)).hexdigest()
         key = f"{market.fingerprint}:{market.first}:{len(market.bars)}:{content}"
-        return Shipment(key, [ray.put(market), ray.put(experiment)])
+        return Shipment(key, [self._market[1], ray.put(experiment)])
 
     def ship(self, market: Market, experiment: Experiment) -> None:
         """Put the study's market and experiment into the object store, for all batches to come."""

@@ -21,11 +21,9 @@ from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.generations import Generations
 from alphapulse.sweep.null.search import (
     SearchPlan,
-    holdout_values,
     null_search,
     null_seed,
     run_search,
-    value_of,
 )
 from alphapulse.sweep.study_state import read_state
 from alphapulse.sweep.worker import evaluate_batch
@@ -223,19 +221,6 @@ def test_a_search_that_always_fails_has_no_value(market):
         {"short_threshold": -2.0},
     )
     assert np.isnan(null_search(market, never, SearchPlan("random", 30, seed=0), 0))
-
-
-@pytest.mark.parametrize("robustness", [None, "plateau"])
-def test_holdout_values_are_those_of_the_setting_alone_after_the_same_warm_up(market, robustness):
-    setting = np.array([20.0, 0.3, 2.0, 2.0])
-    holdout = Market.of(market.bars, 450, market.fingerprint)
-    values = holdout_values(holdout, experiment(robustness=robustness), setting, range(5))
-    assert len(set(values)) == 5
-    for s, value in enumerate(values):
-        surrogate = surrogate_market(holdout, s, first=450)
-        assert value == evaluate_batch(surrogate, experiment(), setting[None]).trials.values[0, 0]
-    assert holdout_values(holdout, experiment(), setting, [3, 1]) == [values[3], values[1]]
-    assert value_of(holdout, experiment(), setting) not in values
 
 
 def test_null_seeds_are_all_different():
