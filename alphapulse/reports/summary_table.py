@@ -1,7 +1,7 @@
 """A study's summary on stdout: the verdict and what it rests on, on one screen; or one JSON document."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -28,11 +28,10 @@ COMPARED = {
 }
 NEXT = {
     "SURVIVES": "Next: follow it on paper; bars that come from now on are the only test that is left.",
-    "LIKELY LUCK": (
-        "Next: leave this setting. Another idea or other bars may hold more; searching longer on the same bars raises "
-        "the price of every next look."
-    ),
+    "LIKELY LUCK": "Next: leave this setting; try another idea or other bars, not a longer search.",
 }
+SHOWN_WORLDS = ("costs x 0", "costs x 2", "one bar later")
+"""Of the other worlds, those that a small terminal has room for."""
 SHOWN_PLACES = ("report", "report_again")
 FEW_FAILED = 0.1
 """Share of failed trials up to which the reasons are a detail."""
@@ -91,7 +90,7 @@ def _print_table(console: Console, summary: StudySummary, details: bool) -> None
         if len(summary.objectives) > 1 and summary.front:
             _print_front(console, summary)
     if summary.sensitivity:
-        console.print(sensitivity_line(summary.sensitivity), soft_wrap=True)
+        console.print(sensitivity_line(summary.sensitivity, None if details else SHOWN_WORLDS))
     for line in ((summary.verdict or {}).get("universe") or {}).get("lines", ()):
         console.print(line, soft_wrap=True)
     if details:
@@ -133,14 +132,15 @@ def _print_chosen(console: Console, summary: StudySummary) -> None:
     console.print(fitted_table("", columns, console.width, left=[""], light=True))
 
 
-def sensitivity_line(found: Mapping[str, Any]) -> str:
-    """Return how the chosen trial fares in other worlds, in one line."""
-    worlds = ", ".join(f"{format_metric('sharpe_ratio', row['sharpe_ratio'])} {row['world']}" for row in found["rows"])
+def sensitivity_line(found: Mapping[str, Any], shown: Sequence[str] | None = None) -> str:
+    """Return how the chosen trial fares in other worlds, or in those that are `shown`, in one line."""
+    rows = [row for row in found["rows"] if shown is None or row["world"] in shown]
+    worlds = ", ".join(f"{format_metric('sharpe_ratio', row['sharpe_ratio'])} {row['world']}" for row in rows)
     level = found.get("break_even_commission")
-    gone = "" if level is None else f"; its edge is gone at a commission of {level:.3%}"
+    gone = "" if level is None else f"; edge gone at a commission of {level:.3%}"
     both = found.get("bars_touching_both")
     touched = f" {both:,} bars touched both stop and take profit; the stop was taken to be first." if both else ""
-    return f"Its Sharpe ratio in other worlds: {worlds}{gone}.{touched}"
+    return f"Its Sharpe ratio: {worlds}{gone}.{touched}"
 
 
 def _print_front(console: Console, summary: StudySummary) -> None:
@@ -206,7 +206,7 @@ def defaults_line(defaults: DefaultsTrial) -> str:
     values = ", ".join(f"{name} {value:,.3f}" for name, value in defaults.values.items())
     if not defaults.feasible:
         return f"Your defaults (trial {defaults.number}): {values}, infeasible."
-    rank = "" if defaults.better_than is None else f", better than {defaults.better_than:.0%} of the other trials"
+    rank = "" if defaults.better_than is None else f", better than {defaults.better_than:.0%} of the others"
     return f"Your defaults (trial {defaults.number}): {values}{rank}."
 
 

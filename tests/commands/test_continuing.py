@@ -62,7 +62,7 @@ def test_study_starts_from_what_is_known(run, in_process, small_study, table, da
     worse = [value for value in others if not value >= trial["values"][0]]
     assert first.defaults.better_than == len(worse) / 39
     assert re.fullmatch(
-        r"Your defaults \(trial 0\): sharpe_ratio -?\d.\d{3}, better than \d+% of the other trials\.",
+        r"Your defaults \(trial 0\): sharpe_ratio -?\d.\d{3}, better than \d+% of the others\.",
         defaults_line(first.defaults),
     )
     config = small_study(study="next", n_trials=45, search=SearchConfig(sampler="tpe", enqueue="small"))

@@ -44,9 +44,16 @@ SUMMARY = StudySummary(
         "sentence": SENTENCE,
         "lines": [f"LIKELY LUCK: {SENTENCE}", "  DSR: 1."],
     },
-    places={"database": "x", "report": "/runs/1/report.html", "run_directory": "/runs/1"},
+    places={"database": "x", "report": "/runs/1/report.html", "report_again": "python x", "run_directory": "/runs/1"},
     seconds={"search": 3.25},
     chosen=CHOSEN,
+    sensitivity={
+        "rows": [
+            {"world": world, "sharpe_ratio": -0.1234}
+            for world in ("costs x 0", "as it is", "costs x 2", "costs x 4", "one bar later", "execution next_open")
+        ],
+        "break_even_commission": 0.00651,
+    },
     defaults=DefaultsTrial(0, {"sharpe_ratio": -0.439}, 0.01, None),
 )
 
@@ -80,9 +87,13 @@ def test_summary_fits_a_small_terminal_with_the_verdict_last(printed):
     assert text.count("LIKELY LUCK") == 1
     assert SENTENCE in text
     assert "Chosen: trial 1,737, some_parameter_0 1.2346," in text
-    assert text.index("held out") < text.index("LIKELY LUCK") < text.index("Next: leave this setting.")
+    assert text.index("held out") < text.index("LIKELY LUCK") < text.index("Next: leave this setting;")
+    assert (
+        "Its Sharpe ratio: -0.123 costs x 0, -0.123 costs x 2, -0.123 one bar later; edge gone at a commission "
+        "of 0.651%."
+    ) in text
     assert "DSR" not in text
-    assert lines[-1] == "report: /runs/1/report.html"
+    assert lines[-2:] == ["report: /runs/1/report.html", "report again: python x"]
     assert "never trades" not in text
     assert "3 x The objective" in " ".join(printed(replace(SUMMARY, n_trials=9)))
 
@@ -90,6 +101,7 @@ def test_summary_fits_a_small_terminal_with_the_verdict_last(printed):
 def test_details_has_the_rest(printed):
     text = "\n".join(printed(SUMMARY, details=True))
     assert "  DSR: 1." in text
+    assert "-0.123 execution next_open; edge gone" in text.replace("\n", " ")
     assert "Best trials" in text
     assert "more columns do not fit here" in text
     assert "Seconds: search 3.2." in text
