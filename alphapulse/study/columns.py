@@ -123,6 +123,12 @@ class StudyColumns:
             raise StudyError(f"Study {self.study.name!r} lacks {n_missing} of its trials.")
         return columns["params"], columns["sharpe"]
 
+    def failed_for(self, reason: str) -> Float64Array2D:
+        """Return parameters (n, n_dimensions) of failed trials, a regular expression of PostgreSQL matching why."""
+        query = "SELECT params FROM trial WHERE sweep_id = $1 AND state = 'FAIL' AND error ~ $2 ORDER BY number"
+        rows = self.database.fetch(query, self.study.id, reason)
+        return np.array([row["params"] for row in rows], dtype=np.float64).reshape(-1, len(self.study.space))
+
     def median_seconds(self) -> float:
         """Return the median time of a trial that ran, of at most about 10,000 of them [s]; 0 without one."""
         query = (

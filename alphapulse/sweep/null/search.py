@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from alphapulse.backtesting.batch import FAILED
 from alphapulse.config.schema import FIRST
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
@@ -44,6 +45,9 @@ class SearchPlan:
         Which trial of a Pareto front the study chooses, see `Choice`.
     patience : int, optional
         Generations without a better value after which the search ends.
+    fatal : frozenset of bytes
+        Settings, each the bytes of its row of parameters, that ended their worker or exceeded a limit in the study:
+        failed trials on every surrogate, where each would end a worker again.
     """
 
     sampler: str
@@ -53,6 +57,7 @@ class SearchPlan:
     enqueued: Float64Array2D | None = None
     choose: str = FIRST
     patience: int | None = None
+    fatal: frozenset[bytes] = frozenset()
 
     def start(self, experiment: Experiment, seed: int) -> Sampler:
         """Return the sampler before its first generation, under some seed."""
@@ -97,7 +102,7 @@ def null_search(
     surrogate = surrogate_market(market, s, block)
     lean = replace(experiment, bootstrap=None)
     sampler = plan.start(lean, null_seed(plan.seed, s))
-    trials = run_search(surrogate, lean, sampler, plan.n_trials, evaluate, patience=plan.patience)
+    trials = run_search(surrogate, lean, sampler, plan.n_trials, evaluate, patience=plan.patience, fatal=plan.fatal)
     chosen = Choice(experiment.directions, plan.choose)(trials)
     return float("nan") if chosen is None else float(trials.values[chosen, 0])
 
@@ -121,16 +126,26 @@ def run_search(
     evaluate: Evaluate | None = None,
     *,
     patience: int | None = None,
+    fatal: frozenset[bytes] = frozenset(),
 ) -> Trials:
     """Return the trials of a whole search, the same as those of a study, run in this process or by `evaluate`.
 
     As in `Generations` generations are proposed before those in flight are told, and only whole ones are told; what
-    the sampler is told is what `evaluate_batch` says of a trial, which depends on nothing but the trial.
+    the sampler is told is what `evaluate_batch` says of a trial, which depends on nothing but the trial. Settings of
+    `fatal` are failed trials that are not run, see `SearchPlan`.
     """
 
     def here(parameters: Float64Array2D) -> Trials:
         return evaluate_batch(market, experiment, parameters, keep=np.zeros(len(parameters), dtype=np.bool_)).trials
 
+    def run(parameters: Float64Array2D) -> Trials:
+        is_fatal = np.array([row.tobytes() in fatal for row in parameters], dtype=np.bool_)
+        trials = experiment.untried(parameters)
+        trials.status[is_fatal] = FAILED
+        trials.put(np.flatnonzero(~is_fatal), (evaluate or here)(parameters[~is_fatal]))
+        return trials
+
+    outcomes = run if fatal else evaluate or here
     duplicates = Duplicates(experiment.space, len(experiment.objectives), len(experiment.feasible))
     parts = [experiment.untried(np.empty((0, len(experiment.space))))]
     flight: deque[tuple[int, Float64Array2D]] = deque()
@@ -146,7 +161,7 @@ def run_search(
         if not flight:
             break
         number, proposed = flight.popleft()
-        trials = _evaluate(evaluate or here, duplicates, experiment.untried(proposed[: n_trials - n_done]))
+        trials = _evaluate(outcomes, duplicates, experiment.untried(proposed[: n_trials - n_done]))
         if len(trials) == len(proposed):
             sampler.tell(number, trials.parameters, trials.values, trials.violations)
             waiting.take(trials)

@@ -8,6 +8,7 @@ from typing import Any
 
 from alphapulse.config.machines.cluster import ResourcesConfig
 from alphapulse.market.market import Market
+from alphapulse.study.columns import StudyColumns
 from alphapulse.study.null_values import NullValues
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.null.careful import careful_null_search
@@ -18,7 +19,7 @@ from alphapulse.sweep.starting import StartPoints
 from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.sweep.workers.limits import watched
-from alphapulse.sweep.workers.losses import BatchLostError, WorkerDiedError
+from alphapulse.sweep.workers.losses import FATAL, BatchLostError, WorkerDiedError
 from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
 
 AHEAD = 2
@@ -99,6 +100,7 @@ def run_null_sweeps(
         begin,
         choose=config.choose,
         patience=config.patience,
+        fatal=frozenset(row.tobytes() for row in StudyColumns(kept.database, opened.study).failed_for(FATAL)),
     )
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)

@@ -3,6 +3,9 @@
 from alphapulse.errors import AlphaPulseError
 from alphapulse.sweep.workers.marks import Mark
 
+FATAL = r"^(LimitExceeded: .*|its worker .* \([0-9]+ times\))$"
+"""Reasons of failed trials that have ended their workers or exceeded a limit, as a regular expression."""
+
 
 class ClusterError(AlphaPulseError):
     """Ray cannot be started or reached, or its workers are gone."""

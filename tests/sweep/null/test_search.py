@@ -183,6 +183,24 @@ def test_run_search_of_failures_has_the_trials_of_a_study(market, tmp_path):
     assert 0 < got.is_failed.sum() < 90
 
 
+def test_setting_that_ended_its_worker_is_a_failed_trial_and_not_run(market):
+    plan, ran = SearchPlan("random", 60, seed=0), []
+    tried = experiment()
+
+    def evaluate(parameters):
+        ran.append(parameters)
+        return evaluate_batch(market, tried, parameters, keep=np.zeros(len(parameters), dtype=np.bool_)).trials
+
+    expected = run_search(market, tried, plan.start(tried, 0), 60)
+    fatal = frozenset(row.tobytes() for row in expected.parameters[[3, 40]])
+    got = run_search(market, tried, plan.start(tried, 0), 60, evaluate, fatal=fatal)
+    np.testing.assert_array_equal(got.parameters, expected.parameters)
+    assert np.flatnonzero(got.is_failed).tolist() == [3, 40]
+    assert not fatal & {row.tobytes() for row in np.concatenate(ran)}
+    others = np.delete(np.arange(60), [3, 40])
+    np.testing.assert_array_equal(got.values[others], expected.values[others])
+
+
 def test_null_search_is_the_search_of_a_study_on_the_surrogate(market):
     plan = SearchPlan("tpe", 100, seed=3)
     for s, block in ((0, 1), (1, 1), (0, 21)):
