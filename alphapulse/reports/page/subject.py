@@ -46,7 +46,10 @@ class Points:
 
     def known_of(self, *places: int) -> Int64Array1D:
         """Return those of them in which the keys at these places are active."""
-        return self.known[~np.isnan(self.parameters[self.known][:, list(places)]).any(axis=1)]
+        active = np.ones(len(self.known), dtype=np.bool_)
+        for place in places:
+            active &= ~np.isnan(self.parameters[self.known, place])
+        return self.known[active]
 
 
 @dataclass(frozen=True)
