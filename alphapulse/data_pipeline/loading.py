@@ -205,7 +205,7 @@ def load_history(
         raise TooFewBarsError(
             f"The lookback of {lookback} bars must leave at least {FEWEST_SCORED} to score, but {symbol!r} {timeframe} "
             f"has {len(columns)} bars up to {data.end or 'its end'}; take an earlier data.start, a later data.end or "
-            "shorter windows."
+            "shorter windows (of one that is searched, its longest counts)."
         )
 
     end = labelled_end(columns.timestamp, timeframe) if columns.end is None else columns.end
