@@ -42,7 +42,9 @@ def backtest_trial(
         raise StrategyError(f"{experiment.definition.name} failed: {block.failures[0]}")
     target = np.empty((1, len(bars)))
     block.fill(0, len(bars), np.zeros(1, dtype=np.int64), target)
-    average = block.atr[block.atr_row[0]] if len(block.atr) else None
+    average = block.atr[block.atr_row[0]].copy() if len(block.atr) else None
+    # The run needs none of its indicators any more, which are several times its curves.
+    del block
     try:
         result = run_trial(market, target[0], average, engine)
     except ValueError as error:
