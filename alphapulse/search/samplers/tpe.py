@@ -1,6 +1,7 @@
 """Tree-structured Parzen estimator: what the good trials have that the others have not."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -107,6 +108,7 @@ class TPESampler(HistorySampler):
         p = len(space)
         self._groups = [slice(0, p)] if self.multivariate else [slice(j, j + 1) for j in range(p)]
         self._layouts = [Layout.of(self.encoding, np.arange(g.start, g.stop)) for g in self._groups]
+        _rungs(1)  # what a ladder takes is compiled with the sampler, not in the midst of a search
         self._islands = [
             _Pool(len(space), self.n_objectives, n_elite, N_KEPT // self._n_islands) for _ in range(self._n_islands)
         ]
@@ -204,6 +206,7 @@ class TPESampler(HistorySampler):
         return np.concatenate([told.parameters for told in self._told[before]])
 
 
+@cache
 def _rungs(n: int) -> Float64Array1D:
     """Return the widths (n,) of the ladder, evenly spaced in the logarithm."""
     first, last = log(WIDEST_RUNG), log(NARROWEST_RUNG)
