@@ -164,6 +164,7 @@ class StrategyDefinition:
         It is the largest `lookback` where all swept numbers are at their highest, where the windows among them
         are, and where one parameter takes each of its values while the windows are as fixed or at their highest; and
         at least one bar more than the longest window. Trials of a strategy that needs more in between begin flat.
+        What a swept number is where nobody sweeps it counts only if it lies in its range: no trial has it otherwise.
 
         Parameters
         ----------
@@ -174,6 +175,9 @@ class StrategyDefinition:
         """
         highest = {name: max(c) for name, c in swept.items() if all(isinstance(v, (int, float)) for v in c)}
         windows = {name: value for name, value in highest.items() if longest_window({name: value})}
+        own = {name: values.get(name, self.parameters[name].default) for name in highest}
+        own = {name: value for name, value in own.items() if isinstance(value, (int, float))}
+        values = {**values, **{name: min(max(value, min(swept[name])), highest[name]) for name, value in own.items()}}
         points = [{**values}, {**values, **highest}, {**values, **windows}]
         points += [{**values, name: choice} for name, choices in swept.items() for choice in choices]
         points += [{**values, **windows, name: choice} for name, choices in swept.items() for choice in choices]

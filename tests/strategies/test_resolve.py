@@ -348,6 +348,8 @@ def test_longest_lookback_sees_every_corner():
     assert resolve("long_short").longest_lookback({}, {"ma_window": [10, 250], "rsi_window": [5, 40]}) >= 250
     # Both at their highest is impossible; the longest average still counts.
     assert resolve("sma_cross").longest_lookback({}, {"fast": [5, 90], "slow": [20, 80]}) >= 90
+    # The default of 100 lies outside: no trial has it.
+    assert resolve("sma_cross").longest_lookback({}, {"fast": [2, 5], "slow": [8, 20]}) < 30
     realized = {"volatility_source": "realized", "ma_window": 5}
     assert resolve("long_short").longest_lookback(realized, {"realized_window": [10, 300]}) >= 301
 
