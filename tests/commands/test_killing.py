@@ -99,6 +99,29 @@ def test_killed_driver_continues_to_the_same_table(database, table, tmp_path, ru
     assert table("killed") == table("straight")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("sampler", ["TPESampler", "CmaEsSampler", "NSGAIISampler"])
+def test_killed_driver_repeats_optunas_sampler(database, table, tmp_path, run, in_process, sampler):
+    kept = [argument for argument in SWEEP if not argument.startswith("search")]
+    arguments = [sys.executable, "-m", "alphapulse.sweep", "study=killed", "n_trials=1500", "cluster.num_cpus=2", *kept]
+    arguments += ["search=optuna", f"search.optuna={sampler}"]
+    process = start(arguments, tmp_path)
+    was_running = wait_for(database, "killed", 20, process)
+    process.kill()
+    _, err = process.communicate()
+    n_kept = n_done(database, "killed")
+    assert was_running, err
+    assert 20 <= n_kept < 1500
+    # As far again, so that what was proposed before the kill is told after it.
+    n_trials = n_kept + 100
+    arguments[4] = f"n_trials={n_trials}"
+    assert finish(arguments, tmp_path)["n_trials"] == n_trials
+    stored = stored_config(Store(database).find_study("killed"))
+    run(replace(stored, study="straight"), in_process())
+    assert table("killed") == table("straight")
+
+
 def followed(database, name):
     """Return the numbers of the trials that Optuna reads, in its own order, and the status that it reads."""
     try:
