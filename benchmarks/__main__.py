@@ -1,6 +1,7 @@
 """The README's figures of speed and memory: `python -m benchmarks`, or `python -m benchmarks --only sweeps rivals`.
 
-Those of search quality come from `python -m benchmarks.search_quality`.
+The other tools come with `pip install -e '.[test,benchmarks]'`. Figures of search quality come from
+`python -m benchmarks.search_quality`.
 
 Ratios are between things measured in the same run; absolute times are this machine's. The whole takes about 25 minutes
 on two cores with --sizes up to 1000000, about eight with the default.

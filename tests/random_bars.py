@@ -3,6 +3,7 @@
 import numpy as np
 
 from alphapulse.market.bars import Bars
+from alphapulse.market.market import Market
 
 
 def random_bars() -> Bars:
@@ -26,3 +27,17 @@ def random_bars() -> Bars:
     for column in columns.values():
         column.flags.writeable = False
     return Bars(symbol="TEST", timeframe="1d", **columns, others={"GOLD": close[::-1]})
+
+
+def drifting_market(first: int) -> Market:
+    """600 daily bars that drift upwards, scored from bar `first` on; read-only as in a sweep."""
+    rng = np.random.default_rng(5)
+    n = 600
+    close = 100 * np.cumprod(1 + rng.normal(0.0003, 0.01, n))
+    open_ = close * (1 + rng.normal(0, 0.003, n))
+    timestamp = np.datetime64("2001-01-01", "ns").astype(np.int64) + np.arange(n) * 86_400 * 10**9
+    high, low = np.maximum(open_, close) * 1.004, np.minimum(open_, close) * 0.996
+    columns = (timestamp, open_, high, low, close, np.ones(n), np.full(n, np.nan))
+    for column in columns:
+        column.flags.writeable = False
+    return Market.of(Bars("X", "1d", *columns), first, "x")

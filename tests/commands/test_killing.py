@@ -84,18 +84,22 @@ def rob(process):
     return len(workers[:1])
 
 
-@pytest.mark.timeout(600)
-def test_killed_driver_continues_to_the_same_table(database, table, tmp_path, run, in_process, small_study):
-    process = start(command("killed", 700, "cluster.num_cpus=2"), tmp_path)
-    was_running = wait_for(database, "killed", 100, process)
+def kill_in_between(arguments, database, folder, n_trials):
+    """Kill a driver of the study "killed" once so many trials are stored; return how many then are."""
+    process = start(arguments, folder)
+    was_running = wait_for(database, "killed", n_trials, process)
     process.kill()
     _, err = process.communicate()
-    kept = n_done(database, "killed")
     assert was_running, err
-    assert 100 <= kept < 700
-    assert finish(command("killed", 700, "cluster.num_cpus=2"), tmp_path)["n_trials"] == 700
-    stored = stored_config(Store(database).find_study("killed"))
-    run(replace(stored, study="straight"), in_process())
+    return n_done(database, "killed")
+
+
+@pytest.mark.timeout(600)
+def test_killed_driver_continues_to_the_same_table(database, table, tmp_path, run, in_process, small_study):
+    arguments = command("killed", 700, "cluster.num_cpus=2")
+    assert 100 <= kill_in_between(arguments, database, tmp_path, 100) < 700
+    assert finish(arguments, tmp_path)["n_trials"] == 700
+    run(replace(stored_config(Store(database).find_study("killed")), study="straight"), in_process())
     assert table("killed") == table("straight")
 
 
@@ -106,19 +110,13 @@ def test_killed_driver_repeats_optunas_sampler(database, table, tmp_path, run, i
     kept = [argument for argument in SWEEP if not argument.startswith("search")]
     arguments = [sys.executable, "-m", "alphapulse.sweep", "study=killed", "n_trials=1500", "cluster.num_cpus=2", *kept]
     arguments += ["search=optuna", f"search.optuna={sampler}"]
-    process = start(arguments, tmp_path)
-    was_running = wait_for(database, "killed", 20, process)
-    process.kill()
-    _, err = process.communicate()
-    n_kept = n_done(database, "killed")
-    assert was_running, err
+    n_kept = kill_in_between(arguments, database, tmp_path, 20)
     assert 20 <= n_kept < 1500
     # As far again, so that what was proposed before the kill is told after it.
     n_trials = n_kept + 100
     arguments[4] = f"n_trials={n_trials}"
     assert finish(arguments, tmp_path)["n_trials"] == n_trials
-    stored = stored_config(Store(database).find_study("killed"))
-    run(replace(stored, study="straight"), in_process())
+    run(replace(stored_config(Store(database).find_study("killed")), study="straight"), in_process())
     assert table("killed") == table("straight")
 
 

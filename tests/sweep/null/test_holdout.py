@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
+from random_bars import drifting_market
 
-from alphapulse.market.bars import Bars
-from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
@@ -37,16 +36,7 @@ def endless(close, window: int = 5):
 
 @pytest.fixture(scope="module")
 def holdout():
-    rng = np.random.default_rng(5)
-    n = 600
-    close = 100 * np.cumprod(1 + rng.normal(0.0003, 0.01, n))
-    open_ = close * (1 + rng.normal(0, 0.003, n))
-    timestamp = np.datetime64("2001-01-01", "ns").astype(np.int64) + np.arange(n) * 86_400 * 10**9
-    high, low = np.maximum(open_, close) * 1.004, np.minimum(open_, close) * 0.996
-    columns = (timestamp, open_, high, low, close, np.ones(n), np.full(n, np.nan))
-    for column in columns:
-        column.flags.writeable = False
-    return Market.of(Bars("X", "1d", *columns), 450, "x")
+    return drifting_market(first=450)
 
 
 @pytest.mark.parametrize("robustness", [None, "plateau"])

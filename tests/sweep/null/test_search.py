@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_bars import drifting_market
 
-from alphapulse.market.bars import Bars
-from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
 from alphapulse.search.expressions import read_condition
@@ -56,16 +55,7 @@ def picky(close, window: int = 5, shift: float = 0.0):
 
 @pytest.fixture(scope="module")
 def market():
-    rng = np.random.default_rng(5)
-    n = 600
-    close = 100 * np.cumprod(1 + rng.normal(0.0003, 0.01, n))
-    open_ = close * (1 + rng.normal(0, 0.003, n))
-    timestamp = np.datetime64("2001-01-01", "ns").astype(np.int64) + np.arange(n) * 86_400 * 10**9
-    high, low = np.maximum(open_, close) * 1.004, np.minimum(open_, close) * 0.996
-    columns = (timestamp, open_, high, low, close, np.ones(n), np.full(n, np.nan))
-    for column in columns:
-        column.flags.writeable = False
-    return Market.of(Bars("X", "1d", *columns), 80, "x")
+    return drifting_market(first=80)
 
 
 def experiment(space=MIXED, **changes):
