@@ -90,7 +90,7 @@ class InProcess(Tasks):
         self.results = {**getattr(self, "results", {}), id(result): result}
         return id(result)
 
-    def cancel(self, references: Any) -> None:
+    def cancel(self, name: str) -> None:
         pass
 
     def submit(self, parameters: Any, keep: Any, threshold: float, limits: Any, name: str = "") -> Any:

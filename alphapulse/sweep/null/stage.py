@@ -1,6 +1,8 @@
 """The null sweeps of a study over the workers: one surrogate market a task, kept as they come, ended early."""
 
+import math
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +22,7 @@ from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.sweep.workers.limits import watched
 from alphapulse.sweep.workers.losses import FATAL, BatchLostError, WorkerDiedError
+from alphapulse.sweep.workers.marks import CANCELLED, told
 from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
 
 AHEAD = 2
@@ -46,6 +49,8 @@ class NullTask:
         What a task of trials asks for.
     suspects : tuple of tuple of float, optional
         Settings that may end their worker; None runs the search in one process, trials and all.
+    cancelled : str
+        Name of the note that says that it is not needed any more.
     """
 
     plan: SearchPlan
@@ -53,6 +58,7 @@ class NullTask:
     limits: TrialLimits
     resources: ResourcesConfig
     suspects: tuple[tuple[float, ...], ...] | None = None
+    cancelled: str = ""
 
 
 def run_null_sweeps(
@@ -104,7 +110,9 @@ def run_null_sweeps(
     )
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
-    search = NullTask(plan, config.validation.null_block, limits, cluster.resources)
+    search = NullTask(
+        plan, config.validation.null_block, limits, cluster.resources, cancelled=f"null sweeps {uuid.uuid4().hex}"
+    )
     careful: set[int] = set()
     suspects: set[tuple[float, ...]] = set()
     missing = deque(s for s in range(n_wanted) if s not in values)
@@ -140,7 +148,8 @@ def run_null_sweeps(
                     continue
                 kept.write(s, values[s], seconds)
     finally:
-        cluster.cancel(list(tasks))
+        if tasks:
+            cluster.cancel(search.cancelled)
 
 
 def null_task(
@@ -150,6 +159,8 @@ def null_task(
 
     One that has ended its worker is run carefully: no trial of it can do so again. The settings that do come third.
     """
+    if told(task.cancelled) == CANCELLED:
+        return math.nan, 0.0, []
     started = time.perf_counter()
     fatal: list[tuple[float, ...]] = []
     if task.suspects is not None:

@@ -21,6 +21,7 @@ from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.sweep.workers.head import Head
 from alphapulse.sweep.workers.limits import Limits, watched
 from alphapulse.sweep.workers.losses import ClusterError
+from alphapulse.sweep.workers.marks import CANCELLED, tell
 from alphapulse.sweep.workers.resources import count_slots, describe, task_options
 from alphapulse.sweep.workers.tasks import Shipment, Tasks
 from alphapulse.typing import BoolArray1D, Float64Array2D
@@ -219,12 +220,12 @@ class Cluster(Tasks):
         """Start the evaluation of a batch and return its reference; it is not run again where its worker dies."""
         return self.start(self._shipment, evaluate_kept, parameters, keep, threshold, limits, name=name)
 
-    def cancel(self, references: Sequence[Any]) -> None:
-        """Let go of tasks whose results are not needed; those that run already run to their end."""
-        import ray
+    def cancel(self, name: str) -> None:
+        """Let go of tasks that look for `name` among the notes as they begin; those that run already run to their end.
 
-        for reference in references:
-            ray.cancel(reference)
+        `ray.cancel` is of no use: where it meets a task that ends just then, Ray aborts the driver.
+        """
+        tell(name, CANCELLED)
 
     def wait(self, references: Sequence[Any], timeout: float) -> list[Any]:
         """Return the references that are done, waiting up to `timeout` [s] for the first."""

@@ -1,10 +1,12 @@
 """Notes of a worker that survive it, kept by the head of its cluster: when a trial began, and what ended it."""
 
 import contextlib
+import sys
 import time
 from typing import NamedTuple
 
 NAMESPACE = b"alphapulse"
+CANCELLED = "cancelled"
 
 
 class Mark(NamedTuple):
@@ -43,7 +45,9 @@ def tell(name: str, text: str) -> None:
 
 
 def told(name: str) -> str:
-    """Return the text that `tell` noted under `name`; empty where there is none."""
+    """Return the text that `tell` noted under `name`; empty where there is none, or no Ray."""
+    if "ray" not in sys.modules:
+        return ""
     from ray.experimental.internal_kv import _internal_kv_get
 
     with contextlib.suppress(Exception):

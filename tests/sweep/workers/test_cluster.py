@@ -1,6 +1,7 @@
 import pytest
 
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.marks import CANCELLED, told
 from alphapulse.sweep.workers.metrics import METRICS, StudyMetrics
 from alphapulse.sweep.workers.tasks import Shipment, Tasks
 
@@ -9,6 +10,24 @@ def name_of_task(market, experiment):
     import ray
 
     return ray.get_runtime_context().get_task_name()
+
+
+def note(market, experiment, name):
+    return told(name)
+
+
+@pytest.mark.ray
+def test_task_that_begins_after_it_was_cancelled_can_tell(ray_cluster):
+    import ray
+
+    shipment, cluster = Shipment("none", [ray.put(None), ray.put(None)]), Cluster.__new__(Cluster)
+    cluster.cancel("mine")
+    workers = Tasks()
+    for name, expected in (("mine", CANCELLED), ("another", "")):
+        reference = workers.start(shipment, note, name)
+        while not workers.wait([reference], timeout=1.0):
+            pass
+        assert workers.result(reference) == expected
 
 
 @pytest.mark.ray
