@@ -98,11 +98,14 @@ class EngineColumns:
     n_trials : int
     series : mapping of str to str
         The joined series that all trials share, by field.
+    by_symbol : mapping of str to mapping of str to float
+        Costs that some symbols of an account have of their own, which all trials share.
     """
 
     values: Mapping[str, Float64Array1D]
     n_trials: int
     series: Mapping[str, str] = field(default_factory=dict)
+    by_symbol: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -141,7 +144,7 @@ class EngineColumns:
             raise ValueError(
                 f"`maintenance_margin * max_leverage < 1` must hold, but got {margin.max():g}; lower one of them."
             )
-        return cls(columns, n_trials, params.series)
+        return cls(columns, n_trials, params.series, params.by_symbol)
 
     @cached_property
     def needs_full_rules(self) -> BoolArray1D:
@@ -243,6 +246,8 @@ def simulate_batch(
     block_sums = np.empty((k, market.n_blocks))
     block_squares = np.empty((k, market.n_blocks))
     values = engine.values
+    if engine.by_symbol or not np.isnan(values["max_net_leverage"]).all():
+        raise ValueError("`engine.by_symbol` and `engine.max_net_leverage` must go with universe=account.")
     periods = np.where(np.isnan(values["periods_per_year"]), bars.periods_per_year, values["periods_per_year"])
 
     tape = _tape(market, targets, benchmark)

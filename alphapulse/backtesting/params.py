@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from alphapulse.backtesting.account.costs import check_by_symbol
 from alphapulse.typing import Float64Array1D
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ FACTS_OF_THE_WORLD = frozenset(
         "risk_free_rate",
         "maintenance_margin",
         "periods_per_year",
+        "by_symbol",
     }
 )
 """Fields that no search may choose: it would pick the cheapest world."""
@@ -216,7 +218,9 @@ class EngineParams:
     funding : str, optional
         Name of a joined series of rates that longs pay on the value of a position, shorts get [1].
     max_leverage : float
-        Targets are clipped to plus or minus this [1].
+        Targets are clipped to plus or minus this; of an account of many symbols the sum of their sizes [1].
+    max_net_leverage : float, optional
+        Of such an account the largest absolute sum of targets [1]; None is no cap.
     maintenance_margin : float
         A position is closed where equity falls to this part of its value [1].
     allow_short : bool
@@ -232,6 +236,8 @@ class EngineParams:
         Annual rate that returns are measured against [1]; None is `cash_rate`, so that interest is no skill.
     periods_per_year : float, optional
         Bars in a year [1]; None takes it from the data.
+    by_symbol : mapping of str to mapping of str to float
+        Of an account of many symbols the costs that some of them have of their own, see `BY_SYMBOL`.
     """
 
     initial_capital: float = 100_000.0
@@ -249,6 +255,7 @@ class EngineParams:
     cash_rate: float = 0.0
     funding: str | None = None
     max_leverage: float = 1.0
+    max_net_leverage: float | None = None
     maintenance_margin: float = 0.0
     allow_short: bool = True
     reentry: Reentry = "new_signal"
@@ -258,6 +265,7 @@ class EngineParams:
     sizing: SizingParams = field(default_factory=SizingParams)
     risk_free_rate: float | None = None
     periods_per_year: float | None = None
+    by_symbol: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name, group in GROUPS.items():
@@ -272,6 +280,8 @@ class EngineParams:
         _check_flag("engine.allow_short", self.allow_short)
         self._check_numbers()
         self._check_rates()
+        if self.by_symbol:
+            object.__setattr__(self, "by_symbol", check_by_symbol(self.by_symbol, EngineParams().check))
 
     def _check_numbers(self) -> None:
         _check_number("engine.initial_capital", self.initial_capital)
@@ -289,6 +299,8 @@ class EngineParams:
         _finite("engine.lot", self.lot)
         _bound("engine.rebalance_band", self.rebalance_band, 0.0)
         _bound("engine.max_leverage", self.max_leverage, 0.0)
+        if self.max_net_leverage is not None:
+            _bound("engine.max_net_leverage", self.max_net_leverage, 0.0)
         _bound("engine.max_bars", self.max_bars, 0)
         if self.max_bars != int(self.max_bars):
             raise ValueError(f"`engine.max_bars` must be a whole number of bars, but got {self.max_bars!r}.")
@@ -333,9 +345,9 @@ class EngineParams:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The fields by dotted name, `stop.kind` and its like included."""
+        """The fields by dotted name but those by symbol, `stop.kind` and its like included."""
         flat: dict[str, Any] = {}
-        for f in fields(self):
+        for f in (f for f in fields(self) if f.name != "by_symbol"):
             value = getattr(self, f.name)
             inner = fields(value) if f.name in GROUPS else ()
             flat |= {f"{f.name}.{g.name}": getattr(value, g.name) for g in inner} or {f.name: value}

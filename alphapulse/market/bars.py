@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from alphapulse.errors import did_you_mean
-from alphapulse.typing import BoolArray1D, Float64Array1D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = ("timestamp", *PRICES, "volume", "volatility")
@@ -47,6 +47,8 @@ class Bars:
         over the stamps after the end of the bar before and up to that of each bar; NaN where unknown.
     periods_per_year : float
         Bars in a year [1].
+    symbols : tuple of str
+        Of an account of many symbols all that are traded, in order; see `account.account_bars`. Empty where one is.
     cache : IndicatorMemory, optional
         Where `indicator` keeps what it computed.
     """
@@ -64,6 +66,7 @@ class Bars:
     parts: Mapping[str, Float64Array1D] = field(default_factory=dict)
     rates: Mapping[str, Float64Array1D] = field(default_factory=dict)
     periods_per_year: float = 252.0
+    symbols: tuple[str, ...] = ()
     cache: "IndicatorMemory | None" = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -88,15 +91,27 @@ class Bars:
         ValueError
             If the symbol is not joined.
         """
-        if symbol == self.symbol:
+        if symbol == self.symbol and not self.symbols:
             return self
         if symbol not in self.others or f"{symbol}.high" not in self.parts:
-            known = [self.symbol, *self.others]
+            known = [*(() if self.symbols else (self.symbol,)), *self.others]
             hint = did_you_mean(symbol, known) or f" (there are {', '.join(known)})"
             raise ValueError(
                 f"No bars of {symbol!r} are joined to those of {self.symbol!r}{hint}; write data.others=[{symbol}]."
             )
         return OtherBars(self, symbol)
+
+    def matrix(self, part: str = "close") -> Float64Array2D:
+        """Return open, high, low, close [quote] or volume of all `symbols` (n_bars, n_symbols); NaN without a bar.
+
+        Raises
+        ------
+        ValueError
+            If one symbol is traded, or there is no such part.
+        """
+        if not self.symbols:
+            raise ValueError("`matrix` is of many symbols in one account; write universe=account.")
+        return np.stack([self.column(f"{symbol}.{part}") for symbol in self.symbols], axis=1)
 
     def column(self, name: str) -> Float64Array1D:
         """Return the series called `name`: a field such as "close", another symbol, or a field of it ("QQQ.high").
@@ -125,11 +140,12 @@ class Bars:
         A string names a column: `bars.indicator(sma, "close", 40)` is `sma(bars.close, 40)`. The
         function must depend on its arguments only; its result is not to be written to. In a sweep each
         worker keeps what it computed until its memory is full, see `IndicatorCache`; bars without a
-        memory compute at each call.
+        memory compute at each call. In an account of many symbols an indicator of one of them is that of its own bars,
+        and NaN where it has none.
         """
         if self.cache is not None:
             return self.cache.indicator(self, function, arguments)
-        return function(*(self.column(a) if isinstance(a, str) else a for a in arguments))
+        return compute(self, function, arguments)
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,32 @@ class OtherBars:
         """Return `function` of `arguments`, in which a string names a column of this symbol; see `Bars.indicator`."""
         named = (f"{self.symbol}.{a}" if isinstance(a, str) else a for a in arguments)
         return self.bars.indicator(function, *named)
+
+
+def compute(bars: Bars, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Return `function` of `arguments`, in which a string names a column of `bars`; see `Bars.indicator`."""
+    values = [bars.column(a) if isinstance(a, str) else a for a in arguments]
+    owners = {a if a in bars.symbols else a.rpartition(".")[0] for a in arguments if isinstance(a, str)}
+    owner = owners.pop() if len(owners) == 1 else ""
+    if owner not in bars.symbols:
+        return function(*values)
+    there = ~np.isnan(bars.others[owner])
+    if there.all():
+        return function(*values)
+    own = [_part(value, there) if isinstance(a, str) else value for a, value in zip(arguments, values, strict=True)]
+    found = function(*own) if there.any() else np.empty(0)
+    if not isinstance(found, np.ndarray) or found.shape[:1] != (np.count_nonzero(there),):
+        return found
+    spread = np.full((len(bars), *found.shape[1:]), np.nan)
+    spread[there] = found
+    return spread
+
+
+def _part(values: Float64Array1D, there: BoolArray1D) -> Float64Array1D:
+    """Return some of the values, never to be written to: compiled code is specialised on that."""
+    part = values[there]
+    part.flags.writeable = False
+    return part
 
 
 def impossible_prices(prices: Float64Array1D | float) -> BoolArray1D:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.market.bars import Bars
+from alphapulse.market.bars import Bars, compute
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 FIRST_CAPACITY = 4
@@ -150,11 +150,6 @@ def _shelf_key(function: Callable[..., Any], columns: Sequence[str], n_settings:
 def _row_key(settings: tuple[Any, ...]) -> tuple[Any, ...]:
     # 1 and 1.0 and True are one key to a dict, but may mean different things to a function.
     return (*settings, *map(type, settings))
-
-
-def compute(bars: Bars, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Return `function` of `arguments`, in which a string names a column of `bars`."""
-    return function(*(bars.column(a) if isinstance(a, str) else a for a in arguments))
 
 
 def same_memory(bars: Bars, others: Bars) -> bool:

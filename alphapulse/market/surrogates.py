@@ -9,13 +9,14 @@ References
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from alphapulse.compiling import jit
+from alphapulse.market.account import account_bars, member_bars
 from alphapulse.market.bars import Bars
 from alphapulse.market.calendar import opens_session
 from alphapulse.market.market import Market
@@ -51,6 +52,8 @@ def surrogate_market(market: Market, s: int, block: int = 1, *, first: int = 1) 
     fingerprint = f"{market.fingerprint} surrogate {block} {s}"
     if market.members:
         return replace(permute_universe(market, rng, block, first=first), fingerprint=fingerprint)
+    if market.bars.symbols:
+        return replace(permute_account(market, rng, block, first=first), fingerprint=fingerprint)
     return replace(market, bars=permute_bars(market.bars, rng, block, first=first), fingerprint=fingerprint)
 
 
@@ -126,6 +129,45 @@ def permute_universe(market: Market, rng: np.random.Generator, block: int = 1, *
     """
     timestamp = market.bars.timestamp
     places = [np.searchsorted(timestamp, member.bars.timestamp) for member in market.members]
+    order = _order_epochs(market, places, rng, block, first)
+    members = [_permute_member(m, p, order, timestamp, first) for m, p in zip(market.members, places, strict=True)]
+    return universe_market(members, market.bars.periods_per_year)
+
+
+def permute_account(market: Market, rng: np.random.Generator, block: int = 1, *, first: int = 1) -> Market:
+    """Return the market of an account whose moments change places as in `permute_universe`; see there."""
+    bars = market.bars
+    own = [Market.of(member_bars(bars, symbol), 0, "") for symbol in bars.symbols]
+    places = [np.searchsorted(bars.timestamp, member.bars.timestamp) for member in own]
+    order = _order_epochs(market, places, rng, block, first)
+    moved = [
+        replace(_permute_member(member, place, order, bars.timestamp, first).bars, others={}, parts={})
+        for member, place in zip(own, places, strict=True)
+    ]
+    # What all symbols see follows the order of the common calendar, not that of the bars of any one.
+    joined = reorder_bars(bars, order, first)
+    beside = [name for name in bars.others if name not in bars.symbols]
+    together = account_bars(moved, bars.periods_per_year)
+    return replace(
+        market,
+        bars=replace(
+            together,
+            volatility=joined.volatility,
+            others=dict(together.others) | {name: joined.others[name] for name in beside},
+            parts=dict(together.parts)
+            | {name: part for name, part in joined.parts.items() if name.rpartition(".")[0] in beside},
+        ),
+    )
+
+
+def _order_epochs(
+    market: Market, places: Sequence[Int64Array1D], rng: np.random.Generator, block: int, first: int
+) -> Int64Array1D:
+    """Return the order (n_bars,) in which the moments of a calendar lie, within epochs of the same symbols.
+
+    `places` has where on it the bars of each symbol are.
+    """
+    timestamp = market.bars.timestamp
     cuts = {first, market.first, len(timestamp)}
     for place in places:
         cuts |= {int(place[0]), int(place[0]) + 1, int(place[-1]) + 1}
@@ -137,8 +179,7 @@ def permute_universe(market: Market, rng: np.random.Generator, block: int = 1, *
         part, opens_place = order[start:stop], opens[start:stop]
         part[opens_place] = laid[opens[laid]]
         part[~opens_place] = laid[~opens[laid]]
-    members = [_permute_member(m, p, order, timestamp, first) for m, p in zip(market.members, places, strict=True)]
-    return universe_market(members, market.bars.periods_per_year)
+    return order
 
 
 def _permute_member(
