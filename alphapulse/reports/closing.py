@@ -27,7 +27,6 @@ from alphapulse.reports.weighing import (
     Weighing,
     WeighingInterruptedError,
     benchmark_metrics,
-    compare_with_market,
     weigh,
 )
 from alphapulse.search.settings import count_settings
@@ -185,8 +184,7 @@ def _mirror(opened: OpenStudy, facts: Mapping[str, str]) -> str | None:
 def _verdict(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing, ended: str | None) -> dict[str, Any]:
     """Weigh a study and return the verdict as stored."""
     inputs, study = opened.inputs, opened.study
-    verdict = weigh(opened, chosen, weighing)
-    market = compare_with_market(inputs, chosen["parameters"])
+    verdict, market = weigh(opened, chosen, weighing)
     stored = verdict.to_dict() | {
         "n_trials": opened.store.n_done(study),
         "n_distinct": verdict.n_trials,

@@ -25,7 +25,9 @@ from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.searching import budget, study_state
 from alphapulse.sweep.study_state import StudyState
 from alphapulse.sweep.worker import evaluate_batch, forget
+from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.limits import Limits
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 from alphapulse.validation import (
     MarketComparison,
@@ -129,18 +131,25 @@ class Weighing:
     watch: Callable[[NullSweeps], None]
     stop: Callable[[], bool]
 
+    def watch_out(self) -> None:
+        """Raise where the user has asked to end."""
+        if self.stop():
+            raise WeighingInterruptedError
+
 
 class WeighingInterruptedError(Exception):
-    """The user ended the null sweeps; what is done of them is kept, and the hold-out was not opened."""
+    """The user ended the null sweeps, of which what is done is kept, or the test on the hold-out after them."""
 
 
-def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> Verdict:
+def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> tuple[Verdict, MarketComparison]:
     """Return the verdict on the stored trials of a study; this opens the hold-out for the trial `chosen`.
+
+    The second is how the trial did beside buy and hold; a hold-out on which it fails is left out.
 
     Raises
     ------
     WeighingInterruptedError
-        If `weighing.stop` said so before the null sweeps were done.
+        If `weighing.stop` said so before the null sweeps or the test on the hold-out were done.
     """
     store, study, inputs = opened.store, opened.study, opened.inputs
     experiment, market, holdout = inputs.experiment, inputs.market, inputs.holdout
@@ -161,19 +170,31 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> Verdict
         )
     if nulls.stopped == "budget" and nulls.n_wanted > 0:
         raise WeighingInterruptedError
-    chosen_p, n_surrogates = math.nan, 0
+    chosen_p, n_surrogates, failure = math.nan, 0, ""
     if holdout is not None:
         open_holdout(store.database, bars, f"study {study.name} trial {chosen['number']}")
         ledger = read_ledger(store.database, study, bars, n_distinct)
         n_surrogates = n_holdout_surrogates(ledger.n_openings)
         with weighing.clock.phase("hold_out"):
-            values, observed = run_holdout_test(
-                weighing.cluster, holdout, experiment, parameters, n_surrogates, validation.null_block
+            tested = run_holdout_test(
+                weighing.cluster,
+                holdout,
+                experiment,
+                parameters,
+                n_surrogates,
+                validation.null_block,
+                _limits(opened),
+                weighing.watch_out,
             )
-        chosen_p = holdout_p(values, observed, maximize=experiment.directions[0] == "maximize")
+        failure = tested.failure
+        if not failure:
+            chosen_p = holdout_p(tested.values, tested.observed, maximize=experiment.directions[0] == "maximize")
+        if tested.is_closed:
+            holdout, inputs = None, replace(inputs, holdout=None)
+    market_comparison = compare_with_market(inputs, parameters)
     periods = periods_per_year(experiment, market, parameters)
     columns = StudyColumns(store.database, study)
-    return make_verdict(
+    verdict = make_verdict(
         VerdictInputs(
             chosen=chosen["number"],
             in_sample=estimate(experiment, market, parameters),
@@ -186,8 +207,9 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> Verdict
             null_sweeps=nulls,
             holdout_p=chosen_p,
             n_holdout_surrogates=n_surrogates,
+            holdout_failure=" ".join(failure.split()).rstrip("."),
             adaptive=opened.sampler.needs_history,
-            market=compare_with_market(inputs, parameters),
+            market=market_comparison,
             weigh_command=command_line("weigh", study=study.name, validation__null_sweeps=MORE_NULL_SWEEPS),
             look_ahead_clean=True if inputs.gate == "clean" else None,
             blocks=StoredBlocks(columns, experiment.bootstrap.block_sizes, experiment.engine.rate_of_cash / periods),
@@ -198,6 +220,13 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> Verdict
         ),
         options_of(validation),
     )
+    return verdict, market_comparison
+
+
+def _limits(opened: OpenStudy) -> Limits:
+    """Return what a trial may cost, now that the trials of the study are known."""
+    limits = TrialLimits(opened.config.cluster.trial_timeout, opened.config.cluster.trial_memory)
+    return limits.at(StudyColumns(opened.store.database, opened.study).median_seconds())
 
 
 def fix_null_sweeps(opened: OpenStudy, state: StudyState, weighing: Weighing, factor: float) -> int:

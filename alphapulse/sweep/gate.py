@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from alphapulse.config.groups import ValidationConfig
@@ -10,6 +11,7 @@ from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.sweep.experiment import Experiment
+from alphapulse.sweep.worker import on_the_clock
 from alphapulse.sweep.workers import marks
 from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
@@ -17,8 +19,8 @@ from alphapulse.sweep.workers.limits import Limits, begin_trial, watched
 from alphapulse.validation.lookahead import check_lookahead, gate_points
 from alphapulse.validation.lookahead.looks import Watch
 
-TRIALS_OF_A_POINT = 10
-"""How many times the limit of a trial the gate may take for each of its points, at which it asks again and again."""
+TRIALS_OF_A_LOOK = 3
+"""How many times the limit of a trial one look may take: the bars are strange, and some are looked at twice."""
 
 
 def run_gate(
@@ -64,6 +66,7 @@ def run_gate_on(
     points = gate_points(experiment.strategy, swept, strict=strict)
     shipment = cluster.put(market, experiment)
     limit, name = limits.at(0.0), f"gate {uuid.uuid4().hex}"
+    limit = limit._replace(seconds=TRIALS_OF_A_LOOK * limit.seconds)
 
     def look() -> None:
         n_done, _, n_total = marks.told(name).partition(" ")
@@ -71,14 +74,18 @@ def run_gate_on(
             watch(int(n_done), int(n_total))
 
     def passed(some: Sequence[Sequence[Mapping[str, Any]]]) -> list[bool]:
-        seconds = TRIALS_OF_A_POINT * len(some[0]) * limit.seconds
-        outcomes = cluster.gather(
-            shipment, gate_task, [(part, strict, name, limit._replace(seconds=seconds)) for part in some], watch=look
-        )
+        outcomes = cluster.gather(shipment, gate_task, [(part, strict, name, limit) for part in some], watch=look)
         return [outcome is True for outcome in outcomes]
 
-    if all(passed([points])) or any(passed([[point] for point in points])):
+    if all(passed([points])):
         return "clean"
+    cluster.say(
+        f"The look-ahead gate ended its worker, or had no answer for {limit.seconds:,.4g} s: each of its {len(points)} "
+        "points is looked at alone."
+    )
+    if any(passed([[point] for point in points])):
+        return "clean"
+    cluster.say("The look-ahead gate has no answer at any point, so that nobody knows whether the strategy is clean.")
     return "off"
 
 
@@ -92,8 +99,9 @@ def gate_task(
 ) -> bool:
     """Stop a strategy that sees the future; return False where a point takes too long, or a lone one is refused.
 
-    How far it has come is told under `name`.
+    How far it has come is told under `name`; the time of each look is limited.
     """
+    definition = replace(experiment.definition, construct=on_the_clock(experiment.definition.construct))
 
     def watch(n_done: int, n_total: int) -> None:
         marks.tell(name, f"{n_done} {n_total}")
@@ -101,7 +109,7 @@ def gate_task(
     try:
         with watched(limits):
             begin_trial()
-            check_lookahead(experiment.definition, market.bars, points, strict=strict, watch=watch)
+            check_lookahead(definition, market.bars, points, strict=strict, watch=watch)
     except LimitExceeded:
         return False
     except StrategyError:

@@ -90,7 +90,7 @@ def _enter(market: Market, experiment: Experiment) -> _Context:
     """Return the indicators that this process has computed, kept while market and experiment are the same."""
     global _context
     if _context is None or _context.market is not market or _context.experiment is not experiment:
-        definition = replace(experiment.definition, construct=_on_the_clock(experiment.definition.construct))
+        definition = replace(experiment.definition, construct=on_the_clock(experiment.definition.construct))
         universe = UniverseSimulator(market, experiment, definition, UNIVERSE_CACHE_BYTES) if market.members else None
         _context = _Context(market, experiment, IndicatorCache(CACHE_BYTES), definition, universe)
         if limits.is_watched():
@@ -105,7 +105,7 @@ def forget() -> None:
     _context = None
 
 
-def _on_the_clock(construct: Callable[[Mapping[str, Any]], Strategy]) -> Callable[[Mapping[str, Any]], Strategy]:
+def on_the_clock(construct: Callable[[Mapping[str, Any]], Strategy]) -> Callable[[Mapping[str, Any]], Strategy]:
     """Return what makes the strategy of a trial, and starts the trial's clock with it."""
 
     def begin(values: Mapping[str, Any]) -> Strategy:

@@ -25,6 +25,9 @@ from alphapulse.typing import BoolArray1D
 MOST_AS_GOOD = 10
 """Surrogates as good as the market after which a test ends: p is near enough to tell that it is large."""
 
+MOST_FAILED = 3
+"""Surrogates on which the search failed after which a test ends without p: what knows its market was not tested."""
+
 FEWER = (39, 19)
 """Numbers of null sweeps to fall back on; 19 are the fewest whose p can be .05."""
 
@@ -52,12 +55,15 @@ class NullSweeps:
         Number of surrogates fixed before the first.
     n_as_good : int
         Those on which the search did at least as well.
-    stopped : {"exceedances", "complete", "budget"}
-        Why there are no more: `MOST_AS_GOOD` were as good, all are done, or time was up before either.
+    stopped : {"exceedances", "complete", "failed", "budget"}
+        Why there are no more: `MOST_AS_GOOD` were as good, all are done, the search failed on `MOST_FAILED`, or time
+        was up before either.
     observed : float
         Best value on the market itself; NaN if the search had none.
     values : tuple of float
-        Best value on each surrogate that counts, in order.
+        Best value on each surrogate that counts, in order; see `failed_value`.
+    n_failed : int
+        Those of them on which the search failed, and which count as as good.
     """
 
     p: float
@@ -65,9 +71,18 @@ class NullSweeps:
     n_done: int
     n_wanted: int
     n_as_good: int
-    stopped: Literal["exceedances", "complete", "budget"]
+    stopped: Literal["exceedances", "complete", "failed", "budget"]
     observed: float
     values: tuple[float, ...]
+    n_failed: int = 0
+
+
+def failed_value(*, maximize: bool = True) -> float:
+    """Return what stands for a surrogate whose trials failed as they did not on the market: as good as anything.
+
+    Nobody knows what the search would have found there; that it is worse must not be taken for granted.
+    """
+    return math.inf if maximize else -math.inf
 
 
 def weigh_null_sweeps(
@@ -76,12 +91,13 @@ def weigh_null_sweeps(
     """Return what the best values on surrogates say of the one on the market.
 
     With l surrogates done when the h-th was as good, p = h/l; with all S done before, p = (1 + number as good)/(1 + S).
+    A surrogate on which the search failed counts as one that was as good; after `MOST_FAILED` of them there is no p.
 
     Parameters
     ----------
     values : sequence of float
-        Best value on surrogates 0, 1, ...; NaN for a search without one. Those beyond the end of the test are left
-        out, so that it does not matter how many were under way.
+        Best value on surrogates 0, 1, ...; NaN for a search without one, `failed_value` for one that failed. Those
+        beyond the end of the test are left out, so that it does not matter how many were under way.
     observed : float
         Best value on the market.
     n_wanted : int
@@ -92,17 +108,24 @@ def weigh_null_sweeps(
         What the ledger multiplies p with [1].
     """
     exceeds = as_good(values[:n_wanted], observed, maximize=maximize)
+    fails = np.asarray(values[:n_wanted], dtype=np.float64) == failed_value(maximize=maximize)
     ends = np.flatnonzero(np.cumsum(exceeds) == MOST_AS_GOOD)
-    n_done = int(ends[0]) + 1 if len(ends) else len(exceeds)
+    breaks = np.flatnonzero(np.cumsum(fails) == MOST_FAILED)
+    last = min(int(found[0]) for found in (ends, breaks, [len(exceeds) - 1]) if len(found))
+    n_done = last + 1
     n_as_good = int(np.count_nonzero(exceeds[:n_done]))
-    stopped: Literal["exceedances", "complete", "budget"] = "complete"
+    n_failed = int(np.count_nonzero(fails[:n_done]))
+    stopped: Literal["exceedances", "complete", "failed", "budget"] = "complete"
     p = monte_carlo_p(n_as_good, n_done)
-    if len(ends):
+    if n_failed == MOST_FAILED:
+        stopped, p = "failed", math.nan
+    elif len(ends):
         stopped, p = "exceedances", n_as_good / n_done
     elif n_done < n_wanted or n_wanted == 0:
         stopped, p = "budget", math.nan
     counted = tuple(float(value) for value in values[:n_done])
-    return NullSweeps(p, min(p * factor, 1.0), n_done, n_wanted, n_as_good, stopped, float(observed), counted)
+    p_ledger = min(p * factor, 1.0)
+    return NullSweeps(p, p_ledger, n_done, n_wanted, n_as_good, stopped, float(observed), counted, n_failed)
 
 
 def as_good(values: Sequence[float], observed: float, *, maximize: bool = True) -> BoolArray1D:

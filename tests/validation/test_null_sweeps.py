@@ -10,6 +10,7 @@ import pytest
 from alphapulse.market.bars import Bars
 from alphapulse.validation.null_sweeps import (
     as_good,
+    failed_value,
     fewest_draws,
     holdout_p,
     n_holdout_surrogates,
@@ -40,9 +41,26 @@ def test_p_of_a_whole_test():
         "stopped": "complete",
         "observed": 0.5,
         "values": (0.1, 0.9, 0.5, 0.3),
+        "n_failed": 0,
     }
     assert weigh_null_sweeps([0.1] * 19, 0.5, n_wanted=19).p == 0.05
     assert weigh_null_sweeps([0.1] * 19, 0.5, n_wanted=19, factor=61.0).p_ledger == 1.0
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_failed_null_sweeps_count_as_good_and_three_of_them_end_the_test(maximize):
+    sign, failed = (1.0 if maximize else -1.0), failed_value(maximize=maximize)
+    worse = [-sign] * 19
+    weighed = weigh_null_sweeps([failed, *worse[:9], failed, *worse[:8]], 0.5 * sign, n_wanted=19, maximize=maximize)
+    assert (weighed.p, weighed.n_as_good, weighed.n_failed, weighed.stopped) == (3 / 20, 2, 2, "complete")
+    values = [failed, *worse[:9], failed, failed, *worse]
+    weighed = weigh_null_sweeps(values, 0.5 * sign, n_wanted=99, maximize=maximize)
+    assert math.isnan(weighed.p)
+    assert (weighed.n_done, weighed.n_as_good, weighed.n_failed, weighed.stopped) == (12, 3, 3, "failed")
+    # Ten as good that came before decide; what a search did not find is no failure.
+    values = [sign] * 9 + [failed, failed, failed]
+    assert weigh_null_sweeps(values, 0.5 * sign, n_wanted=99, maximize=maximize).stopped == "exceedances"
+    assert weigh_null_sweeps([NAN] * 19, 0.5 * sign, n_wanted=19, maximize=maximize).n_failed == 0
 
 
 def test_p_of_a_test_that_ends_early():

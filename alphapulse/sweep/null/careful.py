@@ -1,5 +1,6 @@
 """A null sweep that ended its worker, run again with its trials in tasks of their own, as those of a study are."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,18 @@ from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
 from alphapulse.study.trials import Trials
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.null.search import SearchPlan, null_search
+from alphapulse.sweep.null.search import SearchFailedError, SearchPlan, null_search
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.sweep.workers.batches import Batch, Batches, TrialLimits
 from alphapulse.sweep.workers.limits import Limits, watched
+from alphapulse.sweep.workers.losses import FATAL
 from alphapulse.sweep.workers.tasks import Shipment, Tasks, held_shipment
-from alphapulse.typing import BoolArray1D, Float64Array2D
+from alphapulse.typing import BoolArray1D, Float64Array2D, Int64Array1D
 
 BATCH = 64
+"""Trials of the largest batches: the first have one, and each without a fatal trial is followed by larger ones."""
+
+AT_ONCE = 4
 
 _surrogate: tuple[Market, int, int, Market] | None = None
 
@@ -85,22 +90,45 @@ def careful_null_search(
         What a task of trials asks for; one processor by default.
     suspects : sequence of tuple of float
         Settings that ended their worker on another surrogate: each runs alone at once.
+
+    Raises
+    ------
+    SearchFailedError
+        As `null_search` does, and where more trials end their worker or exceed a limit than `plan.most_fatal`.
     """
     suspected = set(suspects)
     batches = Batches(SurrogateWorkers(held_shipment(), s, block, Tasks(resources)), experiment, limits)
+    n_run = n_fatal = 0
+    size = 1
+
+    def submit(rows: Int64Array1D, parameters: Float64Array2D, n_deaths: int) -> None:
+        keep = np.zeros(len(rows), dtype=np.bool_)
+        batches.submit(Batch(None, rows, parameters[rows], keep, np.inf, n_deaths=n_deaths))
+
+    def collect(trials: Trials) -> None:
+        nonlocal n_run, n_fatal, size
+        while batches.n_under_way:
+            for batch, result in batches.collect(timeout=1.0):
+                trials.put(batch.rows, result.trials)
+                fatal = [reason for reason in result.trials.errors.values() if re.match(FATAL, reason)]
+                n_run, n_fatal = n_run + len(batch.rows), n_fatal + len(fatal)
+                size = 1 if fatal else min(2 * size, BATCH)
+                if n_fatal > plan.most_fatal:
+                    raise SearchFailedError(f"{n_fatal:,} of {n_run:,} trials, the last: {fatal[-1]}")
 
     def evaluate(parameters: Float64Array2D) -> Trials:
         trials = experiment.untried(parameters)
         is_suspect = np.array([tuple(row) in suspected for row in parameters.tolist()], dtype=np.bool_)
         others = np.flatnonzero(~is_suspect)
-        parts = [(rows, 0) for rows in np.split(others, range(BATCH, len(others), BATCH)) if len(rows)]
+        while len(others):
+            wave, others = others[: AT_ONCE * size], others[AT_ONCE * size :]
+            for rows in np.split(wave, range(size, len(wave), size)):
+                submit(rows, parameters, 0)
+            collect(trials)
         # Such a setting would take its neighbours with it time and again.
-        for rows, n_deaths in [*parts, *((np.array([row]), 1) for row in np.flatnonzero(is_suspect))]:
-            keep = np.zeros(len(rows), dtype=np.bool_)
-            batches.submit(Batch(None, rows, parameters[rows], keep, np.inf, n_deaths=n_deaths))
-        while batches.n_under_way:
-            for batch, result in batches.collect(timeout=1.0):
-                trials.put(batch.rows, result.trials)
+        for row in np.flatnonzero(is_suspect):
+            submit(np.array([row]), parameters, 1)
+        collect(trials)
         return trials
 
     value = null_search(market, experiment, plan, s, block=block, evaluate=evaluate)

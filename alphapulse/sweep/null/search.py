@@ -1,7 +1,7 @@
 """A study's whole search again on a surrogate market: in one process, without database, its best value alone kept."""
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -20,6 +20,17 @@ from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.patience import Patience
 from alphapulse.sweep.worker import evaluate_batch, forget
 from alphapulse.typing import Float64Array1D, Float64Array2D
+
+FAILED_EXTRA, FAILED_TIMES = 0.1, 2
+"""A null sweep has failed where more of its trials do than a tenth and twice the share that did in the study."""
+
+MOST_FATAL = 3
+"""And where so many more trials than twice those of the study end their worker: each takes its time."""
+
+
+class SearchFailedError(Exception):
+    """A null sweep says nothing, since its trials fail; the text says how many and why."""
+
 
 Evaluate: TypeAlias = Callable[[Float64Array2D], Trials]
 """Returns the trials of some parameters (n_trials, n_dimensions)."""
@@ -48,6 +59,8 @@ class SearchPlan:
     fatal : frozenset of bytes
         Settings, each the bytes of its row of parameters, that ended their worker or exceeded a limit in the study:
         failed trials on every surrogate, where each would end a worker again.
+    share_failed : float
+        Share of the study's trials that raised, ended their worker or exceeded a limit [1].
     """
 
     sampler: str
@@ -58,6 +71,17 @@ class SearchPlan:
     choose: str = FIRST
     patience: int | None = None
     fatal: frozenset[bytes] = frozenset()
+    share_failed: float = 0.0
+
+    def is_broken(self, n_failed: int, n_trials: int) -> bool:
+        """Return whether so many failed trials of a null sweep are more than those of the study let expect."""
+        most = n_trials * (FAILED_EXTRA + FAILED_TIMES * self.share_failed)
+        return n_failed > most or n_failed == n_trials > 0
+
+    @property
+    def most_fatal(self) -> int:
+        """How many trials may end their worker or exceed a limit before a null sweep is given up."""
+        return MOST_FATAL + FAILED_TIMES * len(self.fatal)
 
     def start(self, experiment: Experiment, seed: int) -> Sampler:
         """Return the sampler before its first generation, under some seed."""
@@ -96,6 +120,11 @@ def null_search(
         Length of the pieces of the market that stay together [bars].
     evaluate : callable, optional
         Where trials run; by default in this process.
+
+    Raises
+    ------
+    SearchFailedError
+        If so many trials fail as did not in the study.
     """
     # Two markets with their indicators are not held at one time.
     forget()
@@ -103,6 +132,10 @@ def null_search(
     lean = replace(experiment, bootstrap=None)
     sampler = plan.start(lean, null_seed(plan.seed, s))
     trials = run_search(surrogate, lean, sampler, plan.n_trials, evaluate, patience=plan.patience, fatal=plan.fatal)
+    failed = np.flatnonzero(trials.status == FAILED)
+    if plan.is_broken(len(failed), len(trials)):
+        reason, n = Counter(trials.errors.get(row, "") for row in failed.tolist()).most_common(1)[0]
+        raise SearchFailedError(f"{len(failed):,} of {len(trials):,} trials, most often ({n:,} times): {reason}")
     chosen = Choice(experiment.directions, plan.choose)(trials)
     return float("nan") if chosen is None else float(trials.values[chosen, 0])
 

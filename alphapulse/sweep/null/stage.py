@@ -14,16 +14,16 @@ from alphapulse.study.columns import StudyColumns
 from alphapulse.study.null_values import NullValues
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.null.careful import careful_null_search
-from alphapulse.sweep.null.search import SearchPlan, null_search
+from alphapulse.sweep.null.search import SearchFailedError, SearchPlan, null_search
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.searching import budget
 from alphapulse.sweep.starting import StartPoints
 from alphapulse.sweep.workers.batches import TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
 from alphapulse.sweep.workers.limits import watched
-from alphapulse.sweep.workers.losses import FATAL, BatchLostError, WorkerDiedError
+from alphapulse.sweep.workers.losses import FATAL, RAISED, BatchLostError, WorkerDiedError
 from alphapulse.sweep.workers.marks import CANCELLED, told
-from alphapulse.validation.null_sweeps import NullSweeps, weigh_null_sweeps
+from alphapulse.validation.null_sweeps import NullSweeps, failed_value, weigh_null_sweeps
 
 AHEAD = 2
 """Null sweeps in flight for each processor; those that are under way when the test ends are not needed."""
@@ -45,6 +45,8 @@ class NullTask:
         Length of the pieces of the market that stay together [bars].
     limits : TrialLimits
         What a trial may cost.
+    median : float
+        Time of a trial of the study [s].
     resources : ResourcesConfig
         What a task of trials asks for.
     suspects : tuple of tuple of float, optional
@@ -56,6 +58,7 @@ class NullTask:
     plan: SearchPlan
     block: int
     limits: TrialLimits
+    median: float
     resources: ResourcesConfig
     suspects: tuple[tuple[float, ...], ...] | None = None
     cancelled: str = ""
@@ -98,6 +101,7 @@ def run_null_sweeps(
     values = kept.read()
     experiment = inputs.experiment
     begin = StartPoints.of(opened.study).points
+    columns = StudyColumns(kept.database, opened.study)
     plan = SearchPlan(
         opened.sampler.name,
         n_trials,
@@ -106,12 +110,18 @@ def run_null_sweeps(
         begin,
         choose=config.choose,
         patience=config.patience,
-        fatal=frozenset(row.tobytes() for row in StudyColumns(kept.database, opened.study).failed_for(FATAL)),
+        fatal=frozenset(row.tobytes() for row in columns.failed_for(FATAL)),
+        share_failed=len(columns.failed_for(RAISED)) / max(n_trials, 1),
     )
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
     search = NullTask(
-        plan, config.validation.null_block, limits, cluster.resources, cancelled=f"null sweeps {uuid.uuid4().hex}"
+        plan,
+        config.validation.null_block,
+        limits,
+        columns.median_seconds(),
+        cluster.resources,
+        cancelled=f"null sweeps {uuid.uuid4().hex}",
     )
     careful: set[int] = set()
     suspects: set[tuple[float, ...]] = set()
@@ -136,14 +146,18 @@ def run_null_sweeps(
             for reference in cluster.wait(list(tasks), timeout=0.5):
                 s = tasks.pop(reference)
                 try:
-                    values[s], seconds, fatal = cluster.result(reference)
+                    values[s], seconds, fatal, failure = cluster.result(reference)
                     suspects.update(fatal)
+                    if failure:
+                        cluster.say(f"Null sweep {s} failed: {failure.rstrip('.')}.")
                 except BatchLostError as error:
                     n_lost += 1
                     if n_lost > MOST_LOST:
                         raise
                     missing.appendleft(s)
                     if isinstance(error, WorkerDiedError):
+                        if not careful:
+                            cluster.say(f"Null sweep {s} ended its worker; such ones run again, trial by trial.")
                         careful.add(s)
                     continue
                 kept.write(s, values[s], seconds)
@@ -154,30 +168,36 @@ def run_null_sweeps(
 
 def null_task(
     market: Market, experiment: Experiment, task: NullTask, s: int
-) -> tuple[float, float, list[tuple[float, ...]]]:
+) -> tuple[float, float, list[tuple[float, ...]], str]:
     """Return the best value that the search finds on surrogate `s`, NaN without one, and what it took [s].
 
-    One that has ended its worker is run carefully: no trial of it can do so again. The settings that do come third.
+    One that has ended its worker is run carefully: no trial of it can do so again. The settings that do come third, and
+    then why the search failed as the study did not, with `failed_value`; empty where it did not.
     """
     if told(task.cancelled) == CANCELLED:
-        return math.nan, 0.0, []
+        return math.nan, 0.0, [], ""
     started = time.perf_counter()
     fatal: list[tuple[float, ...]] = []
-    if task.suspects is not None:
-        value, fatal = careful_null_search(
-            market,
-            experiment,
-            task.plan,
-            s,
-            block=task.block,
-            limits=task.limits,
-            resources=task.resources,
-            suspects=task.suspects,
-        )
-    else:
-        with watched(task.limits.at(0.0)):
-            value = null_search(market, experiment, task.plan, s, block=task.block)
-    return value, time.perf_counter() - started, fatal
+    failure = ""
+    limits = task.limits.at(task.median)
+    try:
+        if task.suspects is not None:
+            value, fatal = careful_null_search(
+                market,
+                experiment,
+                task.plan,
+                s,
+                block=task.block,
+                limits=TrialLimits(limits.seconds, limits.gigabytes),
+                resources=task.resources,
+                suspects=task.suspects,
+            )
+        else:
+            with watched(limits._replace(ends=True)):
+                value = null_search(market, experiment, task.plan, s, block=task.block)
+    except SearchFailedError as error:
+        value, failure = failed_value(maximize=experiment.directions[0] == "maximize"), str(error)
+    return value, time.perf_counter() - started, fatal, failure
 
 
 def _n_first(values: dict[int, float]) -> int:

@@ -19,6 +19,7 @@ from alphapulse.market.market import Market
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.sweep.workers.head import Head
+from alphapulse.sweep.workers.last_word import LastWord
 from alphapulse.sweep.workers.limits import Limits, watched
 from alphapulse.sweep.workers.losses import ClusterError
 from alphapulse.sweep.workers.marks import CANCELLED, tell
@@ -29,6 +30,10 @@ from alphapulse.typing import BoolArray1D, Float64Array2D
 COUNT_SECONDS = 2.0
 SERVERS = ("raylet", "gcs_server")
 TOKEN = Path("~/.ray/auth_token")
+ENDED = (
+    "error: this command was ended from outside, or by Ray as its node was lost; what is committed is kept, run the "
+    "same command with the same study to continue."
+)
 
 
 def evaluate_kept(
@@ -96,6 +101,7 @@ class Cluster(Tasks):
         self._head_timeout = head_timeout
         self._head: Head | None = None
         self._closing: Future[None] | None = None
+        self._last_word: LastWord | None = None
         self._started: Future[None] = self._thread.submit(self._start, address, num_cpus, dashboard)
 
     @classmethod
@@ -131,6 +137,7 @@ class Cluster(Tasks):
                     **local,
                 )
             self._owned = True
+            self._last_word = LastWord(ENDED)
             self.dashboard = context.dashboard_url or ""
             if address is None:
                 children = psutil.Process().children(recursive=True)
@@ -156,17 +163,20 @@ class Cluster(Tasks):
             n_slots = sum(count_slots(self.resources, node) for node in alive)
             # Where there is none, what waits to run is what an autoscaler adds nodes for.
             self.n_cpus = max(1, n_slots)
-            self._tell_changes({node["NodeID"]: node["NodeManagerAddress"] for node in alive})
+            n_cpus = sum(node["Resources"].get("CPU", 0.0) for node in alive)
+            self._tell_changes({node["NodeID"]: node["NodeManagerAddress"] for node in alive}, n_cpus, n_slots)
             self._tell_if_none(n_slots)
 
-    def _tell_changes(self, nodes: dict[str, str]) -> None:
-        """Say which nodes have joined or were lost since the last time."""
+    def _tell_changes(self, nodes: dict[str, str], n_cpus: float, n_slots: int) -> None:
+        """Say which nodes have joined or were lost since the last time, and what processors there are by now."""
         if self._nodes:
             changed = [(node, "joined") for node in nodes.keys() - self._nodes.keys()]
             changed += [(node, "was lost") for node in self._nodes.keys() - nodes.keys() - self.left_out.keys()]
             for node, what in changed:
                 where = nodes.get(node) or self._nodes[node]
-                self.say(f"Node {where} ({node[:8]}) {what}; {self.n_cpus} CPUs.")
+                has = "1 CPU" if n_cpus == 1 else f"{n_cpus:g} CPUs"
+                at_a_time = "" if n_slots == n_cpus else f", {n_slots} tasks at a time"
+                self.say(f"Node {where} ({node[:8]}) {what}; {has}{at_a_time}.")
         self._nodes = nodes
 
     def _tell_if_none(self, n_slots: int) -> None:
@@ -257,3 +267,5 @@ class Cluster(Tasks):
         # Shutting down what has broken down ends this process before it can say so.
         if self._owned and self.is_alive():
             ray.shutdown()
+        if self._last_word is not None:
+            self._last_word.keep()

@@ -41,11 +41,14 @@ class Limits(NamedTuple):
         Memory of the whole worker process, without what it shares with others [GB]; None is no limit.
     mark : str
         Name under which the worker leaves a note of its start, see `marks`; empty leaves none.
+    ends : bool
+        Whether a limit that is reached ends the worker, where a failed trial would be followed by many of its kind.
     """
 
     seconds: float
     gigabytes: float | None = None
     mark: str = ""
+    ends: bool = False
 
 
 @dataclass
@@ -130,6 +133,8 @@ def large(gigabytes: float) -> str:
 def _raise(number: int, frame: FrameType | None) -> None:
     watch = _watch
     if watch is not None:
+        if watch.limits.ends:
+            os._exit(1)
         watch.armed_at = -math.inf
         raise LimitExceeded(watch.reason or late(watch.limits.seconds))
 

@@ -6,6 +6,9 @@ from alphapulse.sweep.workers.marks import Mark
 FATAL = r"^(LimitExceeded: .*|its worker .* \([0-9]+ times\))$"
 """Reasons of failed trials that have ended their workers or exceeded a limit, as a regular expression."""
 
+RAISED = r"^(?!The objective `)"
+"""Reasons of all failed trials but those whose objective is undefined."""
+
 
 class ClusterError(AlphaPulseError):
     """Ray cannot be started or reached, or its workers are gone."""

@@ -43,7 +43,7 @@ class Verdict:
     reality_check : dict
         Has p, and whether the search was adaptive, so that p is too small.
     holdout : dict
-        Has p, p_ledger, n_surrogates, psr and psr_ledger.
+        Has p, p_ledger, n_surrogates, psr, psr_ledger, and failure where the chosen setting has no result there.
     ledger : dict
         Has factor, n_trials, n_openings and the names of the other studies.
     numbers : dict
@@ -159,6 +159,7 @@ def make_verdict(inputs: VerdictInputs, options: VerdictOptions | None = None) -
             "n_surrogates": inputs.n_holdout_surrogates,
             "psr": findings.psr,
             "psr_ledger": findings.psr_ledger,
+            "failure": inputs.holdout_failure or None,
         },
         ledger={
             "factor": ledger.factor,

@@ -138,6 +138,8 @@ class VerdictInputs:
         Chance that the chosen setting does as well on the hold-out's moves in another order; NaN if not tested.
     n_holdout_surrogates : int
         Number of such orders behind `holdout_p`.
+    holdout_failure : str
+        Why the chosen setting has no result on the hold-out, or on other orders of its moves; empty where it has.
     adaptive : bool
         Whether the search chose its trials by looking at earlier ones.
     market : MarketComparison, optional
@@ -167,6 +169,7 @@ class VerdictInputs:
     null_sweeps: NullSweeps | None = None
     holdout_p: float = math.nan
     n_holdout_surrogates: int = 0
+    holdout_failure: str = ""
     adaptive: bool = False
     market: MarketComparison | None = None
     weigh_command: str = ""

@@ -55,10 +55,19 @@ def _luck(why: tuple[str, ...], findings: Findings) -> str:
 def _missing(why: tuple[str, ...], inputs: VerdictInputs, findings: Findings, thresholds: VerdictThresholds) -> str:
     t = thresholds
     nulls, ledger = inputs.null_sweeps, inputs.ledger
+    is_broken = nulls is not None and nulls.stopped == "failed"
     texts = {
-        "no_p": "the search was not run on enough markets without timing",
+        "no_p": (
+            "its trials fail on the same moves in another order, though not on the real ones"
+            if is_broken
+            else "the search was not run on enough markets without timing"
+        ),
         "p": f"{_chance(findings.p, findings.p_ledger, ledger.factor)} should be at most {t.survive_p:g}",
-        "no_holdout": "there is no hold-out result to confirm it",
+        "no_holdout": (
+            f"the chosen setting fails on the hold-out ({inputs.holdout_failure})"
+            if inputs.holdout_failure
+            else "there is no hold-out result to confirm it"
+        ),
         "holdout_p": (
             f"on the hold-out {_chance(findings.holdout_p, findings.holdout_p_ledger, ledger.n_openings)} should be "
             f"at most {t.survive_holdout_p:g}"
@@ -71,6 +80,8 @@ def _missing(why: tuple[str, ...], inputs: VerdictInputs, findings: Findings, th
         "gate": "the look-ahead gate found decisions that see the future",
     }
     text = "; ".join(texts[name] for name in why) + "."
+    if is_broken or inputs.holdout_failure:
+        return f"{text} A strategy has to decide on any prices."
     if "no_p" in why and inputs.weigh_command:
         return f"{text} `{inputs.weigh_command}` runs them."
     decided = nulls is not None and nulls.stopped == "complete"
@@ -92,12 +103,19 @@ def _null_sweeps_line(inputs: VerdictInputs, findings: Findings) -> str:
     nulls, ledger = inputs.null_sweeps, inputs.ledger
     if nulls is None or nulls.n_wanted == 0:
         return "Null sweeps: none, since the time for them was up; the chance of luck is unknown."
+    if nulls.stopped == "failed":
+        return (
+            f"Null sweeps: no p, since on {nulls.n_failed} of {nulls.n_done} markets with the same moves in another "
+            "order trials failed that do not on the real one: an exception, a crash, time or memory."
+        )
     if math.isnan(nulls.p):
         return f"Null sweeps: {nulls.n_done} of at most {nulls.n_wanted}, {nulls.n_as_good} as good; not finished."
     text = (
         f"Null sweeps: p = {nulls.p:.3g}, the chance that a search this wide finds as much where there is no timing "
         f"({nulls.n_as_good} of {nulls.n_done} as good, at most {nulls.n_wanted} wanted)"
     )
+    if nulls.n_failed:
+        text += f", {nulls.n_failed} of those since trials failed there that do not on the real market"
     if not ledger.tried:
         return f"{text}; nothing else was tried on these bars."
     more = ledger.n_trials - ledger.n_own
@@ -109,9 +127,15 @@ def _null_sweeps_line(inputs: VerdictInputs, findings: Findings) -> str:
 
 def _holdout_lines(inputs: VerdictInputs, findings: Findings) -> list[str]:
     if inputs.hold_out is None:
-        return ["Hold-out: none."]
+        return (
+            [f"Hold-out: the chosen setting fails there: {inputs.holdout_failure}."]
+            if inputs.holdout_failure
+            else ["Hold-out: none."]
+        )
     opened = {1: "opened once"}.get(inputs.ledger.n_openings, f"opened {inputs.ledger.n_openings} times")
     lines = []
+    if inputs.holdout_failure:
+        lines.append(f"Timing on the hold-out: no p, as the chosen setting fails: {inputs.holdout_failure}.")
     if not math.isnan(findings.holdout_p):
         lines.append(
             f"Timing on the hold-out: p = {findings.holdout_p:.3g} over {inputs.n_holdout_surrogates:,} other orders "

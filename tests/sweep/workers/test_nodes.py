@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import text
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.ray, pytest.mark.postgres]
@@ -20,7 +22,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.postgres]
 @contextlib.contextmanager
 def node(folder, *arguments, code=ROOT):
     """A node of its own, head or not, until the block is left; yields the process and what it printed first."""
-    environment = {**os.environ, "PYTHONPATH": str(code), "RAY_AUTH_MODE": "token"}
+    # Where it names a running cluster, a node refuses to start.
+    environment = {**os.environ, "PYTHONPATH": str(code), "RAY_AUTH_MODE": "token", "RAY_ADDRESS": ""}
     command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--include-dashboard=false", *arguments]
     if "--head" not in arguments:
         command.remove("--include-dashboard=false")
@@ -57,9 +60,9 @@ def address_of(text):
     return next(line.split("'")[1] for line in text.splitlines() if "ray start --address=" in line)
 
 
-def sweep(folder, address, *more, code=0):
+def sweep(folder, address, *more, code=0, study="nodes"):
     command = [
-        sys.executable, "-m", "alphapulse.sweep", "study=nodes", f"cluster.address={address}", "n_trials=600",
+        sys.executable, "-m", "alphapulse.sweep", f"study={study}", f"cluster.address={address}", "n_trials=600",
         "search=random", "search.generation_size=100", "data.start=2010-01-01", "validation.null_sweeps=0",
         "validation.n_bootstrap=50", "validation.lookahead=off", "optuna.mirror_limit=0", "output=json", "quiet=true",
         *more,
@@ -68,6 +71,11 @@ def sweep(folder, address, *more, code=0):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout) if code == 0 else None, done.stderr
+
+
+def n_done(database, study):
+    with database.sync_engine.connect() as connection:
+        return connection.scalar(text("SELECT n_done FROM sweep WHERE name = :name"), {"name": study}) or 0
 
 
 @pytest.fixture
@@ -83,8 +91,8 @@ def changed_code(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_node_with_other_code_is_named_and_left_out(database, tmp_path, changed_code):
-    with head(tmp_path) as (_, text):
-        address = address_of(text)
+    with head(tmp_path) as (_, said):
+        address = address_of(said)
         with node(tmp_path, f"--address={address}", "--num-cpus=1", code=changed_code):
             summary, err = sweep(tmp_path, address)
     assert summary["n_trials"] == 600
@@ -95,8 +103,8 @@ def test_node_with_other_code_is_named_and_left_out(database, tmp_path, changed_
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_cluster_without_processors_waits_for_a_node_that_joins_with_what_is_asked_for(database, tmp_path):
-    with head(tmp_path, n_cpus=0) as (_, text):
-        address = address_of(text)
+    with head(tmp_path, n_cpus=0) as (_, said):
+        address = address_of(said)
         joined = contextlib.ExitStack()
 
         def join():
@@ -111,13 +119,38 @@ def test_cluster_without_processors_waits_for_a_node_that_joins_with_what_is_ask
             joined.close()
     assert summary["n_trials"] == 600
     assert err.count("No node has what a task asks for (1 CPU, label zone=a); waiting for one that joins.") == 1
-    assert " joined; 1 CPUs." in err
+    assert " joined; 1 CPU." in err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_node_that_is_killed_costs_its_batches(database, table, tmp_path):
+    long = ["n_trials=20000", "search.generation_size=2000"]
+    with head(tmp_path) as (_, said):
+        address = address_of(said)
+        with node(tmp_path, f"--address={address}", "--num-cpus=1") as (other, _):
+            killed = threading.Event()
+
+            def kill():
+                while not n_done(database, "nodes"):
+                    time.sleep(0.05)
+                os.killpg(other.pid, signal.SIGKILL)
+                killed.set()
+
+            killer = threading.Thread(target=kill, daemon=True)
+            killer.start()
+            summary, err = sweep(tmp_path, address, *long)
+        assert killed.is_set()
+        assert summary["n_trials"] == 20_000
+        assert err.count(" was lost; 1 CPU") == 1, err
+        sweep(tmp_path, address, *long, study="straight")
+    assert table("nodes") == table("straight")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_no_node_with_the_same_code_ends_the_sweep_in_one_line(database, tmp_path, changed_code):
-    with node(tmp_path, "--head", "--port=0", "--num-cpus=1", code=changed_code) as (_, text):
-        _, err = sweep(tmp_path, address_of(text), code=1)
+    with node(tmp_path, "--head", "--port=0", "--num-cpus=1", code=changed_code) as (_, said):
+        _, err = sweep(tmp_path, address_of(said), code=1)
     assert "error: No node runs the code of this command: " in err
     assert "Traceback" not in err

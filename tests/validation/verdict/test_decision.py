@@ -275,7 +275,7 @@ def test_verdict_is_json_without_nan():
         assert back["numbers"]["reality_check_p"] is not None
         assert back["rules"] == 2
         assert set(back["null_sweeps"]) >= {"p", "p_ledger", "n_done", "n_wanted", "n_as_good", "stopped", "values"}
-        assert set(back["holdout"]) == {"p", "p_ledger", "n_surrogates", "psr", "psr_ledger"}
+        assert set(back["holdout"]) == {"p", "p_ledger", "n_surrogates", "psr", "psr_ledger", "failure"}
         assert set(back["ledger"]) == {"factor", "n_trials", "n_openings", "studies"}
     assert json.loads(text)["numbers"]["dsr"] is None
 
