@@ -1,6 +1,7 @@
 """The path of any strategy into the engine's lanes: one call of `target` a distinct set of parameters."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +16,60 @@ MESSAGE_LENGTH = 500
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
+@dataclass(frozen=True)
+class Settings:
+    """The distinct settings of a block of trials, which any bars can be run with.
+
+    Attributes
+    ----------
+    values : list of dict
+        Each distinct set of parameters, by name.
+    trials : list of list of int
+        The trials that have it; those that differ in the engine only share one.
+    failures : dict of int to str
+        Trials that are known to have no targets, and why.
+    n_trials : int
+    """
+
+    values: list[dict[str, Any]]
+    trials: list[list[int]]
+    failures: Mapping[int, str]
+    n_trials: int
+
+    @classmethod
+    def of(cls, columns: Mapping[str, np.ndarray], n_trials: int, failures: Mapping[int, str]) -> "Settings":
+        """Return the settings of trials whose `columns` (n_trials,) hold every parameter."""
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True) if columns else [()] * n_trials
+        values = [dict(zip(columns, row, strict=True)) for row in rows]
+        trials: dict[Any, list[int]] = {}
+        for trial in range(n_trials):
+            if trial not in failures:
+                trials.setdefault(_key(values[trial]), []).append(trial)
+        return cls([values[group[0]] for group in trials.values()], list(trials.values()), failures, n_trials)
+
+
 class TargetColumns:
     """Targets of a block of trials of any strategy, see `TargetBlock`.
 
     Parameters
     ----------
     bars : Bars
-    columns : mapping of str to (n_trials,) array
-        They hold every parameter.
-    n_trials : int
+    settings : Settings
     construct : callable
         It makes the strategy of one trial from its values by name.
-    failures : dict of int to str
-        Trials that are known to have no targets, and why.
     """
 
-    def __init__(
-        self,
-        bars: Bars,
-        columns: Mapping[str, np.ndarray],
-        n_trials: int,
-        construct: Callable[[Mapping[str, Any]], Strategy],
-        failures: Mapping[int, str],
-    ) -> None:
-        self.failures: Mapping[int, str] = dict(failures)
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True) if columns else [()] * n_trials
-        values = [dict(zip(columns, row, strict=True)) for row in rows]
-        # Trials that differ in the engine only share one row.
-        trials: dict[Any, list[int]] = {}
-        for trial in range(n_trials):
-            if trial not in self.failures:
-                trials.setdefault(_key(values[trial]), []).append(trial)
+    def __init__(self, bars: Bars, settings: Settings, construct: Callable[[Mapping[str, Any]], Strategy]) -> None:
+        self.failures: Mapping[int, str] = dict(settings.failures)
         # The last row, -1, is that of failed trials.
-        self._rows = np.zeros((len(trials) + 1, len(bars)))
-        self._row = np.full(n_trials, -1, dtype=np.int64)
-        self.atr_row = np.zeros(n_trials, dtype=np.int64)
+        self._rows = np.zeros((len(settings.values) + 1, len(bars)))
+        self._row = np.full(settings.n_trials, -1, dtype=np.int64)
+        self.atr_row = np.zeros(settings.n_trials, dtype=np.int64)
         ranges: dict[int, int] = {}
         distinct: list[Float64Array1D] = []
-        for place, group in enumerate(trials.values()):
+        for place, (values, group) in enumerate(zip(settings.values, settings.trials, strict=True)):
             try:
-                strategy = construct(values[group[0]])
+                strategy = construct(values)
                 self._rows[place] = checked_target(strategy, bars)
                 average = checked_atr(strategy, bars)
             except (Exception, SystemExit, LimitExceeded) as error:
@@ -91,8 +106,8 @@ def checked_target(strategy: Strategy, bars: Bars) -> Float64Array1D:
     target = np.array(target, dtype=np.float64)
     lookback = strategy.lookback()
     target[:lookback][np.isnan(target[:lookback])] = 0.0
-    wrong = np.flatnonzero(~np.isfinite(target))
-    if len(wrong):
+    if not np.isfinite(target).all():
+        wrong = np.flatnonzero(~np.isfinite(target))
         when = timestamp_text(bars, int(wrong[0]))
         hint = (
             f"NaN is flat in the first {lookback} bars only: a method `lookback(self)` says how many, or else the "

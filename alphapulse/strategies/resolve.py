@@ -14,7 +14,7 @@ from alphapulse.market.bars import COLUMNS, Bars
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.targets import TargetBlock
 from alphapulse.strategies.base import ATR_WINDOW, Strategy, average_true_range, longest_window
-from alphapulse.strategies.columns import TargetColumns
+from alphapulse.strategies.columns import Settings, TargetColumns
 from alphapulse.strategies.importing import folder_of_same, import_object, packed
 from alphapulse.strategies.parameters import Parameter, annotations, reject_unknown, signature_parameters
 from alphapulse.strategies.sources import PACKAGE
@@ -210,6 +210,10 @@ class StrategyDefinition:
             If a name is unknown or a shared value impossible. What is wrong with a single trial is in
             `TargetBlock.failures`.
         """
+        return self.arrange(values, n_trials).block(bars, IndicatorCache() if cache is None else cache)
+
+    def arrange(self, values: Mapping[str, Any], n_trials: int) -> "Arranged":
+        """Return many trials before they meet any bars; arguments and errors as in `block`."""
         reject_unknown(values, self.parameters, self.name)
         failures: dict[int, str] = {}
         columns = {}
@@ -219,15 +223,28 @@ class StrategyDefinition:
                 columns[name] = parameter.convert_column(value, failures)
             else:
                 columns[name] = _repeat(parameter.convert(value), n_trials)
-        cache = IndicatorCache() if cache is None else cache
-        if not failures and hasattr(self.subject, "block"):
-            block: TargetBlock = self.subject.block(bars, columns, cache)
-            return block
-        return TargetColumns(cache.attach(bars), columns, n_trials, self.construct, failures)
+        is_own_path = not failures and hasattr(self.subject, "block")
+        return Arranged(self, columns, None if is_own_path else Settings.of(columns, n_trials, failures))
 
     def reload(self) -> "StrategyDefinition":
         """Return the strategy from a new import of its module, which remembers nothing."""
         return _define(self.target, Path(self.search_path), fresh=True)
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Many trials of a strategy, their parameters as columns (n_trials,); `settings` where it makes one target a time."""
+
+    definition: StrategyDefinition
+    columns: Mapping[str, np.ndarray]
+    settings: Settings | None
+
+    def block(self, bars: Bars, cache: IndicatorCache) -> TargetBlock:
+        """Return the targets of the trials on `bars`; `cache` has the indicators that blocks of these bars share."""
+        if self.settings is None:
+            block: TargetBlock = self.definition.subject.block(bars, self.columns, cache)
+            return block
+        return TargetColumns(cache.attach(bars), self.settings, self.definition.construct)
 
 
 def resolve(target: str, search_path: str | None = None) -> StrategyDefinition:

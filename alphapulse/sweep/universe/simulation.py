@@ -67,9 +67,10 @@ class UniverseSimulator:
         engine = EngineColumns.build(experiment.engine, swept, len(trials))
         by_symbol = np.full((len(trials), len(market.members), N_METRICS), np.nan)
         portfolios = Portfolios(market, engine)
+        arranged = self._definition.arrange(strategy, len(trials))
         for place, (member, cache) in enumerate(zip(market.members, self._caches, strict=True)):
             begin()
-            targets = self._definition.block(member.bars, strategy, len(trials), cache)
+            targets = arranged.block(member.bars, cache)
             begin()
             equities = Equities.of(member, len(trials))
             outcome = simulate_batch(member, targets, engine, equities=equities)
