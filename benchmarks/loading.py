@@ -16,6 +16,7 @@ from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.providers.base import Fetched
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
 from alphapulse.data_pipeline.storage.db_writer import write_bars
+from alphapulse.data_pipeline.storage.many_reader import ManyStoredBars, StoredBars
 
 SYMBOL = "BENCHMARK"
 QUERY = sqlalchemy.text(
@@ -131,6 +132,34 @@ def run(n_rows: int = 2_000_000, repetitions: int = 3, database: Database | None
     )
 
 
+@dataclass(frozen=True)
+class ManyLoading:
+    """What loading many symbols took: all by one COPY, and each alone; best of the repetitions [s]."""
+
+    n_symbols: int
+    n_rows: int
+    together_seconds: float
+    alone_seconds: float
+
+
+def run_many(n_symbols: int = 500, n_bars: int = 5_000, repetitions: int = 3) -> ManyLoading:
+    """Store as many bars of each symbol, load them all at once and one by one in turn, and remove them."""
+    database = open_database()
+    names = [f"{SYMBOL}_{place}" for place in range(n_symbols)]
+    first = make_bars(n_bars)
+    try:
+        write_bars(database, [Fetched(name, "1m", first.bars.assign(symbol=name)) for name in names])
+        together, alone = [], []
+        for _ in range(repetitions):
+            many = ManyStoredBars(database, "database", "total")
+            together.append(measure(lambda: many.fetch(names, "1m", None, None))[0])  # noqa: B023
+            one = StoredBars(database, "database", "total")
+            alone.append(measure(lambda: [one.read(name, "1m", None, None) for name in names])[0])  # noqa: B023
+    finally:
+        database.fetch("DELETE FROM ohlcv_data WHERE symbol = ANY($1)", names)
+    return ManyLoading(n_symbols, n_symbols * n_bars, min(together), min(alone))
+
+
 def main() -> None:
     result = run()
     print(f"{result.n_rows:,} bars, {result.n_rows * 48 / 2**20:.0f} MiB as arrays")
@@ -142,6 +171,10 @@ def main() -> None:
     ):
         print(f"{name:<28}{seconds:8.2f} s {result.n_rows / seconds:12,.0f} rows/s  peak {memory:.2f} x the arrays")
     print(f"{'ratio':<28}{result.ratio:8.1f}")
+    many = run_many()
+    print(f"{many.n_symbols} symbols, {many.n_rows:,} bars")
+    for name, seconds in (("one COPY for all", many.together_seconds), ("a COPY each", many.alone_seconds)):
+        print(f"{name:<28}{seconds:8.2f} s {many.n_rows / seconds:12,.0f} rows/s")
 
 
 if __name__ == "__main__":

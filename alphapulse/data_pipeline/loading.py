@@ -16,6 +16,7 @@ from alphapulse.data_pipeline.ranges import Moment, range_start, range_stop
 from alphapulse.data_pipeline.storage.adjusted_reader import Adjust
 from alphapulse.data_pipeline.storage.bar_reader import BarColumns, read_bars
 from alphapulse.data_pipeline.storage.catalogue import list_series
+from alphapulse.data_pipeline.storage.many_reader import StoredBars
 from alphapulse.data_pipeline.storage.resampled_reader import read_any
 from alphapulse.errors import ConfigError, DataError
 from alphapulse.market.bars import PARTS, PRICES, Bars, impossible_prices
@@ -164,6 +165,7 @@ def load_history(
     series: Mapping[str, str] | None = None,
     *,
     needs_volatility: bool = True,
+    stored: StoredBars | None = None,
 ) -> History:
     """Return the bars of a study, joined, with `lookback` bars of warm-up before `data.start`.
 
@@ -180,6 +182,8 @@ def load_history(
         Symbols whose closes are rates that the engine pays, by its field, see `EngineParams.series`.
     needs_volatility : bool
         Whether the strategy may look at the volatility index; one that nobody looks at may be absent.
+    stored : StoredBars, optional
+        Where bars are read; by default each series from the database as it is asked for.
 
     Raises
     ------
@@ -188,14 +192,12 @@ def load_history(
     DataError
         If there are no bars, too few, or bars that cannot be.
     """
-    try:
-        start, stop = _check_range("data.start", data.start, "data.end", data.end)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    start, stop = range_of(data)
     symbol, timeframe = data.symbols[0], data.timeframe
     max_staleness = duration_length(data.max_staleness)
-    ensure_bars(database, data.source, [symbol], offered_timeframe(data.source, timeframe), start, stop)
-    columns = read_any(database, symbol, timeframe, start, stop, lookback, adjust=data.adjust)
+    stored = StoredBars(database, data.source, data.adjust) if stored is None else stored
+    stored.ensure(symbol, offered_timeframe(data.source, timeframe), start, stop)
+    columns = stored.read(symbol, timeframe, start, stop, lookback)
     _check_columns(symbol, timeframe, columns)
     n_before = 0 if start is None else int(np.searchsorted(columns.timestamp, start.as_unit("ns").value))
     if len(columns) == n_before:
@@ -213,11 +215,11 @@ def load_history(
     read: dict[tuple[str, str], BarColumns] = {}
 
     def join(other: str, *names: str) -> list[Float64Array1D]:
-        earliest = pd.Timestamp(int(columns.timestamp[0]) - max_staleness, tz="UTC").floor("D") - pd.Timedelta(days=1)
-        stored, label = _read_other(database, data, other, earliest, start, stop)
-        ends = bar_end(stored.timestamp, label) if stored.end is None else stored.end
-        read[other, label] = stored
-        return [join_by_end(end, ends, getattr(stored, name), max_staleness=max_staleness) for name in names]
+        earliest = joined_since(pd.Timestamp(int(columns.timestamp[0]), tz="UTC"), max_staleness)
+        found, label = _read_other(stored, data, other, earliest, start, stop)
+        ends = bar_end(found.timestamp, label) if found.end is None else found.end
+        read[other, label] = found
+        return [join_by_end(end, ends, getattr(found, name), max_staleness=max_staleness) for name in names]
 
     volatility = np.full(len(columns), np.nan)
     if data.volatility_symbol is not None:
@@ -245,6 +247,19 @@ def load_history(
     fingerprint = _fingerprint(data, bars[n_before if start is not None else 0 :])
     uncovered = _uncovered(bars[n_before:], end[-1], start, stop)
     return History(bars, first, fingerprint, read, uncovered)
+
+
+def range_of(data: "DataConfig") -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    """Return the moments [start, stop) of a study's range; None is open. An impossible range is a ConfigError."""
+    try:
+        return _check_range("data.start", data.start, "data.end", data.end)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def joined_since(first: pd.Timestamp, max_staleness: int) -> pd.Timestamp:
+    """Return from where a series is read that is joined to bars from `first` on; `max_staleness` in [ns]."""
+    return (first - pd.Timedelta(max_staleness)).floor("D") - pd.Timedelta(days=1)
 
 
 def _uncovered(bars: Bars, end: int, start: pd.Timestamp | None, stop: pd.Timestamp | None) -> tuple[str, ...]:
@@ -287,7 +302,7 @@ def _check_columns(symbol: str, timeframe: str, columns: BarColumns) -> None:
 
 
 def _read_other(
-    database: Database,
+    stored: StoredBars,
     data: "DataConfig",
     symbol: str,
     earliest: pd.Timestamp,
@@ -298,12 +313,12 @@ def _read_other(
     labels = dict.fromkeys((data.timeframe, "1d"))
     for label in labels:
         offered = offered_timeframe(data.source, label)
-        ensure_bars(database, data.source, [symbol], offered, start, stop, required=False)
-        columns = read_any(database, symbol, label, earliest, stop, adjust=data.adjust)
+        stored.ensure(symbol, offered, start, stop, required=False)
+        columns = stored.read(symbol, label, earliest, stop)
         if len(columns):
             _check_columns(symbol, label, columns)
             return columns, label
-    raise DataError(no_bars(database, data.source, symbol, data.timeframe, data.start, data.end))
+    raise DataError(no_bars(stored.database, data.source, symbol, data.timeframe, data.start, data.end))
 
 
 def _read_rate(database: Database, data: "DataConfig", field: str, symbol: str, end: Int64Array1D) -> Float64Array1D:

@@ -7,13 +7,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from alphapulse.data_pipeline.availability import offered_timeframe
 from alphapulse.data_pipeline.database import Database
-from alphapulse.data_pipeline.loading import CLOSED, FEWEST_SCORED, History, TooFewBarsError, load_history
+from alphapulse.data_pipeline.loading import (
+    CLOSED,
+    FEWEST_SCORED,
+    History,
+    TooFewBarsError,
+    joined_since,
+    load_history,
+    range_of,
+)
+from alphapulse.data_pipeline.quality import series_warnings
+from alphapulse.data_pipeline.storage.bar_reader import BarColumns
 from alphapulse.data_pipeline.storage.catalogue import list_series
+from alphapulse.data_pipeline.storage.many_reader import ManyStoredBars
 from alphapulse.errors import DataError
 from alphapulse.market.calendar import count_periods_per_year
 from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
+from alphapulse.market.timeframes import duration_length
 from alphapulse.market.universe import universe_market
 from alphapulse.typing import Int64Array1D
 
@@ -100,8 +113,11 @@ def load_markets(
             raise DataError("No symbol has bars in the hold-out; take a smaller validation.holdout.")
         held = replace(universe_market(parts, periods), fingerprint=market.fingerprint)
     lines = _told(kept, short, universe.min_bars, scored)
-    joined = dict.fromkeys(line for history in kept for line in replace(history, uncovered=()).warnings())
-    return Markets(market, held, (*lines, *joined))
+    joined: dict[tuple[str, str], BarColumns] = {}
+    for history in kept:
+        joined.update({name: read for name, read in history.joined.items() if len(read) > len(joined.get(name, ()))})
+    faults = [line for name, read in joined.items() for line in series_warnings(*name, read.frame())]
+    return Markets(market, held, (*lines, *faults))
 
 
 def _load_all(
@@ -112,16 +128,35 @@ def _load_all(
     needs_volatility: bool,
 ) -> tuple[list[History], list[str]]:
     """Return the bars of every symbol, and the symbols whose bars in the range are too few to be scored."""
+    stored = _fetch_all(database, data, lookback, needs_volatility)
     histories, short = [], []
     for symbol in data.symbols:
         one = replace(data, symbols=(symbol,))
         try:
-            histories.append(load_history(database, one, lookback, series, needs_volatility=needs_volatility))
+            histories.append(
+                load_history(database, one, lookback, series, needs_volatility=needs_volatility, stored=stored)
+            )
         except TooFewBarsError:
             if not list_series(database, [symbol]):
                 raise
             short.append(symbol)
     return histories, short
+
+
+def _fetch_all(database: Database, data: "DataConfig", lookback: int, needs_volatility: bool) -> ManyStoredBars:
+    """Read the bars of every symbol at once, and those of the series that are joined to each."""
+    start, stop = range_of(data)
+    stored = ManyStoredBars(database, data.source, data.adjust)
+    for symbol in data.symbols:
+        stored.ensure(symbol, offered_timeframe(data.source, data.timeframe), start, stop)
+    since = stored.since(data.symbols, data.timeframe, start, lookback)
+    stored.fetch(data.symbols, data.timeframe, since, stop)
+    joined = [*data.others, *([data.volatility_symbol] if data.volatility_symbol and needs_volatility else [])]
+    if joined:
+        earlier = None if since is None else joined_since(since, duration_length(data.max_staleness))
+        for label in dict.fromkeys((data.timeframe, "1d")):
+            stored.fetch(joined, label, earlier, stop)
+    return stored
 
 
 def _n_searched(history: History, cut: int | None) -> int:

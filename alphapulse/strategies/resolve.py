@@ -233,7 +233,7 @@ class StrategyDefinition:
 
 @dataclass(frozen=True)
 class Arranged:
-    """Many trials of a strategy, their parameters as columns (n_trials,); `settings` where it makes one target a time."""
+    """Many trials of a strategy: parameters as columns (n_trials,), and `settings` where it makes one target a time."""
 
     definition: StrategyDefinition
     columns: Mapping[str, np.ndarray]

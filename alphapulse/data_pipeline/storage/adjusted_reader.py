@@ -1,8 +1,10 @@
 """Bars out of the database with the dividends in their prices."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+import asyncpg
 import numpy as np
 import pandas as pd
 
@@ -10,6 +12,7 @@ from alphapulse.data_pipeline.storage.bar_reader import BarColumns, read_bars
 from alphapulse.market.adjustment import dividend_factors
 from alphapulse.market.bars import PRICES
 from alphapulse.market.timeframes import timeframe_length
+from alphapulse.typing import Float64Array1D, Int64Array1D
 
 if TYPE_CHECKING:
     from alphapulse.data_pipeline.database import Database
@@ -39,14 +42,43 @@ def read_adjusted(
     """
     columns = read_bars(database, symbol, timeframe, start, stop)
     dividends = database.fetch(DIVIDENDS, symbol) if adjust == "total" and len(columns) else []
-    if not dividends:
-        return columns
-    ex_date = pd.DatetimeIndex([row["timestamp"] for row in dividends]).as_unit("ns").asi8
+
+    def others() -> Int64Array1D:
+        bounds = (pd.Timestamp(int(columns.timestamp[place]), tz="UTC") for place in (0, -1))
+        return starts(database.fetch(OTHERS, symbol, timeframe, UNADJUSTED, *bounds))
+
     amount = np.array([row["value"] for row in dividends])
+    return adjusted(columns, timeframe, starts(dividends), amount, others)
+
+
+def starts(rows: Sequence[asyncpg.Record]) -> Int64Array1D:
+    """Return the `timestamp` of each row (n_rows,) [ns since the epoch, UTC]."""
+    stamps: Int64Array1D = pd.DatetimeIndex([row["timestamp"] for row in rows], tz="UTC").as_unit("ns").asi8
+    return stamps
+
+
+def adjusted(
+    columns: BarColumns,
+    timeframe: str,
+    ex_date: Int64Array1D,
+    amount: Float64Array1D,
+    others: Callable[[], Int64Array1D],
+) -> BarColumns:
+    """Return bars with dividends in their prices, see `dividend_factors`.
+
+    Parameters
+    ----------
+    columns : BarColumns
+    timeframe : str
+    ex_date : (n_dividends,) int64
+        [ns since the epoch, UTC]; without any, the bars are as they were.
+    amount : (n_dividends,) float64
+        [quote].
+    others : callable
+        Returns the starts (n,) of bars whose prices stay as they are; asked only where there are dividends.
+    """
+    if not len(ex_date) or not len(columns):
+        return columns
     factors = dividend_factors(columns.timestamp, columns.close, ex_date, amount, timeframe_length(timeframe))
-    bounds = (pd.Timestamp(int(columns.timestamp[place]), tz="UTC") for place in (0, -1))
-    others = database.fetch(OTHERS, symbol, timeframe, UNADJUSTED, *bounds)
-    if others:
-        stamps = pd.DatetimeIndex([row["timestamp"] for row in others]).as_unit("ns").asi8
-        factors[np.isin(columns.timestamp, stamps)] = 1.0
+    factors[np.isin(columns.timestamp, others())] = 1.0
     return replace(columns, **{name: getattr(columns, name) * factors for name in PRICES})

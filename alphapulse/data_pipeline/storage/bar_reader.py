@@ -128,7 +128,7 @@ async def _read(
             count = COUNT if n_connections < 2 else COUNT_SHORT
             n_bars = await connection.fetchval(count, symbol, timeframe, start, stop)
             if n_bars < PARALLEL_ROWS or n_connections < 2:
-                return _columns([await _copy(connection, n_bars, symbol, timeframe, start, stop)])
+                return columns_of([await _copy(connection, n_bars, symbol, timeframe, start, stop)])
             first, last = await connection.fetchrow(EXTENT, symbol, timeframe, start, stop)
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             edges = [start, *(first + (last - first) * part / n_connections for part in range(1, n_connections)), stop]
@@ -137,7 +137,7 @@ async def _read(
             parts = (
                 _read_part(database, snapshot, most, symbol, timeframe, *bounds) for bounds in itertools.pairwise(edges)
             )
-            return _columns(list(await asyncio.gather(*parts)))
+            return columns_of(list(await asyncio.gather(*parts)))
     finally:
         await connection.close()
 
@@ -168,8 +168,8 @@ async def _copy(
     return await copy_out(connection, SELECT, symbol, timeframe, start, stop, kinds=KINDS, n_rows=n_bars)
 
 
-def _columns(parts: list[dict[str, np.ndarray]]) -> BarColumns:
-    """Put the parts together column by column, letting go of each as it is copied."""
+def columns_of(parts: list[dict[str, np.ndarray]]) -> BarColumns:
+    """Put the parts of a COPY, by `KINDS`, together column by column, letting go of each as it is copied."""
     columns = {}
     for name in KINDS:
         pieces = [part.pop(name) for part in parts]
