@@ -95,7 +95,10 @@ class InProcess(Tasks):
 
     def submit(self, parameters: Any, keep: Any, threshold: float, limits: Any, name: str = "") -> Any:
         self.sizes.append(len(parameters))
-        return self.start((self.market, self.experiment), _evaluate, parameters, keep, threshold)
+        return self.begin(_evaluate, parameters, keep, threshold)
+
+    def begin(self, work: Any, *arguments: Any, name: str = "") -> Any:
+        return self.start((self.market, self.experiment), work, *arguments)
 
     def wait(self, references: list[Any], timeout: float) -> list[Any]:
         return references[-1:]

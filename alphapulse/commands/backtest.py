@@ -40,13 +40,13 @@ from alphapulse.reports.tomorrow import tomorrow
 from alphapulse.reports.weighing import benchmark_metrics, metrics_of_trial
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.ledger import held_out_within, record_backtest
-from alphapulse.study.picking import pick_trial
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.gate import run_gate
 from alphapulse.sweep.inputs import blind_filter, define_strategy, gate_markets, study_bars, swept_values, warn_of
 from alphapulse.sweep.opening import SETTING_GROUPS, put_typed, setting_of, stored_config
+from alphapulse.sweep.scale.again import pick_or_draw
 
 TEAR_SHEET = "tear_sheet.html"
 SETTING = "setting.yaml"
@@ -204,7 +204,7 @@ def _stored(config: BacktestConfig, given: Given, store: Store) -> _Subject:
     """Return a stored trial, with what was typed in its setting."""
     assert config.study is not None
     study = store.find_study(config.study)
-    trial = pick_trial(store, study, config.trial or "chosen")
+    trial = pick_or_draw(store, study, config.trial or "chosen")
     values = setting_of(study, trial)
     typed, keys = disassemble(config), {key for key in given.keys if key.partition(".")[0] in SETTING_GROUPS}
     if f"strategy.{TARGET}" in keys and typed["strategy"][TARGET] != values["strategy"][TARGET]:

@@ -1,4 +1,4 @@
-"""A stored trial again, bit for bit, or what has changed since: `python -m alphapulse.replay`."""
+"""A trial of a study again, bit for bit, or what has changed since: `python -m alphapulse.replay`."""
 
 import math
 import struct
@@ -14,13 +14,13 @@ from alphapulse.config.schema import ReplayConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import StudyError
 from alphapulse.reports.formatting import format_parameter, print_json, print_warnings, stdout_console
-from alphapulse.study.picking import pick_trial
 from alphapulse.study.provenance import changes_since
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
 from alphapulse.study.trials import SymbolMetrics
 from alphapulse.sweep.inputs import load_inputs
 from alphapulse.sweep.opening import stored_config
+from alphapulse.sweep.scale.again import pick_or_draw
 from alphapulse.sweep.worker import evaluate_batch
 
 
@@ -33,7 +33,8 @@ class _Comparison:
     pairs : dict of str to (float, float)
         Every metric and objective value, stored and replayed, by name; of a universe metrics by "SYMBOL metric" too.
     redefined : list of str
-        Those of them that the study did not have, or had by another definition; they are not compared.
+        Those of them that the study did not have, or had by another definition, and all of a trial that is not stored;
+        they are not compared.
     changes : list of str
         What is not as it was when the study began.
     error : str or None
@@ -70,7 +71,7 @@ def run_replay(config: ReplayConfig) -> None:
     assert config.study is not None
     assert config.trial is not None
     study = store.find_study(config.study)
-    stored = pick_trial(store, study, str(config.trial))
+    stored = pick_or_draw(store, study, str(config.trial))
     inputs = load_inputs(stored_config(study), database)
     if not config.quiet:
         print_warnings(inputs.warnings)
@@ -85,7 +86,7 @@ def run_replay(config: ReplayConfig) -> None:
     pairs |= _on_symbols(store.on_symbols(study, stored["number"]), batch.by_symbol)
     found = _Comparison(
         pairs,
-        _redefined(study, list(pairs)),
+        list(pairs) if stored["state"] == "DRAWN" else _redefined(study, list(pairs)),
         changes_since(study, experiment.definition, inputs.market.fingerprint, experiment.functions),
         result.errors.get(0),
     )
@@ -130,14 +131,15 @@ def same_bits(before: float, now: float) -> bool:
 
 
 def _print(config: ReplayConfig, study: Study, stored: TrialRecord, found: _Comparison) -> None:
+    is_stored = stored["state"] != "DRAWN"
     if config.output == "json":
         document: dict[str, Any] = {
             "study": study.name,
             "definitions": study.definitions,
             "trial": stored["number"],
             "params": stored["params"],
-            "reproduced": not found.differing,
-            "stored": {name: before for name, (before, _) in found.pairs.items()},
+            "reproduced": not found.differing if is_stored else None,
+            "stored": {name: before for name, (before, _) in found.pairs.items()} if is_stored else None,
             "replayed": {name: now for name, (_, now) in found.pairs.items()},
             "differing": found.differing,
             "not_compared": found.redefined,
@@ -147,7 +149,8 @@ def _print(config: ReplayConfig, study: Study, stored: TrialRecord, found: _Comp
         print_json(document)
         return
     out = stdout_console()
-    title = f"Trial {stored['number']:,} of study {study.name} ({stored['state']})"
+    state = stored["state"] if is_stored else "not stored"
+    title = f"Trial {stored['number']:,} of study {study.name} ({state})"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("stored", justify="right")
@@ -164,9 +167,11 @@ def _print(config: ReplayConfig, study: Study, stored: TrialRecord, found: _Comp
     out.print(f"Parameters: {parameters}", soft_wrap=True)
     if found.error is not None:
         out.print(f"It fails: {found.error}", soft_wrap=True)
-    if not found.differing:
+    if not is_stored:
+        out.print("It is not among the trials that are stored: it was drawn and run again, with nothing to compare.")
+    elif not found.differing:
         out.print(f"All {found.n_compared} numbers are reproduced bit for bit.")
-    if found.redefined:
+    if is_stored and found.redefined:
         out.print(
             f"Not compared, since the study has definitions {study.definitions} and these are newer: "
             f"{', '.join(found.redefined)}.",

@@ -36,7 +36,10 @@ def run_trials(config: TrialsConfig) -> None:
     """
     store = Store(open_database(config.db))
     assert config.study is not None
-    frames = TrialFrames(store, store.find_study(config.study))
+    study = store.find_study(config.study)
+    frames, sums = TrialFrames(store, study), store.sums(study)
+    if sums is not None:
+        print(sums.stored, file=sys.stderr)
     where = frames.read_where(config.where)
     kind = "json" if config.output == "json" and config.format == "table" else config.format
     if kind in ("csv", "parquet"):

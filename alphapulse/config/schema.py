@@ -129,6 +129,8 @@ class SweepConfig:
         Whether an error shows where in the code it was raised.
     tear_sheet : bool
         Whether QuantStats' tear sheet of the chosen trial is drawn at the end.
+    store : {"all", "best"}
+        Which trials are stored: all, or the best 10,000, a random sample of 100,000 and sums over all.
     max_failure_rate : float
         Share of trials that may raise or end their workers; more of them, after 100 trials, end the sweep. Trials whose
         objective is undefined do not count.
@@ -153,6 +155,7 @@ class SweepConfig:
     when: Mapping[str, str] = field(default_factory=dict)
     choose: str = FIRST
     universe: UniverseConfig = field(default_factory=UniverseConfig)
+    store: Literal["all", "best"] = "all"
     max_failure_rate: float = 0.5
     patience: int | None = None
     timeout: str | None = None

@@ -187,6 +187,8 @@ class StudySummary:
         How the trial of a front is chosen.
     ended : str, optional
         Why the search ended before all trials, in a sentence.
+    stored : str, optional
+        Which trials are stored, in a sentence, where that may be a part of them.
     schema : int
         Number of this document's shape.
     """
@@ -221,6 +223,7 @@ class StudySummary:
     n_distinct: int = 0
     n_settings: int | None = None
     ended: str | None = None
+    stored: str | None = None
     schema: int = 1
 
     @property
@@ -269,6 +272,7 @@ def summarise(store: Store, study: Study, ranking: Ranking, account: Account) ->
         robust=_robust(store, study, verdict),
         choose=study.choose,
         ended=account.ended,
+        stored=None if (sums := store.sums(study)) is None else sums.stored,
     )
 
 

@@ -71,6 +71,8 @@ def _print_table(console: Console, summary: StudySummary, details: bool) -> None
     settings = f" of {summary.n_distinct:,} settings" if 0 < summary.n_distinct < summary.n_trials else ""
     trials = f"{summary.n_trials:,} trials{settings}{failed}{infeasible}"
     console.print(f"Study {summary.study}: {trials}; {summary.search}, seed {summary.seed}.")
+    if summary.stored is not None:
+        console.print(summary.stored)
     console.print(f"Data: {summary.data}.")
     if summary.ended is not None:
         console.print(summary.ended)

@@ -16,12 +16,12 @@ from alphapulse.study.columns import TRIALS_A_PIECE, StudyColumns
 from alphapulse.study.records import Study
 from alphapulse.study.store import Store
 from alphapulse.study.trials import Trials
-from alphapulse.typing import Float64Array1D
+from alphapulse.typing import Float64Array1D, Int64Array1D
 
 
 @dataclass(frozen=True)
 class TrialFrames:
-    """The trials of one study as rows, number first.
+    """The stored trials of one study as rows, number first.
 
     The columns are number, state (COMPLETE, FAIL), feasible (with conditions on results), value (or value_0, value_1,
     ... with several objectives), the swept keys by their dotted names, every metric, ruined, seconds and error. What
@@ -72,7 +72,10 @@ class TrialFrames:
         read = StudyColumns(self.store.database, self.study)
         n_done = self.store.n_done(self.study)
         for start in range(0, n_done, TRIALS_A_PIECE):
-            frame = self._frame(start, read.trials(start, min(start + TRIALS_A_PIECE, n_done)))
+            numbers, trials = read.numbered_trials(start, min(start + TRIALS_A_PIECE, n_done))
+            if not len(numbers):
+                continue
+            frame = self._frame(numbers, trials)
             yield frame if where is None else frame[_holds(where, frame, self.aliases)]
 
     def best(self, n: int, where: Expression | None = None) -> pd.DataFrame:
@@ -96,16 +99,16 @@ class TrialFrames:
     def _empty(self) -> pd.DataFrame:
         study = self.study
         nothing = Trials.blank(np.empty((0, len(study.space))), len(study.objectives), len(study.feasible))
-        return self._frame(0, nothing)
+        return self._frame(np.empty(0, dtype=np.int64), nothing)
 
-    def _frame(self, start: int, trials: Trials) -> pd.DataFrame:
+    def _frame(self, numbers: Int64Array1D, trials: Trials) -> pd.DataFrame:
         n = len(trials.seconds)
         failed = np.isnan(trials.values).any(axis=1)
         errors = np.full(n, None, dtype=object)
         for place, reason in trials.errors.items():
             errors[place] = reason
         columns: dict[str, Any] = {
-            "number": np.arange(start, start + n),
+            "number": numbers,
             "state": np.where(failed, "FAIL", "COMPLETE").astype(object),
         }
         if self.study.feasible:

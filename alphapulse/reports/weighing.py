@@ -15,6 +15,8 @@ from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.ledger import open_holdout, read_ledger
 from alphapulse.study.null_values import NullValues
+from alphapulse.study.part.drawn import is_drawn
+from alphapulse.study.part.sums import Sums
 from alphapulse.study.records import TrialRecord
 from alphapulse.sweep.clock import Clock
 from alphapulse.sweep.experiment import Experiment
@@ -22,6 +24,7 @@ from alphapulse.sweep.inputs import StudyInputs
 from alphapulse.sweep.null.holdout import run_holdout_test
 from alphapulse.sweep.null.stage import run_null_sweeps
 from alphapulse.sweep.opening import OpenStudy
+from alphapulse.sweep.scale.running import count_settings_of
 from alphapulse.sweep.searching import budget, study_state
 from alphapulse.sweep.study_state import StudyState
 from alphapulse.sweep.worker import evaluate_batch, forget
@@ -43,6 +46,7 @@ from alphapulse.validation import (
 )
 from alphapulse.validation.blocks import excess_moments
 from alphapulse.validation.null_sweeps import holdout_p, n_holdout_surrogates, n_null_sweeps, null_seconds
+from alphapulse.validation.verdict.sources import StoredPart
 
 MORE_NULL_SWEEPS = 999
 DEFAULT_NULL_SWEEPS = ValidationConfig.null_sweeps
@@ -58,14 +62,25 @@ class StoredTrials:
     n_trials : int
     periods_per_year : float
         Turns the annual Sharpe ratios that are stored into per-bar ones [1].
+    sums : Sums, optional
+        What is known of all trials, where a part of them may be stored.
     """
 
     columns: StudyColumns
     n_trials: int
     periods_per_year: float
+    sums: Sums | None = None
+
+    def part(self) -> StoredPart | None:
+        """Return which trials are stored, where not all are."""
+        sums = self.sums
+        if sums is None or sums.n_drawn == sums.n_trials:
+            return None
+        numbers = self.columns.numbers()
+        return StoredPart(numbers, is_drawn(numbers, sums.n_planned), np.array(sums.sharpes), sums.stored)
 
     def sharpes(self) -> Iterator[Float64Array1D]:
-        """Yield the per-bar Sharpe ratios of all trials in order; NaN for a failed one [1]."""
+        """Yield the per-bar Sharpe ratios of all trials that are stored in order; NaN for a failed one [1]."""
         for annual in self.columns.sharpes(self.n_trials):
             yield annual / math.sqrt(self.periods_per_year)
 
@@ -156,7 +171,7 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> tuple[V
     validation = opened.config.validation
     assert experiment.bootstrap is not None
     n_done, bars, parameters = store.n_done(study), inputs.bars, chosen["parameters"]
-    state, n_distinct = study_state(opened), store.n_distinct(study)
+    state, n_distinct = study_state(opened), count_settings_of(opened)
     ledger = read_ledger(store.database, study, bars, n_distinct)
     with weighing.clock.phase("null_sweeps"):
         nulls = run_null_sweeps(
@@ -199,7 +214,7 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> tuple[V
             chosen=chosen["number"],
             in_sample=estimate(experiment, market, parameters),
             hold_out=None if holdout is None else estimate(experiment, holdout, parameters),
-            trials=StoredTrials(columns, n_done, periods),
+            trials=StoredTrials(columns, n_done, periods, store.sums(study)),
             bootstrap=experiment.bootstrap,
             observed=state.observed,
             maxima=state.maxima,

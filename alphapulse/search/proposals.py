@@ -43,6 +43,7 @@ class Proposals:
         rules = sampler.space.rules
         self._is_filtered = bool(rules.constraints or rules.when) or self._settings.are_counted
         self._in_order = _InOrder(sampler, points)
+        self.in_order = self._is_filtered
         self._n_told: dict[int, int] = {}
         self._settled = -1
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 import numpy as np
@@ -41,8 +41,13 @@ class StudyColumns:
 
     def trials(self, start: int, stop: int) -> Trials:
         """Return the stored trials [start, stop), bit for bit as they were appended."""
+        return self.numbered_trials(start, stop)[1]
+
+    def numbered_trials(self, start: int, stop: int) -> tuple[Int64Array1D, Trials]:
+        """Return numbers (n,) and the stored trials [start, stop), of which some may not be stored."""
         study = self.study
         kinds: dict[str, Kind] = {
+            "number": np.int32,
             "params": (np.float64, len(study.space)),
             "value": (np.float64, len(study.objectives)),
             **({"violation": (np.float64, len(study.feasible))} if study.feasible else {}),
@@ -53,12 +58,14 @@ class StudyColumns:
         }
         violation = f"coalesce(violation, {_nans(len(study.feasible))}), " if study.feasible else ""
         query = (
-            f"SELECT params, coalesce(value, {_nans(len(study.objectives))}), {violation}"
+            f"SELECT number, params, coalesce(value, {_nans(len(study.objectives))}), {violation}"
             "state = 'FAIL', ruined, seconds, "
             f"{', '.join(_not_null(name) for name in METRICS)} FROM trial "
             "WHERE sweep_id = $1 AND number >= $2 AND number < $3 ORDER BY number"
         )
-        columns = self._copy(query, study.id, start, stop, kinds=kinds, n_rows=max(stop - start, 0))
+        n_rows = 0 if study.is_part else max(stop - start, 0)
+        columns = self._copy(query, study.id, start, stop, kinds=kinds, n_rows=n_rows)
+        numbers = columns["number"].astype(np.int64)
         # A trial that ran to its end has a total return, whatever else is undefined.
         is_unfinished = columns["is_failed"] & np.isnan(columns["total_return"]) & ~columns["ruined"]
         failed = self.database.fetch(
@@ -68,15 +75,22 @@ class StudyColumns:
             start,
             stop,
         )
-        return Trials(
+        trials = Trials(
             parameters=columns["params"],
             values=columns["value"],
             metrics=np.stack([columns[name] for name in METRICS], axis=1),
             status=np.where(columns["ruined"], RUINED, np.where(is_unfinished, FAILED, OK)).astype(np.int8),
             seconds=columns["seconds"],
-            errors={row["number"] - start: row["error"] for row in failed},
+            errors={int(np.searchsorted(numbers, row["number"])): row["error"] for row in failed},
             violations=columns.get("violation", np.empty((0, 0))),
         )
+        return numbers, trials
+
+    def numbers(self, table: Literal["trial", "trial_blocks"] = "trial") -> Int64Array1D:
+        """Return the numbers of the trials (n,) that are stored, or whose block moments are, ascending."""
+        pieces = self._pieces(f"SELECT number FROM {table} WHERE sweep_id = $1", {"number": np.int32}, TRIALS_A_PIECE)
+        found: Int64Array1D = np.concatenate([np.empty(0, np.int64), *(piece["number"] for piece in pieces)])
+        return found
 
     def candidates(self) -> Iterator[tuple[Int64Array1D, Float64Array2D]]:
         """Yield numbers (n,) and objectives (n, n_objectives) of the trials that may be called good, in pieces."""
@@ -123,11 +137,15 @@ class StudyColumns:
             raise StudyError(f"Study {self.study.name!r} lacks {n_missing} of its trials.")
         return columns["params"], columns["sharpe"]
 
-    def failed_for(self, reason: str) -> Float64Array2D:
-        """Return parameters (n, n_dimensions) of failed trials, a regular expression of PostgreSQL matching why."""
-        query = "SELECT params FROM trial WHERE sweep_id = $1 AND state = 'FAIL' AND error ~ $2 ORDER BY number"
+    def failed_for(self, reason: str) -> tuple[Int64Array1D, Float64Array2D]:
+        """Return numbers (n,) and parameters (n, n_dimensions) of trials that failed for a reason.
+
+        A regular expression of PostgreSQL matches it.
+        """
+        query = "SELECT number, params FROM trial WHERE sweep_id = $1 AND state = 'FAIL' AND error ~ $2 ORDER BY number"
         rows = self.database.fetch(query, self.study.id, reason)
-        return np.array([row["params"] for row in rows], dtype=np.float64).reshape(-1, len(self.study.space))
+        numbers = np.array([row["number"] for row in rows], dtype=np.int64)
+        return numbers, np.array([row["params"] for row in rows], dtype=np.float64).reshape(-1, len(self.study.space))
 
     def median_seconds(self) -> float:
         """Return the median time of a trial that ran, of at most about 10,000 of them [s]; 0 without one."""

@@ -12,7 +12,8 @@ from alphapulse.search.space import SearchSpace
 from alphapulse.study.records import Study, StudyPlan
 
 # What else the configuration holds may change between commands: workers, output, the total of trials.
-PINNED = ("universe", "strategy", "engine", "search", "validation", "constraints", "when", "feasible", "choose")
+PINNED_SEARCH = ("search", "constraints", "when", "feasible", "choose", "store")
+PINNED = ("universe", "strategy", "engine", "validation", *PINNED_SEARCH)
 STRATEGY = "strategy._target_"
 PINNED_IN_VALIDATION = ("holdout", "objective", "null_block", "n_bootstrap", "keep_blocks")
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.trials import BlockMoments, SymbolMetrics, Trials
-from alphapulse.typing import Float64Array1D
+from alphapulse.typing import Float64Array1D, Int64Array1D
 from alphapulse.validation.ledger import Span
 
 Status = Literal["RUNNING", "COMPLETE", "INTERRUPTED"]
@@ -104,6 +104,11 @@ class StudyPlan:
         return tuple(self.config.get("feasible", ()))
 
     @property
+    def is_part(self) -> bool:
+        """Whether a part of its trials is stored, with `Sums` over all of them."""
+        return self.config.get("store") == "best"
+
+    @property
     def choose(self) -> str:
         """Which trial of a Pareto front is the one, see `choice.Choice`."""
         return str(self.config.get("choose", "first"))
@@ -146,8 +151,28 @@ class Study(StudyPlan):
 
 
 @dataclass(frozen=True)
+class Part:
+    """Which trials of a stretch are stored, where not all are.
+
+    Attributes
+    ----------
+    numbers, generations : (n,) int64
+        Of each that is stored.
+    n_trials : int
+        Trials of the stretch.
+    sums : str
+        `Sums` over all trials after it, as stored.
+    """
+
+    numbers: Int64Array1D
+    generations: Int64Array1D
+    n_trials: int
+    sums: str
+
+
+@dataclass(frozen=True)
 class Generation:
-    """Consecutive trials of one generation, ready to be stored.
+    """Consecutive trials of one generation, or a part of those of a stretch, ready to be stored.
 
     Attributes
     ----------
@@ -162,6 +187,8 @@ class Generation:
         State of the study after these trials, for whoever continues it.
     by_symbol : SymbolMetrics, optional
         Of a universe, metrics of those of the trials that ran; the others equal an earlier trial.
+    part : Part, optional
+        Which trials these are; None is all of one generation from `first_trial` on.
     """
 
     number: int
@@ -170,17 +197,24 @@ class Generation:
     blocks: BlockMoments
     state: bytes
     by_symbol: SymbolMetrics | None = None
+    part: Part | None = None
+
+    @property
+    def n_trials(self) -> int:
+        """Trials that the study has more with it, stored or not."""
+        return len(self.trials) if self.part is None else self.part.n_trials
 
 
 class TrialRecord(TypedDict):
     """One stored trial; `parameters` in the order of the space, `params` as configuration values by name.
 
-    `violation` says by how much it breaks each condition of `Study.feasible`; it is empty where the trial failed.
+    `violation` says by how much it breaks each condition of `Study.feasible`; it is empty where the trial failed. One
+    that is DRAWN was run, but is not among those that are stored: its outcome is NaN.
     """
 
     number: int
     generation: int
-    state: Literal["COMPLETE", "FAIL"]
+    state: Literal["COMPLETE", "FAIL", "DRAWN"]
     parameters: Float64Array1D
     params: dict[str, Any]
     values: list[float]

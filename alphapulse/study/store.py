@@ -12,10 +12,11 @@ import numpy as np
 from alphapulse.backtesting.metrics import DEFINITIONS, METRICS
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import StudyError, did_you_mean
-from alphapulse.plain import plain
+from alphapulse.plain import command_line, plain
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import CANDIDATE
 from alphapulse.study.identity import check_same_study
+from alphapulse.study.part.sums import Sums
 from alphapulse.study.records import (
     Generation,
     Status,
@@ -27,6 +28,19 @@ from alphapulse.study.records import (
 from alphapulse.study.writer import Writer, lock_study
 
 BAR_COLUMNS = ("symbols", "timeframe", "data_start", "holdout_start", "data_end")
+
+
+class NotStoredError(StudyError):
+    """A trial of a study was run, but is not among those that are stored.
+
+    Attributes
+    ----------
+    number : int
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 class Store:
@@ -123,9 +137,37 @@ class Store:
         state: bytes | None = self.database.fetch("SELECT state FROM sweep WHERE id = $1", study.id)[0]["state"]
         return state
 
+    def sums(self, study: Study) -> Sums | None:
+        """Return what is known of all trials of a study of which a part is stored; None where all are."""
+        if not study.is_part:
+            return None
+        text = self.database.fetch("SELECT part FROM sweep WHERE id = $1", study.id)[0]["part"]
+        return Sums(study.n_trials) if text is None else Sums.from_json(text)
+
+    def discard(self, study: Study, numbers: Sequence[int], blocks: Sequence[int]) -> None:
+        """Take trials out of an open study, and the block moments of some."""
+        writer = self._writers[study.id]
+        writer.wait()
+        for table, surplus in (("trial", numbers), ("trial_symbol", numbers), ("trial_blocks", blocks)):
+            if surplus:
+                query = f"DELETE FROM {table} WHERE sweep_id = $1 AND number = ANY($2::int[])"
+                writer.run(query, study.id, list(surplus))
+
+    def save_sums(self, study: Study, sums: Sums) -> None:
+        """Keep what is known of all trials of a study."""
+        self.database.fetch("UPDATE sweep SET part = $2 WHERE id = $1", study.id, sums.to_json())
+
     def trial(self, study: Study, number: int) -> TrialRecord:
-        """Return one trial; StudyError if it is not stored."""
+        """Return one trial; StudyError if there is none, NotStoredError where it is not among those that are stored."""
         rows = self.database.fetch("SELECT * FROM trial WHERE sweep_id = $1 AND number = $2", study.id, number)
+        sums = self.sums(study)
+        if not rows and sums is not None and 0 <= number < sums.n_trials:
+            again = command_line("replay", study=study.name, trial=number)
+            raise NotStoredError(
+                f"Trial {number:,} of study {study.name!r} is not stored ({sums.stored.rstrip('.')}); "
+                f"`{again}` runs it again.",
+                number,
+            )
         if not rows:
             raise StudyError(
                 f"Study {study.name!r} has no trial {number}; its {self.n_done(study)} trials count from 0."
@@ -160,7 +202,10 @@ class Store:
             n_read *= 8
 
     def n_distinct(self, study: Study) -> int:
-        """Return how many different settings the stored trials have."""
+        """Return how many different settings the trials have; where a part is stored, at most so many."""
+        sums = self.sums(study)
+        if sums is not None:
+            return sums.n_trials if sums.n_distinct is None else sums.n_distinct
         is_drawn_afresh = study.config.get("sampler") in ("random", "qmc") and not study.config.get("when")
         if study.space.size is None and is_drawn_afresh:
             # A continuous parameter does not come twice, unless it is bred from others, or inactive.
@@ -179,14 +224,24 @@ class Store:
 
     def n_infeasible(self, study: Study) -> int:
         """Return how many trials have their objectives and break a condition on results."""
+        sums = self.sums(study)
+        if sums is not None:
+            return sums.n_infeasible
         query = f"SELECT count(*) AS n FROM trial WHERE sweep_id = $1 AND state = 'COMPLETE' AND NOT {CANDIDATE}"
         return int(self.database.fetch(query, study.id)[0]["n"]) if study.feasible else 0
 
     def share_worse(self, study: Study, number: int) -> float | None:
         """Return the share of the other trials that are worse than a good one by the first objective.
 
+        Where a part of the trials is stored, `number` is 0.
+
         A trial that failed or breaks a condition is worse. None if there is no other trial, or this one is such.
         """
+        sums = self.sums(study)
+        if sums is not None:
+            is_good = "SELECT 1 FROM trial WHERE sweep_id = $1 AND number = $2 AND " + CANDIDATE
+            known = sums.n_trials > 1 and self.database.fetch(is_good, study.id, number)
+            return sums.n_worse / (sums.n_trials - 1) if known else None
         sign = 1 if study.directions[0] == "maximize" else -1
         rows = self.database.fetch(
             f"SELECT avg((NOT o.is_candidate OR $3 * o.value < $3 * t.value)::int)::float8 AS share FROM "
@@ -202,6 +257,9 @@ class Store:
 
     def failures(self, study: Study) -> dict[str, int]:
         """Return how many trials failed for each reason, the most frequent first."""
+        sums = self.sums(study)
+        if sums is not None:
+            return dict(sorted(sums.failures.items(), key=lambda pair: (-pair[1], pair[0])))
         rows = self.database.fetch(
             "SELECT coalesce(error, '') AS error, count(*) AS n FROM trial WHERE sweep_id = $1 AND state = 'FAIL' "
             "GROUP BY 1 ORDER BY n DESC, error",
@@ -279,6 +337,7 @@ async def _find(connection: asyncpg.Connection, name: str) -> Study | None:
 
 def _study(row: Any) -> Study:
     columns, config = dict(row), _completed(json.loads(row["config"]))
+    columns.pop("part", None)
     symbols, timeframe, start, holdout_start, end = (columns.pop(name) for name in BAR_COLUMNS)
     if columns.pop("is_left", False):
         columns["status"] = "INTERRUPTED"

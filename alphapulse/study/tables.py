@@ -46,6 +46,7 @@ sweep_table = Table(
     Column("n_done", Integer, nullable=False, server_default="0"),
     Column("n_null", Integer),
     Column("state", LargeBinary),
+    Column("part", JSONB),
     Column("verdict", JSONB),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),

@@ -105,7 +105,7 @@ class Writer:
             with self._database.one_line_errors():
                 await self._patience.until_done(attempt)
             self.seconds += time.perf_counter() - started
-            self._n_done += len(generation.trials)
+            self._n_done += generation.n_trials
 
     async def _reconnect_if_lost(self) -> None:
         """Make a new connection that holds the study's lock where the old one was lost."""
@@ -150,18 +150,25 @@ class Writer:
             await self._write_trials(generation)
             await self._write_blocks(generation.blocks)
             if generation.by_symbol is not None:
-                await self._write_symbols(generation.by_symbol, generation.first_trial, len(generation.trials))
-            n_done = self._n_done + len(generation.trials)
+                await self._write_symbols(generation.by_symbol)
+                if generation.part is None:
+                    stop = generation.first_trial + generation.n_trials
+                    await self.connection.execute(SAME_ON_SYMBOLS, self._study.id, generation.first_trial, stop)
+            n_done = self._n_done + generation.n_trials
             await self.connection.execute(
                 "UPDATE sweep SET n_done = $2, state = $3, updated_at = now() WHERE id = $1",
                 self._study.id,
                 n_done,
                 generation.state,
             )
+            if generation.part is not None:
+                query = "UPDATE sweep SET part = $2 WHERE id = $1"
+                await self.connection.execute(query, self._study.id, generation.part.sums)
             await self.connection.execute("UPDATE ledger SET n_trials = $2 WHERE sweep_id = $1", self._study.id, n_done)
 
     async def _write_trials(self, generation: Generation) -> None:
-        is_failed = generation.trials.is_failed
+        is_failed, part = generation.trials.is_failed, generation.part
+        numbers = generation.first_trial + np.arange(len(is_failed)) if part is None else part.numbers
         now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
         for state, rows in (("COMPLETE", np.flatnonzero(~is_failed)), ("FAIL", np.flatnonzero(is_failed))):
             if not len(rows):
@@ -171,8 +178,8 @@ class Writer:
             has_value = state == "COMPLETE" or len(self._study.objectives) > 1
             columns: dict[str, Column] = {
                 "sweep_id": np.int64(self._study.id),
-                "number": (generation.first_trial + rows).astype(np.int32),
-                "generation": np.int32(generation.number),
+                "number": numbers[rows].astype(np.int32),
+                "generation": np.int32(generation.number) if part is None else part.generations[rows].astype(np.int32),
                 "state": state,
                 "params": trials.parameters,
                 "value": trials.values if has_value else None,
@@ -197,8 +204,8 @@ class Writer:
         }
         await copy_in(self.connection, "trial_blocks", columns)
 
-    async def _write_symbols(self, by_symbol: SymbolMetrics, first: int, n_trials: int) -> None:
-        """Write the metrics on each symbol; a trial that equals an earlier one has those of that one."""
+    async def _write_symbols(self, by_symbol: SymbolMetrics) -> None:
+        """Write the metrics on each symbol."""
         metrics = by_symbol.metrics.reshape(-1, len(METRICS))
         if len(metrics):
             columns: dict[str, Column] = {
@@ -208,9 +215,9 @@ class Writer:
                 "symbol": [symbol.encode() for symbol in by_symbol.symbols] * len(by_symbol.trials),
             }
             await copy_in(self.connection, "trial_symbol", columns, nan_is_null=METRICS)
-        await self.connection.execute(SAME_ON_SYMBOLS, self._study.id, first, first + n_trials)
 
 
+# A trial that equals an earlier one has the metrics of that one.
 SAME_ON_SYMBOLS = f"""
 INSERT INTO trial_symbol (sweep_id, number, symbol, {", ".join(METRICS)})
 SELECT s.sweep_id, t.number, s.symbol, {", ".join(f"s.{name}" for name in METRICS)}

@@ -40,9 +40,12 @@ class Failures:
         StudyError
             If more than `most` of at least `N_FIRST` trials have failed.
         """
-        self.n_trials += len(trials)
-        for row in np.flatnonzero(trials.status == FAILED).tolist():
-            self.reasons[trials.errors.get(row, "")] += 1
+        self.take(len(trials), raised(trials))
+
+    def take(self, n_trials: int, reasons: Counter[str]) -> None:
+        """Take in the number of trials that are stored or counted, and of those that failed by reason; see `count`."""
+        self.n_trials += n_trials
+        self.reasons.update(reasons)
         n_failed = self.n_failed
         if self.n_trials >= N_FIRST and n_failed > self.most * self.n_trials:
             reason, n = self.reasons.most_common(1)[0]
@@ -50,3 +53,8 @@ class Failures:
                 f"{n_failed:,} of {self.n_trials:,} trials failed, more than `max_failure_rate={self.most:g}` allows; "
                 f"most often ({n:,} times): {reason.rstrip('.')}."
             )
+
+
+def raised(trials: Trials) -> Counter[str]:
+    """Return how many trials raised or ended their worker, by reason."""
+    return Counter(trials.errors.get(row, "") for row in np.flatnonzero(trials.status == FAILED).tolist())

@@ -97,7 +97,7 @@ class Generations:
     def __init__(
         self,
         sampler: Sampler,
-        batches: Batches,
+        batches: Batches[Batch],
         experiment: Experiment,
         state: StudyState,
         commit: Callable[[Generation], None],

@@ -9,7 +9,7 @@ from typing import Any
 from alphapulse.config.assembly import assemble, disassemble, with_rules
 from alphapulse.config.given import Given
 from alphapulse.config.schema import TARGET, SweepConfig
-from alphapulse.errors import AlphaPulseError
+from alphapulse.errors import AlphaPulseError, ConfigError
 from alphapulse.search.choosing import Sampler, make_sampler
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.optuna.mirror import describe_study
@@ -52,8 +52,13 @@ def make_study_sampler(config: SweepConfig, name: str | None = None, enqueued: F
     """Return the sampler of a study, under another name than the configuration's where one is given.
 
     Points (k, p) in `enqueued` are proposed before all others.
+
+    Raises
+    ------
+    ConfigError
+        If it needs the results of all trials where a part of them is stored, or cannot search the space.
     """
-    return make_sampler(
+    sampler = make_sampler(
         name or config.search.sampler,
         config.space,
         seed=config.seed,
@@ -63,6 +68,12 @@ def make_study_sampler(config: SweepConfig, name: str | None = None, enqueued: F
         options=config.search.arguments,
         enqueued=enqueued,
     )
+    if config.store == "best" and sampler.needs_history:
+        raise ConfigError(
+            f"`store=best` must go with a search that needs no results (search=random, grid or qmc), but got "
+            f"search={sampler.name}; leave `store` out, or choose one of those"
+        )
+    return sampler
 
 
 def open_study(config: SweepConfig, store: Store, inputs: StudyInputs, start: StartPoints | None = None) -> OpenStudy:

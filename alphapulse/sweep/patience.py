@@ -8,6 +8,7 @@ from alphapulse.search.choosing import Sampler, Schedule
 from alphapulse.search.feasibility import penalised
 from alphapulse.study.choice import Choice
 from alphapulse.study.trials import Trials
+from alphapulse.typing import Float64Array1D, Float64Array2D
 
 HISTORY_CHUNK = 20_000
 
@@ -24,12 +25,14 @@ class Patience:
         Each objective has one.
     n : int, optional
         Generations in a row without a better value that end a search; None is no number of them.
+    n_waited : int
+        Those that it has waited already.
     """
 
-    def __init__(self, directions: tuple[str, ...], n: int | None) -> None:
+    def __init__(self, directions: tuple[str, ...], n: int | None, *, n_waited: int = 0) -> None:
         self.n = n
-        self.n_waited = 0
-        self._signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
+        self.n_waited = n_waited
+        self._signs = signs_of(directions)
         self._choice = Choice(("minimize",) * len(directions))
         self._front = np.empty((0, len(directions)))
 
@@ -42,13 +45,26 @@ class Patience:
         """Take in a whole generation; generations come in order, and none after the end."""
         if self.n is None:
             return
-        losses = np.where(trials.is_failed[:, None], np.inf, trials.values * self._signs)
-        losses = penalised(losses, trials.violations)
+        losses = losses_of(trials, self._signs)
         n_before = len(self._front)
         joined = np.concatenate([self._front, losses[np.isfinite(losses).all(axis=1)]])
         kept = self._choice.front(joined)
         self.n_waited = 0 if (kept >= n_before).any() else self.n_waited + 1
         self._front = joined[kept]
+
+
+def signs_of(directions: tuple[str, ...]) -> Float64Array1D:
+    """Return what turns each objective into a loss (n_objectives,): 1 or -1."""
+    return np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
+
+
+def losses_of(trials: Trials, signs: Float64Array1D) -> Float64Array2D:
+    """Return what is less the better a trial is (n_trials, n_objectives): inf where it failed.
+
+    What breaks a condition comes behind all that does not, by how much it breaks.
+    """
+    losses = np.where(trials.is_failed[:, None], np.inf, trials.values * signs)
+    return penalised(losses, trials.violations)
 
 
 def whole_generations(

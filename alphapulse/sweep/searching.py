@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alphapulse.study.columns import StudyColumns
 from alphapulse.study.records import Generation
@@ -12,6 +12,8 @@ from alphapulse.sweep.failures import Failures
 from alphapulse.sweep.generations import Ended, Generations
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.patience import Patience, stored_patience
+from alphapulse.sweep.scale.running import end_stream, stream_of
+from alphapulse.sweep.scale.stream import Stream
 from alphapulse.sweep.study_state import StudyState, read_state
 from alphapulse.sweep.workers.batches import Batches, TrialLimits
 from alphapulse.sweep.workers.cluster import Cluster
@@ -58,7 +60,7 @@ def search(
     -------
     SearchEnd
     """
-    config, store, study, sampler = opened.config, opened.store, opened.study, opened.sampler
+    config, store, study = opened.config, opened.store, opened.study
     cluster.ship(opened.inputs.market, opened.inputs.experiment)
     pending: deque[tuple[int, Future[None]]] = deque()
     failures = Failures(config.max_failure_rate)
@@ -66,11 +68,12 @@ def search(
     def commit(generation: Generation) -> None:
         while pending and pending[0][1].done():
             pending.popleft()[1].result()
-        pending.append((len(generation.trials), store.append(study, generation)))
+        pending.append((generation.n_trials, store.append(study, generation)))
         clock.seconds.setdefault("to_first_trial", seconds_since_start())
-        failures.count(generation.trials)
+        if generation.part is None:
+            failures.count(generation.trials)
 
-    batches = Batches(
+    batches: Batches[Any] = Batches(
         cluster, opened.inputs.experiment, TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)
     )
     metrics = StudyMetrics(study.name, study.n_done)
@@ -85,31 +88,39 @@ def search(
     state = study_state(opened)
     evaluated_before = state.seconds
     with clock.phase("search"):
-        generations = Generations(
-            sampler,
-            batches,
-            opened.inputs.experiment,
-            state,
-            commit,
-            n_trials=config.n_trials,
-            keep_blocks=config.validation.keep_blocks,
-            patience=config.patience,
-            watch=tell,
-            stop=stop,
-        )
-        history = StudyColumns(store.database, study).trials
-        generations.continue_from(study.n_done, history)
-        generations.run()
+        run: Generations | Stream
+        if study.is_part:
+            run = stream_of(opened, batches, state, commit, failures, watch=tell, stop=stop)
+        else:
+            run = Generations(
+                opened.sampler,
+                batches,
+                opened.inputs.experiment,
+                state,
+                commit,
+                n_trials=config.n_trials,
+                keep_blocks=config.validation.keep_blocks,
+                patience=config.patience,
+                watch=tell,
+                stop=stop,
+            )
+            run.continue_from(study.n_done, StudyColumns(store.database, study).trials)
+        run.run()
         for _, future in pending:
             future.result()
+        if isinstance(run, Stream):
+            end_stream(opened, run.keeper)
     clock.seconds["evaluate"] = state.seconds - evaluated_before
     clock.seconds["store"] = store.seconds_writing(study)
-    return SearchEnd(generations.n_done, generations.ended)
+    return SearchEnd(run.n_done, run.ended)
 
 
 def patience_of(opened: OpenStudy) -> Patience:
     """Return the patience of a study after its stored trials."""
     store, study, config = opened.store, opened.study, opened.config
+    sums = store.sums(study)
+    if sums is not None:
+        return Patience(study.directions, config.patience, n_waited=sums.n_waited)
     history = StudyColumns(store.database, study).trials
     return stored_patience(study.directions, config.patience, opened.sampler, store.n_done(study), history)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alphapulse.errors import StudyError
+from alphapulse.study.part.drawn import chances
 from alphapulse.typing import BoolArray1D, Float64Array1D, Int64Array1D
 
 N_BEST = 1_000
 # Beyond the trials that are all kept, a trial n is kept with the chance SAMPLE_RATE * keep_blocks / n:
 # independent of how many trials the study will have.
 SAMPLE_RATE = 0.1
-HASH = np.uint64(0xBF58476D1CE4E5B9)
 FORMAT = 2
 
 
@@ -121,9 +121,6 @@ def read_state(state: bytes | None, n_bootstrap: int) -> StudyState:
 
 def sampled(numbers: Int64Array1D, keep_blocks: int) -> BoolArray1D:
     """Return which trials keep their block moments whatever their value: the first ones, then a random sample."""
-    hashed = numbers.astype(np.uint64) * HASH
-    hashed ^= hashed >> np.uint64(31)
-    hashed *= np.uint64(0x94D049BB133111EB)
-    chance = (hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    kept: BoolArray1D = (numbers < keep_blocks) | (chance * (numbers + 1) < SAMPLE_RATE * keep_blocks)
+    is_sampled = chances(numbers) * (numbers + 1) < SAMPLE_RATE * keep_blocks
+    kept: BoolArray1D = (numbers < keep_blocks) | is_sampled
     return kept

@@ -105,6 +105,24 @@ def test_killed_driver_continues_to_the_same_table(database, table, tmp_path, ru
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_killed_driver_continues_where_a_part_is_stored(database, table, tmp_path):
+    kept = [argument for argument in SWEEP if not argument.startswith("search")]
+    more = ["n_trials=160000", "search=random", "store=best", "validation.null_sweeps=0", "cluster.num_cpus=2"]
+    arguments = {
+        name: [sys.executable, "-m", "alphapulse.sweep", f"study={name}", *kept, *more]
+        for name in ("killed", "straight")
+    }
+    assert 20_000 <= kill_in_between(arguments["killed"], database, tmp_path, 20_000) < 160_000
+    continued = finish(arguments["killed"], tmp_path)
+    assert continued["n_trials"] == 160_000
+    straight = finish(arguments["straight"], tmp_path)
+    assert straight["stored"] == continued["stored"]
+    assert straight["best"] == continued["best"]
+    assert table("killed") == table("straight")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("sampler", ["TPESampler", "CmaEsSampler", "NSGAIISampler"])
 def test_killed_driver_repeats_optunas_sampler(database, table, tmp_path, run, in_process, sampler):
     kept = [argument for argument in SWEEP if not argument.startswith("search")]

@@ -119,13 +119,14 @@ def failures(database):
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("store", ["all", pytest.param("best", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("first", "last"),
     [(8, 15), pytest.param(16, 21, marks=pytest.mark.slow), pytest.param(19, 20, marks=pytest.mark.slow)],
     ids=["some", "others", "last"],
 )
-def test_poisoned_settings_are_failures_and_the_others_count(ray_cluster, poisoned, run, database, first, last):
-    config = poisoned(first, last)
+def test_poisoned_settings_are_failures_and_the_others_count(ray_cluster, poisoned, run, database, first, last, store):
+    config = replace(poisoned(first, last), store=store)
     summary = run(config)
     poisons = {n: reason for n, reason in REASONS.items() if first <= n <= last}
     assert (summary.n_trials, summary.n_failed) == (config.n_trials, len(poisons))

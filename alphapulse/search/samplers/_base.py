@@ -43,6 +43,10 @@ class Sampler(ABC):
         Whether it proposes nothing that breaks a rule of the space; where it may, `Proposals` sees to it.
     lag : int
         Generation g is proposed from the results of generations <= g - lag, and as many are in flight.
+    in_order : bool
+        Whether a generation is known only after those before it, even where no results are needed.
+    n_points : int, optional
+        Trials after which it is exhausted, where that is known beforehand.
     schedule : Schedule
         Trials of each generation.
 
@@ -56,6 +60,8 @@ class Sampler(ABC):
     needs_history: ClassVar[bool] = False
     keeps_rules: ClassVar[bool] = False
     lag: int = LAG
+    in_order: bool = False
+    n_points: int | None = None
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class GridSampler(Sampler):
                     f"search=grid needs a finite space, but {d.key} is continuous in [{low:g}, {high:g}]; "
                     f"give it a step: {d.key}=range({low:g},{high:g},STEP)."
                 )
-        self.n_points = space.size or 1
+        self.n_points: int = space.size or 1
         if self.n_points > LARGEST_GRID:
             raise ConfigError(
                 f"search=grid takes at most 2**62 points, but the space has {self.n_points:.3g}; use search=random."

@@ -120,7 +120,7 @@ def mirror(
         if n_mirrored < sweep.n_done:
             said = (
                 f"{n_mirrored} of {sweep.n_done} trials: the best {limit // 2} and a random sample of "
-                f"{n_mirrored - limit // 2}; table `trial` has all"
+                f"{n_mirrored - limit // 2}; table `trial` has {'some more' if sweep.is_part else 'all'}"
             )
         set_fact(connection, optuna_id, "mirror", said)
         describe(connection, sweep, optuna_id, status=status, facts=facts)

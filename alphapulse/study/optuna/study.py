@@ -23,7 +23,8 @@ NOTE_PIECE_LENGTH = 2045
 OWN_VERSION = f"{PREFIX}note_ver"
 
 SWEEP = """
-SELECT id, name, space, objectives, directions, n_done, n_trials, status, seed, config, verdict FROM sweep
+SELECT id, name, space, objectives, directions, n_done, n_trials, status, seed, config, verdict,
+    coalesce(config ->> 'store' = 'best', false) AS is_part FROM sweep
 WHERE id = :id
 """
 HOLDOUT_METRICS = ("sharpe_ratio", "cagr", "max_drawdown", "n_trades")

@@ -97,7 +97,7 @@ def careful_null_search(
         As `null_search` does, and where more trials end their worker or exceed a limit than `plan.most_fatal`.
     """
     suspected = set(suspects)
-    batches = Batches(SurrogateWorkers(held_shipment(), s, block, Tasks(resources)), experiment, limits)
+    batches: Batches[Batch] = Batches(SurrogateWorkers(held_shipment(), s, block, Tasks(resources)), experiment, limits)
     n_run = n_fatal = 0
     size = 1
 

@@ -1,6 +1,7 @@
 """The null sweeps of a study over the workers: one surrogate market a task, kept as they come, ended early."""
 
 import math
+import re
 import time
 import uuid
 from collections import deque
@@ -101,7 +102,7 @@ def run_null_sweeps(
     values = kept.read()
     experiment = inputs.experiment
     begin = StartPoints.of(opened.study).points
-    columns = StudyColumns(kept.database, opened.study)
+    columns, failures = StudyColumns(kept.database, opened.study), opened.store.failures(opened.study)
     plan = SearchPlan(
         opened.sampler.name,
         n_trials,
@@ -110,8 +111,8 @@ def run_null_sweeps(
         begin,
         choose=config.choose,
         patience=config.patience,
-        fatal=frozenset(row.tobytes() for row in columns.failed_for(FATAL)),
-        share_failed=len(columns.failed_for(RAISED)) / max(n_trials, 1),
+        fatal=frozenset(row.tobytes() for row in columns.failed_for(FATAL)[1]),
+        share_failed=sum(n for reason, n in failures.items() if re.match(RAISED, reason)) / max(n_trials, 1),
     )
     shipment = cluster.put(inputs.market, replace(experiment, bootstrap=None))
     limits = TrialLimits(config.cluster.trial_timeout, config.cluster.trial_memory)

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -48,6 +48,43 @@ class Workers(Protocol):
         """Return the outcome of one that is done, or raise BatchLostError."""
 
 
+class Job(Protocol):
+    """Trials that run together, such as a `Batch`.
+
+    Attributes
+    ----------
+    rows : (k,) int64
+        Which they are.
+    parameters : (k, n_dimensions) float64
+    n_deaths, n_losses : int
+        Workers that ended while they ran these trials, and nodes that were lost with them.
+    """
+
+    @property
+    def rows(self) -> Int64Array1D: ...  # noqa: D102
+    @property
+    def parameters(self) -> Float64Array2D: ...  # noqa: D102
+    @property
+    def n_deaths(self) -> int: ...  # noqa: D102
+    @property
+    def n_losses(self) -> int: ...  # noqa: D102
+
+    def part(self, rows: slice, n_deaths: int) -> Self:
+        """Return some of the trials."""
+
+    def lost(self) -> Self:
+        """Return the trials after another node was lost with them."""
+
+    def submit(self, workers: Any, limits: Limits) -> Any:
+        """Start the trials and return their reference."""
+
+    def failed(self, experiment: Experiment, reason: str) -> BatchResult:
+        """Return the outcome of trials that failed for a reason."""
+
+
+J = TypeVar("J", bound=Job)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Trials that run together.
@@ -78,11 +115,32 @@ class Batch:
     n_losses: int = 0
     name: str = ""
 
-    def part(self, rows: slice, n_deaths: int) -> "Batch":
+    def part(self, rows: slice, n_deaths: int) -> Self:
         """Return some of the trials."""
         return replace(
             self, rows=self.rows[rows], parameters=self.parameters[rows], keep=self.keep[rows], n_deaths=n_deaths
         )
+
+    def lost(self) -> Self:
+        """Return the trials after another node was lost with them."""
+        return replace(self, n_losses=self.n_losses + 1)
+
+    def submit(self, workers: Workers, limits: Limits) -> Any:
+        """Start the trials and return their reference."""
+        return workers.submit(self.parameters, self.keep, self.threshold, limits, self.name)
+
+    def failed(self, experiment: Experiment, reason: str) -> BatchResult:
+        """Return the outcome of trials that failed for a reason."""
+        return failed_trials(experiment, self.parameters, reason)
+
+
+def failed_trials(experiment: Experiment, parameters: Float64Array2D, reason: str) -> BatchResult:
+    """Return the outcome of trials (n_trials, n_dimensions) that failed for a reason."""
+    trials = experiment.untried(parameters)
+    trials.status[:] = FAILED
+    trials.errors = dict.fromkeys(range(len(trials)), reason)
+    nothing = BlockMoments(np.empty(0, dtype=np.int64), np.empty((0, 0)), np.empty((0, 0)))
+    return BatchResult(trials, nothing, -np.inf, np.array(-np.inf))
 
 
 @dataclass(frozen=True)
@@ -98,7 +156,7 @@ class TrialLimits:
         return Limits(seconds, self.gigabytes)
 
 
-class Batches:
+class Batches(Generic[J]):
     """The batches that workers have been given.
 
     Parameters
@@ -118,8 +176,8 @@ class Batches:
         self._workers = workers
         self._experiment = experiment
         self._limits = limits
-        self._tasks: dict[Any, tuple[Batch, Limits, float]] = {}
-        self._again: deque[Batch] = deque()
+        self._tasks: dict[Any, tuple[J, Limits, float]] = {}
+        self._again: deque[J] = deque()
         self._measured: deque[float] = deque(maxlen=N_MEASURED)
         self.fatal: list[Float64Array1D] = []
 
@@ -133,17 +191,17 @@ class Batches:
         """Number of batches whose outcome is not known."""
         return len(self._tasks) + len(self._again)
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, batch: J) -> None:
         """Start a batch."""
         limits = self._limits.at(statistics.median(self._measured) if self._measured else 0.0)
         if len(batch.rows) == 1 and batch.n_deaths:
             # Only its own note tells whether its worker will have died of it or been ended for its time.
             limits = limits._replace(mark=f"trial {uuid.uuid4().hex}")
-        reference = self._workers.submit(batch.parameters, batch.keep, batch.threshold, limits, batch.name)
+        reference = batch.submit(self._workers, limits)
         self._tasks[reference] = (batch, limits, time.monotonic())
 
-    def collect(self, timeout: float) -> list[tuple[Batch, BatchResult]]:
-        """Return batches whose outcome is known by now, waiting up to `timeout` [s] for the first.
+    def collect(self, timeout: float) -> list[tuple[J, Any]]:
+        """Return batches whose outcome is known by now, with it, waiting up to `timeout` [s] for the first.
 
         Raises
         ------
@@ -152,7 +210,7 @@ class Batches:
         """
         while self._again:
             self.submit(self._again.popleft())
-        done: list[tuple[Batch, BatchResult]] = []
+        done: list[tuple[J, Any]] = []
         for reference in self._workers.wait(list(self._tasks), timeout):
             batch, limits, started = self._tasks.pop(reference)
             try:
@@ -165,14 +223,12 @@ class Batches:
             done.append((batch, result))
         return done
 
-    def _lost(
-        self, batch: Batch, error: BatchLostError, limits: Limits, elapsed: float
-    ) -> list[tuple[Batch, BatchResult]]:
+    def _lost(self, batch: J, error: BatchLostError, limits: Limits, elapsed: float) -> list[tuple[J, Any]]:
         """Run what was lost again, in halves where it may be the batch itself that ended its worker."""
         if not isinstance(error, WorkerDiedError):
             if batch.n_losses == LOSSES:
                 raise error
-            self._again.append(replace(batch, n_losses=batch.n_losses + 1))
+            self._again.append(batch.lost())
             return []
         n_deaths, n_rows = batch.n_deaths + 1, len(batch.rows)
         if n_rows > 1:
@@ -191,11 +247,4 @@ class Batches:
         elif is_late:
             reason = f"LimitExceeded: {late(limits.seconds)}"
         self.fatal.append(batch.parameters[0])
-        return [(batch, self._failed(batch, reason))]
-
-    def _failed(self, batch: Batch, reason: str) -> BatchResult:
-        trials = self._experiment.untried(batch.parameters)
-        trials.status[:] = FAILED
-        trials.errors = dict.fromkeys(range(len(trials)), reason)
-        nothing = BlockMoments(np.empty(0, dtype=np.int64), np.empty((0, 0)), np.empty((0, 0)))
-        return BatchResult(trials, nothing, -np.inf, np.array(-np.inf))
+        return [(batch, batch.failed(self._experiment, reason))]

@@ -228,7 +228,11 @@ class Cluster(Tasks):
         self, parameters: Float64Array2D, keep: BoolArray1D, threshold: float, limits: Limits, name: str = ""
     ) -> Any:
         """Start the evaluation of a batch and return its reference; it is not run again where its worker dies."""
-        return self.start(self._shipment, evaluate_kept, parameters, keep, threshold, limits, name=name)
+        return self.begin(evaluate_kept, parameters, keep, threshold, limits, name=name)
+
+    def begin(self, work: Callable[..., Any], *arguments: Any, name: str = "") -> Any:
+        """Start other work on the study's market and experiment; it is not run again where its worker dies."""
+        return self.start(self._shipment, work, *arguments, name=name)
 
     def cancel(self, name: str) -> None:
         """Let go of tasks that look for `name` among the notes as they begin; those that run already run to their end.

@@ -31,9 +31,13 @@ class Pace:
 
     def size(self, n_rows: int, n_cpus: int) -> int:
         """Return the trials of a batch, fewer where a small generation of `n_rows` would leave processors idle."""
+        seconds = min(max(BATCH_SECONDS, SECONDS_PER_CPU * n_cpus), LONGEST_BATCH_SECONDS)
+        return self.within(n_rows / n_cpus, seconds)
+
+    def within(self, wanted: float, seconds: float) -> int:
+        """Return how many of the wanted trials make a batch that takes `seconds` at most."""
         if not self._largest:
             return 1
-        seconds = min(max(BATCH_SECONDS, SECONDS_PER_CPU * n_cpus), LONGEST_BATCH_SECONDS)
         longest = min(seconds / self._seconds_per_trial, GROWTH * self._largest)
         shortest = SHORTEST_BATCH_SECONDS / self._seconds_per_trial
-        return max(1, int(min(longest, max(shortest, n_rows / n_cpus))))
+        return max(1, int(min(longest, max(shortest, wanted))))

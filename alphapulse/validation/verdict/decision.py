@@ -17,6 +17,7 @@ from alphapulse.validation.verdict.wording import (
     deciding_lines,
     first_sentence,
     market_line,
+    part_line,
     reality_check_line,
 )
 
@@ -144,6 +145,9 @@ def make_verdict(inputs: VerdictInputs, options: VerdictOptions | None = None) -
         block_reasons(inputs, inputs.blocks, sample, options, numbers, reasons)
     if inputs.grid is not None:
         neighbourhood_reasons(inputs, inputs.grid, sample, numbers, reasons)
+    part = inputs.trials.part()
+    if part is not None:
+        reasons.append(part_line(part.sentence, numbers.get("n_kept")))
     if inputs.break_even is not None:
         reasons.append(f"Break-even: the edge is gone at a commission of {inputs.break_even:.4%} of the traded value.")
     return Verdict(

@@ -67,22 +67,28 @@ class BlockSample:
 
 
 def sample_trials(source: TrialSource, chosen: int) -> TrialSample:
-    """Read the Sharpe ratios of all trials, and the parameters of those that `TrialSample` speaks of."""
+    """Read the Sharpe ratios of all trials, and the parameters of those that `TrialSample` speaks of.
+
+    Where a part of the trials can be read, the moments over all of them are known with it.
+    """
     moments = np.zeros(3)
     best, best_values = np.empty(0, dtype=np.int64), np.empty(0)
-    first = 0
+    first, part = 0, source.part()
     for sharpes in source.sharpes():
-        _take_in(sharpes, moments)
+        take_in(sharpes, moments)
         known = np.flatnonzero(~np.isnan(sharpes))
         best, best_values = np.append(best, first + known), np.append(best_values, sharpes[known])
         order = np.argsort(-best_values, kind="stable")[:N_BEST]
         best, best_values = best[order], best_values[order]
         first += len(sharpes)
-    n_trials = source.n_trials
-    trials = np.arange(n_trials)
-    if n_trials > MAX_SAMPLE:
+    everyone = np.arange(source.n_trials)
+    if part is not None:
+        moments, best, everyone = part.sharpes, part.numbers[best], part.numbers[part.is_drawn]
+    trials = everyone
+    if len(everyone) > MAX_SAMPLE or len(everyone) < source.n_trials:
         # Evenly spaced: which ones are taken must not depend on how good they are.
-        spread = np.linspace(0, n_trials - 1, MAX_SAMPLE - N_BEST - 1).astype(np.int64)
+        n_spread = min(len(everyone), MAX_SAMPLE - N_BEST - 1)
+        spread = everyone[np.linspace(0, len(everyone) - 1, n_spread).astype(np.int64)]
         trials = np.unique(np.concatenate([spread, best, [chosen]]))
     n, _, deviation = moments.tolist()
     variance = deviation / (n - 1) if n > 1 else math.nan
@@ -123,7 +129,7 @@ def sample_blocks(
 
 
 @jit
-def _take_in(values: Float64Array1D, moments: Float64Array1D) -> None:
+def take_in(values: Float64Array1D, moments: Float64Array1D) -> None:
     """Raise number, mean and sum of squared deviations by `values`, one by one, so that pieces leave no trace."""
     for value in values:
         if value == value:

@@ -2,22 +2,49 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
 
+class StoredPart(NamedTuple):
+    """The trials of a study that can be read, where not all can.
+
+    Attributes
+    ----------
+    numbers : (n,) int64
+        Which they are, ascending.
+    is_drawn : (n,) bool
+        Those of them that stand for all: a random sample, whatever they are worth.
+    sharpes : (3,) float64
+        Number, mean and sum of squared deviations of the per-bar Sharpe ratios of all trials.
+    sentence : str
+        What is stored, in words.
+    """
+
+    numbers: Int64Array1D
+    is_drawn: BoolArray1D
+    sharpes: Float64Array1D
+    sentence: str
+
+
 class TrialSource(Protocol):
-    """All trials of a study, failed ones too, numbered from 0."""
+    """All trials of a study, failed ones too, numbered from 0; or a part of them."""
 
     @property
     def n_trials(self) -> int:
         """How many there are."""
 
+    def part(self) -> StoredPart | None:
+        """Return which trials can be read; None is all of them."""
+
     def sharpes(self) -> Iterator[Float64Array1D]:
-        """Yield the per-bar Sharpe ratio of each trial in order, in pieces; NaN for a failed one [1]."""
+        """Yield the per-bar Sharpe ratio of each trial in order, in pieces; NaN for a failed one [1].
+
+        Where a part can be read these are the ratios of that part.
+        """
 
     def read(self, trials: Int64Array1D) -> tuple[Float64Array2D, Float64Array1D]:
         """Return parameters (n, n_parameters) and per-bar Sharpe ratios (n,) of some trials, given ascending."""
@@ -56,6 +83,10 @@ class TrialArrays:
     def n_trials(self) -> int:
         """How many there are."""
         return len(self.values)
+
+    def part(self) -> StoredPart | None:
+        """Return that all can be read."""
+        return None
 
     def sharpes(self) -> Iterator[Float64Array1D]:
         """Yield the Sharpe ratios at once."""

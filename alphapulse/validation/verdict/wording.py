@@ -189,3 +189,12 @@ def reality_check_line(inputs: VerdictInputs, p: float) -> str:
 
 def _figure(value: float, form: str = ".2f") -> str:
     return "undefined" if math.isnan(value) else format(value, form)
+
+
+def part_line(stored: str, n_blocks: int | None) -> str:
+    """Return on what the tests rest where a part of the trials is stored, from a sentence that says which part."""
+    on_blocks = "" if n_blocks is None else f"PBO, walk-forward and purged cross-validation on {n_blocks:,} of them, "
+    return (
+        f"{stored} Null sweeps, reality check, DSR and ledger rest on all; {on_blocks}"
+        "plateau and importance on those that were drawn and the best."
+    )
