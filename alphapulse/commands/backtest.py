@@ -15,6 +15,7 @@ from alphapulse.backtesting.models import EngineParams
 from alphapulse.config.assembly import assemble, disassemble
 from alphapulse.config.given import Given
 from alphapulse.config.schema import TARGET, BacktestConfig
+from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.downloading.importing import import_first
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.universe import load_markets
@@ -39,6 +40,7 @@ from alphapulse.reports.summary import describe_data
 from alphapulse.reports.tomorrow import tomorrow
 from alphapulse.reports.weighing import benchmark_metrics, metrics_of_trial
 from alphapulse.search.space import SearchSpace
+from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.study.ledger import held_out_within, record_backtest
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
@@ -47,6 +49,7 @@ from alphapulse.sweep.gate import run_gate
 from alphapulse.sweep.inputs import blind_filter, define_strategy, gate_markets, study_bars, swept_values, warn_of
 from alphapulse.sweep.opening import SETTING_GROUPS, put_typed, setting_of, stored_config
 from alphapulse.sweep.scale.again import pick_or_draw
+from alphapulse.sweep.workers.last_word import outlasting
 
 TEAR_SHEET = "tear_sheet.html"
 SETTING = "setting.yaml"
@@ -113,6 +116,15 @@ def run_backtest(config: BacktestConfig, directory: Path, given: Given | None = 
     subject = _Subject(config) if config.study is None else _stored(config, given or Given(), Store(database))
     config = subject.config
     definition, values = define_strategy(config.strategy)
+    with outlasting(definition):
+        _run(subject, definition, values, database, directory)
+
+
+def _run(
+    subject: _Subject, definition: StrategyDefinition, values: dict[str, Any], database: Database, directory: Path
+) -> None:
+    """Run a setting, print what comes of it and write its files."""
+    config = subject.config
     markets = load_markets(
         database,
         config.data,

@@ -22,6 +22,7 @@ from alphapulse.sweep.inputs import load_inputs
 from alphapulse.sweep.opening import stored_config
 from alphapulse.sweep.scale.again import pick_or_draw
 from alphapulse.sweep.worker import evaluate_batch
+from alphapulse.sweep.workers.last_word import outlasting
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def run_replay(config: ReplayConfig) -> None:
     if not config.quiet:
         print_warnings(inputs.warnings)
     experiment = inputs.experiment
-    batch = evaluate_batch(inputs.market, experiment, stored["parameters"][None, :])
+    with outlasting(experiment.definition):
+        batch = evaluate_batch(inputs.market, experiment, stored["parameters"][None, :])
     result = batch.trials
     again: dict[str, float] = dict(zip(METRICS, result.metrics[0].tolist(), strict=True))
     pairs = {name: (stored["metrics"][name], again[name]) for name in METRICS}

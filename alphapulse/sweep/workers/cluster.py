@@ -128,6 +128,7 @@ class Cluster(Tasks):
             if not sys.stderr.isatty():
                 take_colours_from_ray()
             local = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
+            self._last_word = LastWord(ENDED)
             with without_password():
                 context = ray.init(
                     address=address or "local",
@@ -137,7 +138,6 @@ class Cluster(Tasks):
                     **local,
                 )
             self._owned = True
-            self._last_word = LastWord(ENDED)
             self.dashboard = context.dashboard_url or ""
             if address is None:
                 children = psutil.Process().children(recursive=True)

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -39,17 +38,14 @@ def node(folder, *arguments, code=ROOT):
                 break
         yield process, "".join(lines)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        for child in descendants(process.pid):
-            child.kill()
+        kill(process)
 
 
-def descendants(pid):
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+def kill(process):
+    """Kill a node with all of its processes, some of which have sessions of their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            one.kill()
 
 
 def head(folder, *, n_cpus=1):
@@ -131,13 +127,13 @@ def test_node_that_is_killed_costs_its_batches(database, table, tmp_path):
         with node(tmp_path, f"--address={address}", "--num-cpus=1") as (other, _):
             killed = threading.Event()
 
-            def kill():
+            def kill_other():
                 while not n_done(database, "nodes"):
                     time.sleep(0.05)
-                os.killpg(other.pid, signal.SIGKILL)
+                kill(other)
                 killed.set()
 
-            killer = threading.Thread(target=kill, daemon=True)
+            killer = threading.Thread(target=kill_other, daemon=True)
             killer.start()
             summary, err = sweep(tmp_path, address, *long)
         assert killed.is_set()
