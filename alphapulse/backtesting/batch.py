@@ -39,8 +39,9 @@ from alphapulse.backtesting.kernel.totals import (
 )
 from alphapulse.backtesting.metrics import N_METRICS, metrics_of_sums
 from alphapulse.backtesting.params import LEVEL_CODES, SERIES, SIZING_CODES, EngineParams
-from alphapulse.backtesting.recording import Equities, Recording
+from alphapulse.backtesting.recording import Follower, Recording
 from alphapulse.backtesting.sizing import Sizing
+from alphapulse.backtesting.sums import OF_THE_ENGINE
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.market.targets import TargetBlock
@@ -61,6 +62,7 @@ TRIALS_PER_CALL = 1024
 """Trials that one call of `simulate_batch` should hold, for what a call costs to be nothing beside them."""
 
 TILE_TRIALS, TILE_BARS = 256, 256
+FOLLOWED_BARS = 1024
 """Trials and bars for which targets exist at one time: half of a core's second-level cache."""
 
 _CODES: dict[str, Mapping[Any, float]] = {
@@ -215,7 +217,7 @@ def simulate_batch(
     engine: EngineColumns,
     *,
     recording: Recording | None = None,
-    equities: Equities | None = None,
+    follower: Follower | None = None,
     benchmark: Float64Array1D | None = None,
 ) -> BatchOutcome:
     """Run a batch of trials over the scored bars of `market`.
@@ -232,8 +234,8 @@ def simulate_batch(
         Engine fields of the same trials.
     recording : Recording, optional
         Filled with the curves and fills of trial 0.
-    equities : Equities, optional
-        Filled with the equity of every trial.
+    follower : Follower, optional
+        Shown the equity of every trial.
     benchmark : (n_bars,) float64, optional
         Per-bar returns of the benchmark [1]; by default buy and hold of the traded symbol.
 
@@ -253,7 +255,8 @@ def simulate_batch(
     tape = _tape(market, targets, benchmark)
     groups = _group(market, engine, targets, periods)
     sizing = Sizing.of(bars, values, periods)
-    scratch = Scratch(due=np.empty((TILE_BARS + 1, LANES)), equity=np.empty((TILE_BARS + 1, LANES)))
+    n_together, n_bars = (TILE_TRIALS, TILE_BARS) if follower is None else (LANES, FOLLOWED_BARS)
+    scratch = Scratch(due=np.empty((n_bars + 1, LANES)), equity=np.empty((n_bars + 1, LANES)))
     moments = -(-min(k, TILE_TRIALS) // LANES), market.n_blocks, LANES
     unrecorded = Outputs(np.empty(moments), np.empty(moments), np.empty((0, 4)), np.empty((0, len(FILL_COLUMNS))))
     recorded = unrecorded if recording is None else unrecorded._replace(curves=recording.curves, fills=recording.fills)
@@ -265,23 +268,21 @@ def simulate_batch(
         for group in groups:
             if group.mode.execution != SAME_CLOSE:
                 set_first_target(group.lanes, last[:, 0])
-    n_together, n_run = TILE_TRIALS if equities is None else LANES, 0
-    tile = np.empty((n_together, TILE_BARS))
+    tile = np.empty((n_together, n_bars))
     for group in groups:
         for begin in range(0, len(group.members), n_together):
             members = group.members[begin : begin + n_together]
             rows = slice(begin // LANES, -(-(begin + len(members)) // LANES))
             outputs = recorded if members[0] == 0 else unrecorded
             lanes = Lanes(group.lanes.trials[rows], group.lanes.n_lanes[rows], group.lanes.states[rows])
-            for start in range(first, n, TILE_BARS):
-                part = tile[: len(members)] if n - start >= TILE_BARS else np.empty((len(members), n - start))
+            for start in range(first, n, n_bars):
+                part = tile[: len(members)] if n - start >= n_bars else np.empty((len(members), n - start))
                 targets.fill(start, start + part.shape[1], members, part)
                 if sizing is not None:
                     sizing.apply(start, members, part)
                 run_tile(tape, group.mode, start, part, lanes, scratch, outputs, group.rules)
-                if equities is not None:
-                    equities.take_tile(n_run, start - first, lanes, scratch, part.shape[1])
-            n_run += len(members)
+                if follower is not None:
+                    follower.take(start - first, members, scratch.equity[1 : part.shape[1] + 1, : len(members)])
             write_moments(outputs, members, block_sums, block_squares)
     metrics = np.empty((k, N_METRICS))
     status = np.empty(k, dtype=np.int8)
@@ -293,8 +294,8 @@ def simulate_batch(
             recording.ends[:] = ends[[STOP, TAKE, BOTH], 0]
         sums = sums_of_states(ends, n - first, n, benchmark_sums, periods[members], values["initial_capital"][members])
         metrics[members] = metrics_of_sums(sums)
-        if equities is not None:
-            equities.take_sums(members, sums)
+        if follower is not None:
+            follower.take_sums(members, np.stack([getattr(sums, name) for name in OF_THE_ENGINE]))
         status[members] = np.where(ends[BAD] != 0.0, FAILED, np.where(ends[RUINED_ROW] != 0.0, RUINED, OK))
     for place in targets.failures:
         status[place] = FAILED

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from alphapulse.backtesting.kernel.fills import FILL_COLUMNS
-from alphapulse.backtesting.kernel.state import Lanes, Scratch
-from alphapulse.backtesting.sums import OF_THE_ENGINE, Sums
+from alphapulse.backtesting.sums import OF_THE_ENGINE
 from alphapulse.market.market import Market
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
@@ -52,39 +52,55 @@ class Recording:
         return self.fills[:n_fills]
 
 
+class Follower(Protocol):
+    """Sees the equity of every trial of a batch while it runs, and the sums that only the engine knows."""
+
+    def take(self, row: int, trials: Int64Array1D, equity: Float64Array2D) -> None:
+        """Take in some trials over some bars; those of a trial come in order.
+
+        Parameters
+        ----------
+        row : int
+            The scored bar that `equity` begins with.
+        trials : (k,) int64
+        equity : (n_bars, k) float64
+            At each close [quote]; overwritten later.
+        """
+
+    def take_sums(self, trials: Int64Array1D, sums: Float64Array2D) -> None:
+        """Take in what is left of `trials` (k,): `sums` (n_sums, k) in the order of `OF_THE_ENGINE`."""
+
+
 @dataclass(frozen=True)
 class Equities:
-    """Room for the equity of every trial of a batch, and for the sums that only the engine knows.
+    """Keeps what a follower sees.
 
     Attributes
     ----------
     equity : (n_scored, n_trials) float64
-        At each close [quote], in the order in which the trials were run.
-    trials : (n_trials,) int64
-        The trial of each column of `equity`.
+        At each close [quote].
     sums : (n_sums, n_trials) float64
         In the order of `OF_THE_ENGINE`.
     """
 
     equity: Float64Array2D
-    trials: Int64Array1D
     sums: Float64Array2D
 
     @classmethod
     def of(cls, market: Market, n_trials: int) -> "Equities":
         """Return room for some trials on `market`."""
-        equity = np.empty((market.n_scored, n_trials))
-        return cls(equity, np.empty(n_trials, dtype=np.int64), np.empty((len(OF_THE_ENGINE), n_trials)))
+        return cls(np.empty((market.n_scored, n_trials)), np.empty((len(OF_THE_ENGINE), n_trials)))
 
-    def take_tile(self, column: int, row: int, lanes: Lanes, scratch: Scratch, n_bars: int) -> None:
-        """Keep the equity of the one group of `lanes` over a tile of `n_bars`, which has run, from scored bar `row`.
+    def take(self, row: int, trials: Int64Array1D, equity: Float64Array2D) -> None:
+        """See `Follower`."""
+        self.equity[row : row + len(equity), trials] = equity
 
-        It goes to the columns from `column` on: what is written side by side costs a third of what is scattered.
-        """
-        columns = slice(column, column + int(lanes.n_lanes[0]))
-        self.equity[row : row + n_bars, columns] = scratch.equity[1 : n_bars + 1, : columns.stop - column]
-        self.trials[columns] = lanes.trials[0, : columns.stop - column]
+    def take_sums(self, trials: Int64Array1D, sums: Float64Array2D) -> None:
+        """See `Follower`."""
+        self.sums[:, trials] = sums
 
-    def take_sums(self, members: Int64Array1D, sums: Sums) -> None:
-        """Keep the sums of the trials `members`."""
-        self.sums[:, members] = [getattr(sums, name) for name in OF_THE_ENGINE]
+    def tell(self, follower: Follower) -> None:
+        """Show a follower what was kept."""
+        trials = np.arange(self.equity.shape[1])
+        follower.take(0, trials, self.equity)
+        follower.take_sums(trials, self.sums)

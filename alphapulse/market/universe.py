@@ -8,6 +8,7 @@ A symbol without a bar stands still; one that has ended stays as cash until its 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,10 @@ from alphapulse.compiling import jit
 from alphapulse.market.bars import Bars
 from alphapulse.market.calendar import count_periods_per_year
 from alphapulse.market.market import Market
-from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
+from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Float64Array3D, Int64Array1D
+
+SIDE_BY_SIDE = 64
+"""Portfolios that lie side by side in memory: what is added to them together is written in one stretch."""
 
 
 def universe_market(members: Sequence[Market], periods_per_year: float | None = None) -> Market:
@@ -57,8 +61,7 @@ def universe_market(members: Sequence[Market], periods_per_year: float | None = 
     market = replace(Market.of(blank, first, digest.hexdigest()), members=tuple(members))
     parts = Parts(market, 1)
     for place, member in enumerate(members):
-        before = member.bars.close[max(member.first - 1, 0)]
-        parts.add(place, np.full(1, before), member.bars.close[member.first :, None])
+        parts.add(place, member.bars.close[max(member.first - 1, 0)], member.bars.close[member.first :])
     close = np.ones(len(timestamp))
     close[first:] = parts.worth()[:, 0]
     close = _read_only(close)
@@ -97,86 +100,172 @@ class Parts:
     def __init__(self, market: Market, n_portfolios: int) -> None:
         self._market = market
         self._month_end = Calendar.of(market).month_end
-        self._total = np.zeros((market.n_scored, n_portfolios))
+        self._n_portfolios = n_portfolios
+        self._total = np.zeros((-(-n_portfolios // SIDE_BY_SIDE), market.n_scored, SIDE_BY_SIDE))
         self._n_symbols = np.zeros(len(self._month_end), dtype=np.int64)
 
-    def add(
-        self, symbol: int, before: Float64Array1D, equity: Float64Array2D, portfolios: Int64Array1D | None = None
-    ) -> None:
-        """Add the accounts of one symbol.
+    def open(self, symbol: int) -> "Part":
+        """Return where the accounts of the symbol at place `symbol` go; symbols come in order."""
+        member = self._market.members[symbol]
+        stamps = self._market.bars.timestamp[self._market.first :]
+        place = np.searchsorted(stamps, member.bars.timestamp[member.first :])
+        month = np.searchsorted(self._month_end, place, side="right")
+        self._n_symbols[np.unique(month)] += 1
+        return Part(Stretches.of(place, month, self._month_end), self._total)
+
+    def add(self, symbol: int, before: float, equity: Float64Array1D) -> None:
+        """Add to the one portfolio the account of the symbol at place `symbol`.
 
         Parameters
         ----------
         symbol : int
-            Its place in the universe.
-        before : (n_portfolios,) float64
+        before : float
             Equity before its first scored bar [quote].
-        equity : (n_scored, n_portfolios) float64
-            Equity at the close of each of its scored bars [quote]; an account at 0 is ruined, and stands still.
-        portfolios : (n_portfolios,) int64, optional
-            The portfolio that each column of `equity` is of; by default they are in order.
+        equity : (n_scored,) float64
+            Equity at the close of each of its scored bars [quote].
         """
-        market = self._market
-        member = market.members[symbol]
-        place = np.searchsorted(market.bars.timestamp[market.first :], member.bars.timestamp[member.first :])
-        column = np.arange(equity.shape[1]) if portfolios is None else portfolios
-        _add_part(before[column], equity, column, place, self._month_end, self._total, self._n_symbols)
+        part, first = self.open(symbol), np.zeros(1, dtype=np.int64)
+        part.begin(first, np.full(1, before))
+        part.take(0, equity[:, None], first)
 
     def worth(self) -> Float64Array2D:
         """Return the worth of each portfolio at each scored bar (n_scored, n_portfolios), 1 before the first [1]."""
-        return _chain(self._total, self._n_symbols, self._month_end)
+        return _chain(self._total, self._n_symbols, self._month_end, self._n_portfolios)
 
 
-def _add_part_python(
-    before: Float64Array1D,
+class Stretches(NamedTuple):
+    """Where on the common calendar the equity of each scored bar of a symbol holds, each (n_bars,).
+
+    Attributes
+    ----------
+    is_first : bool
+        Whether the bar is the symbol's first one in its calendar month.
+    since : int64
+        Where its month begins if it is, else its own place: until there the equity before it holds.
+    place : int64
+        Its own place.
+    until : int64
+        The place of the next bar, at most the end of the month.
+    """
+
+    is_first: BoolArray1D
+    since: Int64Array1D
+    place: Int64Array1D
+    until: Int64Array1D
+
+    @classmethod
+    def of(cls, place: Int64Array1D, month: Int64Array1D, month_end: Int64Array1D) -> "Stretches":
+        """Return the stretches of bars at `place` (n_bars,), in the calendar months `month` (n_bars,)."""
+        is_first = np.diff(month, prepend=-1) > 0
+        begins = np.append(0, month_end[:-1])
+        end = month_end[month]
+        return cls(
+            is_first,
+            np.where(is_first, begins[month], place),
+            place,
+            np.minimum(np.append(place[1:], end[-1:]), end),
+        )
+
+
+class Part:
+    """Accounts of one symbol on their way into portfolios, a stretch of bars at a time.
+
+    Parameters
+    ----------
+    stretches : Stretches
+    total : (n_groups, n_scored, SIDE_BY_SIDE) float64
+        What the parts are worth together, each 1 when a month begins; added to.
+    """
+
+    def __init__(self, stretches: Stretches, total: Float64Array3D) -> None:
+        self._stretches, self._total = stretches, total
+        # Equity at the last bar, what it is multiplied by, and cash beside it.
+        self._states = np.zeros((3, total.shape[0] * SIDE_BY_SIDE))
+
+    def begin(self, portfolios: Int64Array1D, equity: Float64Array1D) -> None:
+        """Take in the equity (k,) of accounts before their first scored bar [quote]; their portfolios as in `take`."""
+        self._states[0, portfolios] = equity
+
+    def take(self, row: int, equity: Float64Array2D, portfolios: Int64Array1D) -> None:
+        """Add some accounts over some bars; those of an account come in order.
+
+        Parameters
+        ----------
+        row : int
+            The scored bar that `equity` begins with.
+        equity : (n_bars, k) float64
+            At the close of each bar [quote]; an account at 0 is ruined, and stands still.
+        portfolios : (k,) int64
+            The portfolio that each column is of; it costs less where they follow one another.
+        """
+        _take(equity, row, portfolios, self._stretches, self._states, self._total)
+
+
+def _take_python(
     equity: Float64Array2D,
-    column: Int64Array1D,
-    place: Int64Array1D,
-    month_end: Int64Array1D,
-    total: Float64Array2D,
-    n_symbols: Int64Array1D,
+    row: int,
+    portfolios: Int64Array1D,
+    stretches: Stretches,
+    states: Float64Array2D,
+    total: Float64Array3D,
 ) -> None:
-    """Add one symbol's accounts, each worth 1 when a month begins, to `total`, and the symbol to `n_symbols`.
+    """Add accounts, each worth 1 when a month begins, to `total`.
 
-    Account j is a part of portfolio `column[j]`. One that begins the month ruined takes its part and keeps it as cash.
+    One that begins the month ruined takes its part and keeps it as cash.
     """
     n, k = equity.shape
-    row, start = 0, 0
-    last, scale, idle = before.copy(), np.empty(k), np.empty(k)
-    for month in range(month_end.size):
-        end = month_end[month]
-        if row < n and place[row] < end:
-            n_symbols[month] += 1
+    group, base = portfolios[0] // SIDE_BY_SIDE, portfolios[0] % SIDE_BY_SIDE
+    in_line = base + k <= SIDE_BY_SIDE
+    last, scale, idle, worth = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
+    for j in range(k):
+        in_line = in_line and portfolios[j] == portfolios[0] + j
+        last[j], scale[j], idle[j] = states[0, portfolios[j]], states[1, portfolios[j]], states[2, portfolios[j]]
+    for i in range(n):
+        r = row + i
+        if stretches.is_first[r]:
             for j in range(k):
                 scale[j] = 1.0 / last[j] if last[j] > 0.0 else 0.0
                 idle[j] = 0.0 if last[j] > 0.0 else 1.0
-            for t in range(start, end):
-                if row < n and place[row] == t:
-                    for j in range(k):
-                        last[j] = equity[row, j]
-                    row += 1
+                worth[j] = last[j] * scale[j] + idle[j]
+            for t in range(stretches.since[r], stretches.place[r]):
                 for j in range(k):
-                    total[t, column[j]] += last[j] * scale[j] + idle[j]
-        start = end
-
-
-_add_part = jit(_add_part_python)
-
-
-def _chain_python(total: Float64Array2D, n_symbols: Int64Array1D, month_end: Int64Array1D) -> Float64Array2D:
-    """Return the worth of portfolios whose parts are worth `total` together, 1 each when a month begins."""
-    worth = np.empty_like(total)
-    k = total.shape[1]
-    level = np.ones(k)
-    start = 0
-    for month in range(month_end.size):
-        end = month_end[month]
-        for t in range(start, end):
-            for j in range(k):
-                worth[t, j] = level[j] * (total[t, j] / n_symbols[month]) if n_symbols[month] > 0 else level[j]
+                    total[portfolios[j] // SIDE_BY_SIDE, t, portfolios[j] % SIDE_BY_SIDE] += worth[j]
         for j in range(k):
-            level[j] = worth[end - 1, j]
-        start = end
+            last[j] = equity[i, j]
+            worth[j] = last[j] * scale[j] + idle[j]
+        for t in range(stretches.place[r], stretches.until[r]):
+            if in_line:
+                for j in range(k):
+                    total[group, t, base + j] += worth[j]
+            else:
+                for j in range(k):
+                    total[portfolios[j] // SIDE_BY_SIDE, t, portfolios[j] % SIDE_BY_SIDE] += worth[j]
+    for j in range(k):
+        states[0, portfolios[j]], states[1, portfolios[j]], states[2, portfolios[j]] = last[j], scale[j], idle[j]
+
+
+_take = jit(_take_python)
+
+
+def _chain_python(
+    total: Float64Array3D, n_symbols: Int64Array1D, month_end: Int64Array1D, n_portfolios: int
+) -> Float64Array2D:
+    """Return the worth (n_scored, n_portfolios) of portfolios whose parts, worth 1 as a month begins, are `total`."""
+    worth = np.empty((total.shape[1], n_portfolios))
+    for group in range(total.shape[0]):
+        first = group * SIDE_BY_SIDE
+        k = min(SIDE_BY_SIDE, n_portfolios - first)
+        level = np.ones(k)
+        start = 0
+        for month in range(month_end.size):
+            end = month_end[month]
+            for t in range(start, end):
+                for j in range(k):
+                    held = level[j] * (total[group, t, j] / n_symbols[month]) if n_symbols[month] > 0 else level[j]
+                    worth[t, first + j] = held
+            for j in range(k):
+                level[j] = worth[end - 1, first + j]
+            start = end
     return worth
 
 

@@ -62,7 +62,7 @@ def _portfolio(market: Market, experiment: Experiment, parameters: Float64Array1
     alone = [backtest_trial(member, experiment, parameters)[0] for member in market.members]
     parts = Parts(market, 1)
     for place, result in enumerate(alone):
-        parts.add(place, np.full(1, engine.initial_capital), result.equity.to_numpy()[:, None])
+        parts.add(place, engine.initial_capital, result.equity.to_numpy())
     worth = parts.worth()[:, 0]
     times = pd.DatetimeIndex(market.bars.timestamp[market.first :].astype("datetime64[ns]"), tz="UTC", name="timestamp")
     returns = np.diff(worth, prepend=1.0)

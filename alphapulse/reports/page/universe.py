@@ -92,14 +92,15 @@ def _account(member: Market, experiment: Experiment, parameters: Float64Array1D)
     strategy, _ = experiment.columns(parameters[None, :])
     targets = experiment.definition.block(member.bars, strategy, 1)
     equities = Equities.of(member, 1)
-    return simulate_batch(member, targets, _engine(experiment, parameters), equities=equities), equities
+    return simulate_batch(member, targets, _engine(experiment, parameters), follower=equities), equities
 
 
 def _sharpe(market: Market, accounts: list[tuple[BatchOutcome, Equities]], engine: EngineColumns) -> float:
     """Return the Sharpe ratio of the accounts of all symbols of `market` in equal parts."""
     portfolios = Portfolios(market, engine)
-    for place, account in enumerate(accounts):
-        portfolios.add(place, *account)
+    for place, (outcome, equities) in enumerate(accounts):
+        equities.tell(portfolios.follow(place))
+        portfolios.end(outcome)
     return float(portfolios.outcome().metrics[0, SHARPE])
 
 

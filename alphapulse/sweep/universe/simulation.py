@@ -6,7 +6,6 @@ import numpy as np
 
 from alphapulse.backtesting.batch import FAILED, BatchOutcome, EngineColumns, simulate_batch
 from alphapulse.backtesting.metrics import N_METRICS
-from alphapulse.backtesting.recording import Equities
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.market import Market
 from alphapulse.strategies.resolve import StrategyDefinition
@@ -72,10 +71,9 @@ class UniverseSimulator:
             begin()
             targets = arranged.block(member.bars, cache)
             begin()
-            equities = Equities.of(member, len(trials))
-            outcome = simulate_batch(member, targets, engine, equities=equities)
+            outcome = simulate_batch(member, targets, engine, follower=portfolios.follow(place))
             by_symbol[:, place] = outcome.metrics
-            portfolios.add(place, outcome, equities)
+            portfolios.end(outcome)
             for row in np.flatnonzero(outcome.status == FAILED).tolist():
                 why = targets.failures.get(row, "The target allocation is NaN or infinite on a scored bar.")
                 trials.errors.setdefault(row, f"{member.bars.symbol}: {why}")
