@@ -14,7 +14,6 @@ twin, NAME_python, beside it:
     orders: write_order_full
     exits: _reaches _bad_exit_cost exit_inside _take_profit
     moments: _add _load _store add_returns close_block
-    state: at
     totals: sum_benchmark write_moments
 """
 

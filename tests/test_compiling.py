@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written_to_costs_nothing_but_time(copy: Path, t
 
 
 def _is_jit(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("jit", "jit_borrowing")
+    return isinstance(node, ast.Name) and node.id in ("jit", "jit_borrowing", "jit_inside", "jit_inside_allocating")
 
 
 def _compiled(tree: ast.Module) -> list[ast.FunctionDef]:

@@ -1,9 +1,10 @@
-"""The engine's machine code: loaded, or compiled once a machine by a process beside this one."""
+"""Machine code that is compiled once a machine, by processes beside this one."""
 
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from alphapulse.backtesting.params import EngineParams
 from alphapulse.compiling import is_on_disk
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
+from alphapulse.market.surrogates import surrogate_market
+from alphapulse.search.choosing import make_sampler, rehearse
+from alphapulse.search.dimensions import FloatDimension
+from alphapulse.search.space import SearchSpace
 from alphapulse.typing import Float64Array2D, Int64Array1D
 
 DAY = 86_400 * 10**9
@@ -35,28 +40,47 @@ class _NoTargets:
         out[:] = 0.0
 
 
-class EngineBuild:
-    """The engine being compiled beside this process; nothing where its machine code is on disk."""
+class Build:
+    """The machine code of a first sweep on a machine, made by processes beside this one; nothing where it is on disk.
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        if not is_on_disk(run_tile):
-            # A child finds the package where this process has it, whatever its own path.
-            root = str(Path(alphapulse.__file__).parents[1])
-            code = f"import sys; sys.path.insert(0, {root!r}); from {__name__} import compile_engine; compile_engine()"
-            silent = subprocess.DEVNULL
-            self._process = subprocess.Popen([sys.executable, "-c", code], stdin=silent, stdout=silent, stderr=silent)
+    One compiles the engine and then surrogate markets, which wait for nobody: they are needed after the search. The
+    other compiles a sampler.
 
-    def wait(self) -> None:
-        """Wait for it; where it failed, whoever needs the engine compiles it and hears why."""
-        if self._process is not None:
-            self._process.wait()
+    Parameters
+    ----------
+    sampler : str
+        Name of the sampler.
+    n_objectives : int
+    """
+
+    def __init__(self, sampler: str, n_objectives: int = 1) -> None:
+        self.is_needed = not is_on_disk(run_tile)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        if self.is_needed:
+            self._processes["engine"] = _start("compile_engine_and_surrogates")
+            self._processes["sampler"] = _start("compile_sampler", sampler, n_objectives)
+
+    def wait(self, part: Literal["engine", "sampler"]) -> None:
+        """Wait for a part; where it failed, whoever needs it compiles it and hears why."""
+        if part in self._processes:
+            out = self._processes[part].stdout
+            assert out is not None
+            out.readline()
 
     def stop(self) -> None:
-        """End it where it is still at work."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        """End what is still at work."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def _start(function: str, *arguments: Any) -> "subprocess.Popen[bytes]":
+    # A child finds the package where this process has it, whatever its own path.
+    root = str(Path(alphapulse.__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {root!r}); from {__name__} import {function}; {function}(*{arguments!r})"
+    silent = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, "-c", code], stdin=silent, stdout=subprocess.PIPE, stderr=silent)
 
 
 def load_engine(market: Market, engine: EngineParams) -> None:
@@ -66,8 +90,24 @@ def load_engine(market: Market, engine: EngineParams) -> None:
 
 def compile_engine() -> None:
     """Compile the engine as the market of any study runs it."""
+    load_engine(_market(), EngineParams())
+
+
+def compile_engine_and_surrogates() -> None:
+    """Compile the engine, end a line on stdout, and compile surrogate markets."""
+    compile_engine()
+    print(flush=True)
+    surrogate_market(_market(), 0)
+
+
+def compile_sampler(name: str, n_objectives: int) -> None:
+    """Compile what a sampler runs; that takes arrays, so it is the same for any space."""
+    space = SearchSpace((FloatDimension("a", 0.0, 1.0), FloatDimension("b", 0.0, 1.0)))
+    rehearse(make_sampler(name, space, seed=0, n_objectives=n_objectives, directions=("maximize",) * n_objectives))
+
+
+def _market() -> Market:
     level, day = np.linspace(100.0, 101.0, N_BARS), np.arange(N_BARS, dtype=np.int64) * DAY
     for column in (level, day):
         column.flags.writeable = False
-    bars = Bars("", "1d", day, level, level, level, level, level, level)
-    load_engine(Market.of(bars, 1, ""), EngineParams())
+    return Market.of(Bars("", "1d", day, level, level, level, level, level, level), 1, "")

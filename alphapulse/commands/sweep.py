@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alphapulse.backtesting.building import EngineBuild
+from alphapulse.backtesting.building import Build
 from alphapulse.commands.interruption import interrupted
 from alphapulse.config.assembly import require_space, with_rules
 from alphapulse.config.given import Given
@@ -120,7 +120,7 @@ def run_study(
             console.print(line)
     cluster: Cluster | None = None
     opened: OpenStudy | None = None
-    engine: EngineBuild | None = None
+    build: Build | None = None
     try:
         try:
             # A study that exists is checked before Ray starts; a new one is made when nothing can stop it any more.
@@ -129,7 +129,7 @@ def run_study(
             if opened is None or not is_searched(opened) or not is_weighed(opened):
                 clock.seconds["to_ray"] = seconds_since_start()
                 cluster = start()
-            engine = EngineBuild()
+            build = Build(spare.name, len(config.objective))
             if not config.quiet:
                 for line in (*inputs.warnings, *(begin.notes if begin else ())):
                     console.print(f"warning: {line}")
@@ -139,7 +139,7 @@ def run_study(
                 with clock.phase("gate"), say(LOOKING) as looking:
                     inputs = pass_gate(inputs, config, watch=look_ahead(looking))
             with clock.phase("compile"), say("compiling (a quarter of a minute for the first sweep on a machine)"):
-                compile_for(inputs, spare, engine)
+                compile_for(inputs, spare, build)
             # What the rest needs takes half a second to import, in which Ray starts.
             from alphapulse.commands import running
 
@@ -162,7 +162,7 @@ def run_study(
         with say("drawing the report" if directory else "copying to Optuna's tables"):
             return running.follow_up(opened, summary, directory, clock)
     finally:
-        if engine is not None:
-            engine.stop()
+        if build is not None:
+            build.stop()
         if cluster is not None:
             cluster.close()

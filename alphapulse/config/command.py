@@ -7,6 +7,7 @@ keeps its traceback. What takes time to import is imported inside, where Ctrl-C 
 
 import contextlib
 import functools
+import gc
 import os
 import signal
 import sys
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 Config = TypeVar("Config")
 
 SIGNALLED = 128
+# Objects that are made before the collector looks for cycles: it finds none in what is imported, and a sixth of the
+# time that imports take is its own.
+OBJECTS_A_COLLECTION = 50_000
 CLOSED_PIPE = 141
 
 
@@ -52,6 +56,8 @@ def command(
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(body)
         def main(arguments: Sequence[str] | None = None) -> None:
+            if arguments is None:
+                gc.set_threshold(OBJECTS_A_COLLECTION, *gc.get_threshold()[1:])
             given = sys.argv[1:] if arguments is None else arguments
             code = exit_code(lambda: _run(body, config_name, config_class, words, list(given), with_given))
             if code:

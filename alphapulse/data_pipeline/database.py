@@ -1,4 +1,7 @@
-"""One database: where it is, the ways into it, and what its errors mean to whoever runs a command."""
+"""One database: where it is, the ways into it, and what its errors mean to whoever runs a command.
+
+SQLAlchemy is imported where it is used: what a sweep does before its first trial goes without.
+"""
 
 import asyncio
 import contextlib
@@ -7,14 +10,15 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
-import sqlalchemy
-from sqlalchemy import URL, Engine
 
 from alphapulse.data_pipeline.patience import Patience
 from alphapulse.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine
 
 Result = TypeVar("Result")
 
@@ -71,7 +75,9 @@ class Database:
         """
         return self._url(driver, schema).render_as_string(hide_password=not show_password)
 
-    def _url(self, driver: str, schema: str | None = None) -> URL:
+    def _url(self, driver: str, schema: str | None = None) -> "URL":
+        from sqlalchemy import URL
+
         is_socket = self.host.startswith("/")
         query = {"host": self.host} if is_socket else {}
         if self.sslmode is not None and not is_socket:
@@ -94,9 +100,11 @@ class Database:
         return self.url(show_password=True, schema=OPTUNA_SCHEMA)
 
     @cached_property
-    def sync_engine(self) -> Engine:
+    def sync_engine(self) -> "Engine":
         """SQLAlchemy engine over psycopg."""
-        return sqlalchemy.create_engine(
+        from sqlalchemy import create_engine
+
+        return create_engine(
             self._url("psycopg"), pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT}
         )
 
@@ -163,7 +171,11 @@ class Database:
             raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             raise self._explain(error) from error
-        except sqlalchemy.exc.DBAPIError as error:
+        except Exception as error:
+            from sqlalchemy.exc import DBAPIError
+
+            if not isinstance(error, DBAPIError):
+                raise
             raise DatabaseError(f"The {self} refused: {_first_line(error.orig)}.") from error
 
     def _explain(self, error: BaseException) -> DatabaseError:
@@ -210,7 +222,8 @@ class Database:
 
     def close(self) -> None:
         """Close idle connections."""
-        self.sync_engine.dispose()
+        if "sync_engine" in vars(self):
+            self.sync_engine.dispose()
 
 
 def _first_line(error: object) -> str:

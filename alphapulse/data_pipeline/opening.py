@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
-import sqlalchemy
-from sqlalchemy import text
 
 from alphapulse.config.machines.database import DatabaseConfig
 from alphapulse.config.settings import Settings, read_settings
@@ -125,19 +123,24 @@ async def _patient_connect(database: Database) -> asyncpg.Connection:
 
 def _create_embedded(database: Database) -> None:
     """Create the named database on the embedded server unless it exists."""
+    from sqlalchemy import text
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
     maintenance = replace(database, name="postgres")
     exists = text("SELECT 1 FROM pg_database WHERE datname = :name")
     with maintenance.one_line_errors():
         with maintenance.sync_engine.connect() as connection:
             if connection.scalar(exists, {"name": database.name}):
                 return
-        with contextlib.suppress(sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+        with contextlib.suppress(IntegrityError, ProgrammingError):
             # Another command may create it in the same moment; what else can fail shows when we enter it.
             create_database(maintenance, database.name)
 
 
 def create_database(maintenance: Database, name: str, owner: str | None = None) -> None:
     """Create database `name` through a connection to another one."""
+    from sqlalchemy import text
+
     with maintenance.sync_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         quote = connection.dialect.identifier_preparer.quote
         ownership = "" if owner is None else f" OWNER {quote(owner)}"

@@ -4,15 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
-
 from alphapulse.config.found import resource_dir
-from alphapulse.data_pipeline import timescale
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import DatabaseError
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Connection
 
 # Any number; the same for all commands that upgrade one database.
 UPGRADE_LOCK = 0x616C706861
@@ -43,8 +41,9 @@ def bring_up_to_date(database: Database, revision: str | None) -> None:
 
 def migrate(database: Database, target: str = "head") -> None:
     """Upgrade (or, to an older `target` or "base", downgrade) the tables in one transaction."""
-    # Most commands find the tables up to date and do without Alembic.
+    # Most commands find the tables up to date and do without Alembic and SQLAlchemy.
     from alembic import command
+    from sqlalchemy import text
 
     with database.one_line_errors(), upgrade_transaction(database) as connection:
         config = alembic_config()
@@ -66,8 +65,12 @@ def alembic_config() -> "Config":
 
 
 @contextlib.contextmanager
-def upgrade_transaction(database: Database) -> Iterator[Connection]:
+def upgrade_transaction(database: Database) -> "Iterator[Connection]":
     """Yield a connection in a transaction that no other upgrade shares; hypertables are made before it ends."""
+    from sqlalchemy import text
+
+    from alphapulse.data_pipeline import timescale
+
     with database.sync_engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": UPGRADE_LOCK})
         connection.commit()

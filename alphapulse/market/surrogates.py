@@ -295,8 +295,9 @@ def _rebuild_prices_python(
     n = open_.size
     rebuilt = np.empty((4, n))
     head = min(first, n)
-    rebuilt[0, :head], rebuilt[1, :head] = open_[:head], high[:head]
-    rebuilt[2, :head], rebuilt[3, :head] = low[:head], close[:head]
+    # One by one: what numba says of slices that do not fit takes it longer to compile than all the rest.
+    for t in range(head):
+        rebuilt[0, t], rebuilt[1, t], rebuilt[2, t], rebuilt[3, t] = open_[t], high[t], low[t], close[t]
     if n <= first:
         return rebuilt
     gap, up, down, body = np.empty(TILE), np.empty(TILE), np.empty(TILE), np.empty(TILE)

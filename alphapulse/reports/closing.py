@@ -30,7 +30,6 @@ from alphapulse.reports.weighing import (
     weigh,
 )
 from alphapulse.search.settings import count_settings
-from alphapulse.study.optuna.mirror import describe_study, mirror
 from alphapulse.study.picking import rank_trials
 from alphapulse.study.records import Status, TrialRecord
 from alphapulse.sweep.clock import Clock, seconds_since_start
@@ -126,6 +125,9 @@ def follow_up(opened: OpenStudy, summary: StudySummary, directory: Path | None, 
         facts["run directory"] = str(directory)
         places |= _leave_files(opened, summary, directory, clock)
     if opened.config.optuna.mirror_limit:
+        # SQLAlchemy comes along, which nothing before this needs.
+        from alphapulse.study.optuna.mirror import describe_study
+
         with clock.phase("mirror"):
             refusal = _mirror(opened, facts)
         if refusal is not None:
@@ -174,6 +176,8 @@ def tear_sheet_head(summary: StudySummary) -> list[str]:
 
 def _mirror(opened: OpenStudy, facts: Mapping[str, str]) -> str | None:
     """Copy the study to Optuna's tables; return why not, which costs no verdict."""
+    from alphapulse.study.optuna.mirror import mirror
+
     try:
         mirror(opened.store.database, opened.study.id, limit=opened.config.optuna.mirror_limit, facts=facts)
     except StudyError as refusal:

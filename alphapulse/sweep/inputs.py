@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.backtesting.building import EngineBuild
+from alphapulse.backtesting.building import Build
 from alphapulse.backtesting.models import EngineParams
 from alphapulse.config.assembly import find_strategy
 from alphapulse.config.schema import TARGET, DataConfig, SweepConfig
@@ -167,11 +167,11 @@ def gate_markets(market: Market) -> list[Market]:
     return [by_length[-1], *by_length[:1]] if len(by_length) > 1 else by_length
 
 
-def compile_for(inputs: StudyInputs, sampler: Sampler, engine: EngineBuild | None = None) -> None:
+def compile_for(inputs: StudyInputs, sampler: Sampler, build: Build | None = None) -> None:
     """Compile what a study will run: a batch of two trials, a surrogate market and what `sampler`, a spare one, does.
 
     Workers find it on disk then, and neither the time of a trial nor that of a proposal has the compiler's in it.
-    The engine's code may be on its way, in `engine`.
+    Parts may be on their way, in `build`; surrogate markets are not waited for.
 
     Raises
     ------
@@ -190,13 +190,16 @@ def compile_for(inputs: StudyInputs, sampler: Sampler, engine: EngineBuild | Non
         market = universe_market([short]) if market.members else short
         sizes = np.diff(market.block_end, prepend=market.first)
         experiment = replace(experiment, bootstrap=make_bootstrap(sizes, n_bootstrap=1))
-    surrogate_market(market, 0)
-    rehearse(sampler)
+    if build is None or not build.is_needed:
+        surrogate_market(market, 0)
     Choice(experiment.directions).front(np.zeros((2, len(experiment.directions))))
     if experiment.bootstrap is not None:
         experiment.bootstrap.batch_maximum(np.arange(2.0 * market.n_blocks).reshape(2, -1))
-    if engine is not None:
-        engine.wait()
+    if build is not None:
+        build.wait("sampler")
+    rehearse(sampler)
+    if build is not None:
+        build.wait("engine")
     middle = np.array([d.middle for d in experiment.space.dimensions], dtype=np.float64)
     evaluate_batch(market, experiment, np.stack([middle, middle]))
     if inputs.experiment.functions:

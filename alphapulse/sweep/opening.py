@@ -12,7 +12,6 @@ from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.errors import AlphaPulseError, ConfigError
 from alphapulse.search.choosing import Sampler, make_sampler
 from alphapulse.search.space import SearchSpace
-from alphapulse.study.optuna.mirror import describe_study
 from alphapulse.study.provenance import code_version, package_versions
 from alphapulse.study.records import Study, StudyPlan, TrialRecord
 from alphapulse.study.store import Store
@@ -135,6 +134,8 @@ def abandon(opened: OpenStudy) -> None:
     with suppress(AlphaPulseError, KeyError):
         opened.store.finish(opened.study, "INTERRUPTED")
     if opened.config.optuna.mirror_limit:
+        from alphapulse.study.optuna.mirror import describe_study
+
         with suppress(AlphaPulseError):
             describe_study(opened.store.database, opened.study.id, status="INTERRUPTED")
 

@@ -14,6 +14,8 @@ from alphapulse.validation.blocks import as_moments, merge_blocks, sharpe_of
 
 # Share of the range that counts as near in a continuous parameter.
 NEAR = 0.1
+# Above 1 by rounding: one step is a neighbour.
+REACH = 1.0 + 1e-9
 
 
 class ParameterRange(Protocol):
@@ -181,7 +183,15 @@ def plateau(
     order = np.argsort(space[:, key], kind="stable") if space.shape[1] else np.arange(len(known))
     medians, n_neighbours = np.full(len(trials), np.nan), np.zeros(len(trials), dtype=np.int64)
     rows, candidates = np.ascontiguousarray(space[order]), np.ascontiguousarray(scaled[trials])
-    _neighbourhoods(rows, level[order], candidates, key, medians, n_neighbours)
+    first, last = np.zeros(len(trials), dtype=np.int64), np.full(len(trials), len(rows))
+    if space.shape[1]:
+        first = np.searchsorted(rows[:, key], candidates[:, key] - REACH)
+        last = np.searchsorted(rows[:, key], candidates[:, key] + REACH, side="right")
+    near, levels = np.empty(len(rows)), level[order]
+    for c in range(len(trials)):
+        n = _gather(rows, levels, candidates[c], first[c], last[c], near)
+        n_neighbours[c] = n - 1
+        medians[c] = np.median(near[:n]) if n > 0 else np.nan
     medians[n_neighbours == 0] = np.nan
     ranked_by = medians if eligible is None else np.where(np.asarray(eligible, dtype=bool)[trials], medians, np.nan)
     robust = int(trials[np.nanargmax(ranked_by)]) if not np.isnan(ranked_by).all() else -1
@@ -294,37 +304,24 @@ def _moved(grid: ParameterGrid, i: int, column: Float64Array1D, sign: float) -> 
 
 
 @jit
-def _neighbourhoods(
-    space: Float64Array2D,
-    level: Float64Array1D,
-    candidates: Float64Array2D,
-    key: int,
-    medians: Float64Array1D,
-    n_neighbours: Int64Array1D,
-) -> None:
-    """Fill the median `level` and number of other rows of `space` (sorted by column `key`) near each candidate."""
-    # Above 1 by rounding: one step is a neighbour.
-    reach = 1.0 + 1e-9
-    n_rows, n_parameters = space.shape
-    near = np.empty(n_rows)
-    for c in range(len(candidates)):
-        first, last = 0, n_rows
-        if n_parameters > 0:
-            first = np.searchsorted(space[:, key], candidates[c, key] - reach)
-            last = np.searchsorted(space[:, key], candidates[c, key] + reach, side="right")
-        count = 0
-        for row in range(first, last):
-            inside = True
-            for i in range(n_parameters):
-                if abs(space[row, i] - candidates[c, i]) > reach:
-                    inside = False
-                    break
-            if inside:
-                near[count] = level[row]
-                count += 1
-        n_neighbours[c] = count - 1
-        if count > 0:
-            medians[c] = np.median(near[:count])
+def _gather(
+    space: Float64Array2D, level: Float64Array1D, candidate: Float64Array1D, first: int, last: int, near: Float64Array1D
+) -> int:
+    """Write the `level` of the rows [first, last) of `space` near a candidate to the head of `near`; return how many.
+
+    Medians and bounds are numpy's: compiled, they would cost a new machine two seconds.
+    """
+    count = 0
+    for row in range(first, last):
+        inside = True
+        for i in range(space.shape[1]):
+            if abs(space[row, i] - candidate[i]) > REACH:
+                inside = False
+                break
+        if inside:
+            near[count] = level[row]
+            count += 1
+    return count
 
 
 @jit

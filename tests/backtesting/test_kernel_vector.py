@@ -4,13 +4,19 @@ import numba
 import numpy as np
 import pytest
 
+from alphapulse.backtesting.kernel import state as kernel_state
 from alphapulse.backtesting.kernel import vector as kernel_vector
-from alphapulse.backtesting.kernel.state import LANES, STRIP
+from alphapulse.backtesting.kernel.state import LANES, N_ROWS, STRIP
 
 
 @numba.njit
 def lowest_bit(mask):
     return kernel_vector.lowest_bit(mask)
+
+
+@numba.njit
+def at(row, lane):
+    return kernel_state.at(row, lane), kernel_state.at(N_ROWS - 1, np.uint64(lane))
 
 
 @numba.njit
@@ -26,6 +32,11 @@ def turn_square(source, lane, column, out, row):
 @pytest.mark.parametrize("mask", [1, 2, 0b1010_0000, 2**63, 2**64 - 1, 3 * 2**40])
 def test_lowest_bit_matches_its_plain_twin(mask):
     assert lowest_bit(np.uint64(mask)) == kernel_vector.lowest_bit_python(mask)
+
+
+@pytest.mark.parametrize(("row", "lane"), [(0, 0), (3, 9), (N_ROWS - 1, LANES - 1)])
+def test_at_matches_its_plain_twin(row, lane):
+    assert at(row, lane) == (kernel_state.at_python(row, lane), kernel_state.at_python(N_ROWS - 1, lane))
 
 
 @pytest.mark.parametrize(("place", "out_place"), [(0, 0), (3, 9), (LANES - STRIP, 1)])

@@ -3,6 +3,7 @@
 import math
 from typing import get_args
 
+import numba
 import numpy as np
 import pytest
 
@@ -37,12 +38,17 @@ def test_level_factors_are_those_of_each_kind():
     assert factors(["none", "percent", "atr"], percent=0.07, multiplier=3.0).tolist() == [math.inf, 0.07, 3.0]
 
 
+@numba.njit(error_model="numpy")
+def compiled_level_distance(kind, factor, price, average_range):
+    return level_distance(kind, factor, price, average_range)
+
+
 @pytest.mark.parametrize("average_range", [0.0, 1.5, math.nan])
 @pytest.mark.parametrize("kind", LEVEL_CODES)
 def test_level_distance_matches_plain(kind, average_range):
     (factor,) = factors([kind])
     arguments = (float(LEVEL_CODES[kind]), factor, 80.0, average_range)
-    np.testing.assert_equal(level_distance(*arguments), level_distance_python(*arguments))
+    np.testing.assert_equal(compiled_level_distance(*arguments), level_distance_python(*arguments))
 
 
 @pytest.mark.parametrize(

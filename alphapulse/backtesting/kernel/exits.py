@@ -27,17 +27,17 @@ from alphapulse.backtesting.kernel.state import (
     Rules,
     at,
 )
-from alphapulse.compiling import jit_borrowing
+from alphapulse.compiling import jit_inside
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 
-@jit_borrowing
+@jit_inside
 def _reaches(edge: float, level: float) -> bool:
     """Return whether `edge` is at or below `level`, or equal to it; a level may be infinite."""
     return edge - level <= EQUAL * abs(edge)
 
 
-@jit_borrowing
+@jit_inside
 def _bad_exit_cost(x: float, price: float, lane: np.uint64, state: Float64Array1D, rules: Rules | None) -> float:
     """Return what a stop or a liquidation of value `x` costs [quote] (4.3 Costs, 4.3 Stops)."""
     if rules is None:
@@ -47,7 +47,7 @@ def _bad_exit_cost(x: float, price: float, lane: np.uint64, state: Float64Array1
     return commission_of(x, price, lane, state) + slippage * x
 
 
-@jit_borrowing
+@jit_inside
 def exit_inside(
     t: int, lane: np.uint64, prices: Prices, state: Float64Array1D, fills: Float64Array2D, rules: Rules | None
 ) -> None:
@@ -80,7 +80,7 @@ def exit_inside(
         _take_profit(t, lane, max(open_, take), d, state, fills)
 
 
-@jit_borrowing
+@jit_inside
 def _take_profit(t: int, lane: np.uint64, level: float, d: float, state: Float64Array1D, fills: Float64Array2D) -> None:
     """Fill a take profit at `level`, for its commission alone (4.3 Take profit)."""
     price = d * level

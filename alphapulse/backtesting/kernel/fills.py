@@ -60,29 +60,29 @@ from alphapulse.backtesting.kernel.state import (
 )
 from alphapulse.backtesting.kernel.vector import copy_strip
 from alphapulse.backtesting.params import level_distance_python
-from alphapulse.compiling import jit_borrowing
+from alphapulse.compiling import jit_inside
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 ORDER_FILL, STOP_FILL, TAKE_PROFIT_FILL, TIME_FILL, LIQUIDATION_FILL, RUIN_FILL = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
-level_distance = jit_borrowing(level_distance_python)
+level_distance = jit_inside(level_distance_python)
 
 FILL_COLUMNS = (*Fill._fields, "equity", "position")
 
 
-@jit_borrowing
+@jit_inside
 def sized(a: float, v: float, equity: float, cost_rate: float) -> float:
     """Return the v' of 4.3 Sizing [quote]: allocation `a`, net of the cost of getting there from a value of `v`."""
     paid = cost_rate if a * equity > v else -cost_rate
     return a * (equity + paid * v) / (1.0 + a * paid)
 
 
-@jit_borrowing
+@jit_inside
 def liquidation(cash: float, units: float, margin: float) -> float:
     """Return the price of 4.3 Liquidation times the direction of the position [quote]; -inf or NaN without units."""
     return -cash / (abs(units) - units * margin)
 
 
-@jit_borrowing
+@jit_inside
 def load_ranges(decision: int, first: np.uint64, atr: Float64Array2D, state: Float64Array1D) -> None:
     """Bring the average true ranges of a strip into `state`."""
     if atr.shape[0] == 1:
@@ -95,7 +95,7 @@ def load_ranges(decision: int, first: np.uint64, atr: Float64Array2D, state: Flo
         state[at(RANGE, lane)] = atr[np.uint64(state[at(ATR_ROW, lane)]), decision]
 
 
-@jit_borrowing
+@jit_inside
 def book_order(
     lane: np.uint64, price: float, new_units: float, traded: float, cost: float, state: Float64Array1D
 ) -> None:
@@ -122,7 +122,7 @@ def book_order(
     _set_trigger(price, new_units, sends, state[at(STOP, lane)], lane, state)
 
 
-@jit_borrowing
+@jit_inside
 def _set_trigger(price: float, units: float, sent: bool, stop: float, lane: np.uint64, state: Float64Array1D) -> None:
     """Set the row TRIGGER of a lane if an order was `sent` at `price` [quote]: the exact level costs a division."""
     # Loaded before it is chosen, or the loops that call this stay scalar.
@@ -134,7 +134,7 @@ def _set_trigger(price: float, units: float, sent: bool, stop: float, lane: np.u
     state[at(TRIGGER, lane)] = level if level > stop else stop
 
 
-@jit_borrowing
+@jit_inside
 def turn_strip(moment: Moment, first: np.uint64, trailing: bool, state: Float64Array1D, rules: Rules | None) -> None:
     """End and begin the trades of a strip in which an order may have closed, opened or flipped a position (4.4 trades).
 
@@ -172,7 +172,7 @@ def turn_strip(moment: Moment, first: np.uint64, trailing: bool, state: Float64A
         _set_trigger(price, new_units, turns, stop, lane, state)
 
 
-@jit_borrowing
+@jit_inside
 def close_trade(now: float, left: float, closes: bool, lane: np.uint64, state: Float64Array1D) -> None:
     """Count a trade that ends in bar `now` with an equity less interest of `left` [quote], if it `closes` (4.4)."""
     base = state[at(BASE, lane)]
@@ -190,7 +190,7 @@ def close_trade(now: float, left: float, closes: bool, lane: np.uint64, state: F
     state[at(LOST, lane)] += profit if loses else 0.0
 
 
-@jit_borrowing
+@jit_inside
 def order_strip(moment: Moment, first: np.uint64, due: Float64Array1D, state: Float64Array1D) -> tuple[int, int]:
     """Send the orders of a moment in lanes [first, first + STRIP), by the plain rules.
 
@@ -244,7 +244,7 @@ def order_strip(moment: Moment, first: np.uint64, due: Float64Array1D, state: Fl
     return n_turns, n_insolvent
 
 
-@jit_borrowing
+@jit_inside
 def write_order(
     moment: Moment, a: float, units: float, cash: float, state: Float64Array1D, fills: Float64Array2D
 ) -> None:
@@ -260,7 +260,7 @@ def write_order(
     )
 
 
-@jit_borrowing
+@jit_inside
 def write_fill(fill: Fill, lane: int | np.uint64, state: Float64Array1D, fills: Float64Array2D) -> None:
     """Count a fill, and write it and what it leaves to its row of `fills` (n, 8), if that has room."""
     place = int(state[at(FILLS, lane)])
@@ -272,7 +272,7 @@ def write_fill(fill: Fill, lane: int | np.uint64, state: Float64Array1D, fills: 
         fills[place, 6], fills[place, 7] = state[at(CASH, lane)] + position * fill.price, position
 
 
-@jit_borrowing
+@jit_inside
 def leave(t: int, lane: int | np.uint64, state: Float64Array1D) -> None:
     """End a position in bar `t`, its cash being what is left of it: no units, no levels, one trade more."""
     close_trade(np.float64(t), state[at(CASH, lane)] - state[at(EARNED, lane)], True, np.uint64(lane), state)
@@ -283,7 +283,7 @@ def leave(t: int, lane: int | np.uint64, state: Float64Array1D) -> None:
     state[at(TAKE, lane)] = math.inf
 
 
-@jit_borrowing
+@jit_inside
 def ruin(t: int, lane: int | np.uint64, price: float, state: Float64Array1D, fills: Float64Array2D) -> None:
     """Close what is held at `price`, for nothing, and leave an equity of 0 to the end (4.3 Ruin)."""
     units = state[at(UNITS, lane)]
@@ -296,13 +296,13 @@ def ruin(t: int, lane: int | np.uint64, price: float, state: Float64Array1D, fil
         write_fill(Fill(t, RUIN_FILL, price, -units, -v, 0.0), lane, state, fills)
 
 
-@jit_borrowing
+@jit_inside
 def count_traded(x: float, equity: float, lane: int | np.uint64, state: Float64Array1D) -> None:
     """Add a fill of value `x` to the turnover (4.4), unless what is left before it is 0 but for rounding [quote]."""
     state[at(TRADED, lane)] += x / equity if equity > EQUAL * x else 0.0
 
 
-@jit_borrowing
+@jit_inside
 def exit_position(
     t: int,
     lane: int | np.uint64,

@@ -65,7 +65,7 @@ from alphapulse.backtesting.kernel.state import (
     at,
 )
 from alphapulse.backtesting.kernel.vector import lowest_bit, turn_square
-from alphapulse.compiling import jit_borrowing
+from alphapulse.compiling import jit_borrowing, jit_inside
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 NEXT_OPEN, NEXT_CLOSE, SAME_CLOSE = 0, 1, 2
@@ -74,7 +74,7 @@ NO_VALUE = 1e-150
 """A target times a value is no more than this [quote] if the target is 0 or `TINY`; the value of a position is more."""
 
 
-@jit_borrowing
+@jit_inside
 def _exceeds(targets: Float64Array1D, least: float, most: float) -> bool:
     """Return whether any of `targets` (n,) [1] is NaN, below `least`, above `most`, or 0 but for rounding."""
     n = 0
@@ -84,7 +84,7 @@ def _exceeds(targets: Float64Array1D, least: float, most: float) -> bool:
     return n > 0
 
 
-@jit_borrowing
+@jit_inside
 def _clip(
     lane: int, least: float, most: float, due: Float64Array2D, state: Float64Array1D, rules: Rules | None
 ) -> None:
@@ -99,7 +99,7 @@ def _clip(
         due[t, lane] = min(max(a, least), most)
 
 
-@jit_borrowing
+@jit_inside
 def _load_targets(targets: Float64Array2D, state: Float64Array1D, due: Float64Array2D, rules: Rules | None) -> None:
     """Write the rows of `targets` to columns of `due` from row 1 on, clipped (4.3 Allocation).
 
@@ -126,7 +126,7 @@ def _load_targets(targets: Float64Array2D, state: Float64Array1D, due: Float64Ar
         state[at(LAST_TARGET, lane)] = due[n, lane]
 
 
-@jit_borrowing
+@jit_inside
 def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> np.uint64:
     """Lift blocks by the due targets (4.3 After an exit) and find the orders that are due (4.3 Rebalancing).
 
@@ -146,7 +146,7 @@ def _watch(price: float, due: Float64Array1D, state: Float64Array1D) -> np.uint6
     return orders
 
 
-@jit_borrowing
+@jit_inside
 def _watch_risk(price: float, due: Float64Array1D, state: Float64Array1D) -> np.uint64:
     """Watch as `_watch` does where risk may size: an open position keeps its allocation."""
     orders = np.uint64(0)
@@ -165,7 +165,7 @@ def _watch_risk(price: float, due: Float64Array1D, state: Float64Array1D) -> np.
     return orders
 
 
-@jit_borrowing
+@jit_inside
 def _watch_time(t: int, state: Float64Array1D) -> np.uint64:
     """Return a bit for each strip in which a position has stood for as long as it may (4.3 Time)."""
     now = np.float64(t)
@@ -176,7 +176,7 @@ def _watch_time(t: int, state: Float64Array1D) -> np.uint64:
     return late
 
 
-@jit_borrowing
+@jit_inside
 def _ruin_insolvent(
     moment: Moment, first: np.uint64, state: Float64Array1D, fills: Float64Array2D, rules: Rules | None
 ) -> None:
@@ -192,7 +192,7 @@ def _ruin_insolvent(
             ruin(moment.bar, lane, moment.price, state, fills if lane == 0 else fills[:0])
 
 
-@jit_borrowing
+@jit_inside
 def _trade(
     moment: Moment,
     tape: Tape,
@@ -239,7 +239,7 @@ def _trade(
             write_order_full(moment, units, state, fills)
 
 
-@jit_borrowing
+@jit_inside
 def _leave_inside(t: int, prices: Prices, state: Float64Array1D, fills: Float64Array2D, rules: Rules | None) -> None:
     """Close the positions whose stop, liquidation or take profit bar `t` reaches (4.3 Stops, Take profit, Liquidation).
 
@@ -262,7 +262,7 @@ def _leave_inside(t: int, prices: Prices, state: Float64Array1D, fills: Float64A
                 exit_inside(t, lane, prices, state, fills if lane == 0 else fills[:0], rules)
 
 
-@jit_borrowing
+@jit_inside
 def _mark(t: int, close: float, mode: Mode, state: Float64Array1D, equity: Float64Array1D, rules: Rules | None) -> int:
     """End a bar at its close: carry (4.3 Carry), trailing stops (4.3 Stops), equity.
 

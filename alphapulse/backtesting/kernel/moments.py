@@ -24,13 +24,13 @@ from alphapulse.backtesting.kernel.state import (
     SUM,
     at,
 )
-from alphapulse.compiling import jit_borrowing
+from alphapulse.compiling import jit_inside
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 _Sums: TypeAlias = tuple[float, float, float, float, float, float, float, float, float, float, float]
 
 
-@jit_borrowing
+@jit_inside
 def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _Sums:
     """Return the sums with one more bar in them: equity from `before` to `e` [quote], benchmark return `b` [1]."""
     total, squares, cube, fourth, active, downside, lowest, highest, peak, low, high = sums
@@ -59,7 +59,7 @@ def _add(sums: _Sums, before: float, e: float, b: float, risk_free: float) -> _S
     )
 
 
-@jit_borrowing
+@jit_inside
 def _load(state: Float64Array1D, lane: int) -> _Sums:
     return (
         state[at(BLOCK_SUM, lane)],
@@ -76,7 +76,7 @@ def _load(state: Float64Array1D, lane: int) -> _Sums:
     )
 
 
-@jit_borrowing
+@jit_inside
 def _store(sums: _Sums, state: Float64Array1D, lane: int) -> None:
     state[at(BLOCK_SUM, lane)] = sums[0]
     state[at(BLOCK_SQUARE, lane)] = sums[1]
@@ -91,7 +91,7 @@ def _store(sums: _Sums, state: Float64Array1D, lane: int) -> None:
     state[at(HIGH, lane)] = sums[10]
 
 
-@jit_borrowing
+@jit_inside
 def add_returns(
     begin: int, end: int, start: int, benchmark: Float64Array1D, equity: Float64Array2D, state: Float64Array1D
 ) -> None:
@@ -136,7 +136,7 @@ def add_returns(
         i += 1
 
 
-@jit_borrowing
+@jit_inside
 def close_block(
     block: int,
     state: Float64Array1D,

@@ -57,11 +57,11 @@ from alphapulse.backtesting.kernel.state import (
 )
 from alphapulse.backtesting.kernel.vector import copy_strip
 from alphapulse.backtesting.params import ATR_LEVEL, STOP_LEVEL
-from alphapulse.compiling import jit_borrowing
+from alphapulse.compiling import jit_inside
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 
-@jit_borrowing
+@jit_inside
 def commission_of(x: float, price: float, lane: np.uint64, state: Float64Array1D) -> float:
     """Return the commission of an order of value `x` at `price` [quote] (4.3 Costs)."""
     rate = state[at(COMMISSION, lane)] + state[at(PER_UNIT, lane)] / price
@@ -70,13 +70,13 @@ def commission_of(x: float, price: float, lane: np.uint64, state: Float64Array1D
     return minimum if (minimum > 0.0) & (paid < minimum) else paid
 
 
-@jit_borrowing
+@jit_inside
 def _solved(a: float, v: float, equity: float, fixed: float, paid: float) -> float:
     """Return the v' of 4.3 Sizing [quote] where an order costs `fixed` and abs(`paid`) of its value."""
     return a * (equity - fixed + paid * v) / (1.0 + a * paid)
 
 
-@jit_borrowing
+@jit_inside
 def _size_by_risk(decided_at: float, first: np.uint64, price: float, state: Float64Array1D) -> None:
     """Put allocations in place of directions where risk decides (4.3 Allocation); `decided_at` is the close [quote]."""
     for j in range(STRIP):
@@ -94,7 +94,7 @@ def _size_by_risk(decided_at: float, first: np.uint64, price: float, state: Floa
         state[at(DUE, lane)] = risked if risk == risk else a
 
 
-@jit_borrowing
+@jit_inside
 def _want(moment: Moment, first: np.uint64, state: Float64Array1D) -> None:
     """Decide which lanes of a strip trade (4.3 Rebalancing, 4.3 Time), and size their orders without a minimum."""
     t, price, may_order = np.float64(moment.bar), moment.price, moment.may_order
@@ -125,7 +125,7 @@ def _want(moment: Moment, first: np.uint64, state: Float64Array1D) -> None:
         state[at(NEW_UNITS, lane)] = new_v / price
 
 
-@jit_borrowing
+@jit_inside
 def _bind_minimum(price: float, first: np.uint64, state: Float64Array1D) -> None:
     """Size the orders of a strip again whose commission is below the minimum (4.3 Sizing)."""
     per_price = 1.0 / price
@@ -146,7 +146,7 @@ def _bind_minimum(price: float, first: np.uint64, state: Float64Array1D) -> None
         state[at(WANTS, lane)] = 0.0 if unsolved else state[at(WANTS, lane)]
 
 
-@jit_borrowing
+@jit_inside
 def _round_to_lots(price: float, first: np.uint64, state: Float64Array1D) -> None:
     """Round new positions of a strip toward zero to whole multiples of their lots (4.3 Sizing)."""
     for j in range(STRIP):
@@ -160,7 +160,7 @@ def _round_to_lots(price: float, first: np.uint64, state: Float64Array1D) -> Non
         state[at(NEW_VALUE, lane)] = units * price if lot > 0.0 else state[at(NEW_VALUE, lane)]
 
 
-@jit_borrowing
+@jit_inside
 def order_strip_full(
     moment: Moment,
     first: np.uint64,
@@ -210,7 +210,7 @@ def order_strip_full(
     return n_turns, n_insolvent
 
 
-@jit_borrowing
+@jit_inside
 def turn_strip_full(price: float, first: np.uint64, state: Float64Array1D) -> None:
     """Set the take profits of positions that have opened or flipped (4.3 Take profit), and block after time exits."""
     for j in range(STRIP):
@@ -227,7 +227,7 @@ def turn_strip_full(price: float, first: np.uint64, state: Float64Array1D) -> No
         state[at(BLOCKED, lane)] = direction if blocks else state[at(BLOCKED, lane)]
 
 
-@jit_borrowing
+@jit_inside
 def write_order_full(moment: Moment, units: float, state: Float64Array1D, fills: Float64Array2D) -> None:
     """Write the order that lane 0 has filled, out of `units`, to `fills`."""
     reason = TIME_FILL if state[at(TIMED, 0)] != 0.0 else ORDER_FILL

@@ -6,11 +6,13 @@ One buffer with constant distances between its rows lets the compiler prove that
 to turn a loop over the lanes into vector instructions.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from alphapulse.compiling import jit_borrowing
 from alphapulse.typing import (
     BoolArray1D,
     Float64Array1D,
@@ -88,10 +90,20 @@ WANTS, TIMED, NEW_VALUE, NEW_UNITS, ORDERED, ORDER_COST = range(75, 81)
 N_ROWS = 81
 
 
-@jit_borrowing
-def at(row: int, lane: int | np.uint64) -> np.uint64:
+def at_python(row: int, lane: int | np.uint64) -> np.uint64:
     """Return the place of an entry. Unsigned, or numba looks at each index for a negative one and loops stay scalar."""
     return np.uint64(row * LANES) + np.uint64(lane)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def at(typing_context: Any, row: Any, lane: Any) -> Any:
+    """Return the place of an entry, in two instructions: a function would be compiled for each row, and inlined."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row, lane = arguments
+        return builder.add(builder.mul(row, ir.Constant(row.type, LANES)), lane)
+
+    return types.uint64(types.uint64, types.uint64), build
 
 
 class Tape(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from alphapulse.compiling import jit, jit_borrowing
+from alphapulse.compiling import jit, jit_inside, jit_inside_allocating
 from alphapulse.numerics import exp, normal_quantile
 from alphapulse.search.samplers._parzen import add, densities, fit, log_sums
 
@@ -44,7 +44,7 @@ def propose_points(good: Any, bad: Any, layout: Any, in_flight: Any, rungs: Any,
     return points[n_in_flight:]
 
 
-@jit
+@jit_inside_allocating
 def _best_candidate(good: Any, bad: Any, layout: Any, n_bad: Any, draws: Any, out: Any) -> None:
     """Write the point (q,) with the highest ratio of good to bad among one draw a row of draws (n, 1 + q)."""
     n, q, m = good.weight.size, layout.kind.size, draws.shape[0]
@@ -66,7 +66,7 @@ def _best_candidate(good: Any, bad: Any, layout: Any, n_bad: Any, draws: Any, ou
         out[j] = points[best, j]
 
 
-@jit_borrowing
+@jit_inside
 def _draw(mixture: Any, layout: Any, draw: Any, x: Any, cell: Any) -> None:
     """Write a point x (q,) of the mixture, and its cell (q,) where tabled, from uniforms draw (1 + q,)."""
     weight = mixture.weight

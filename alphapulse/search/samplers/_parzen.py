@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphapulse.compiling import jit, jit_borrowing
+from alphapulse.compiling import jit, jit_inside, jit_inside_allocating
 from alphapulse.numerics import exp, log, normal_cdf
 from alphapulse.search.samplers._encoding import CATEGORICAL, STEPPED, Encoding
 from alphapulse.typing import Float64Array1D, Float64Array2D, Float64Array3D, Int8Array1D, Int64Array1D, Int64Array2D
@@ -169,7 +169,7 @@ def sorted_places(unit: Any, number: Any, last_number: Any, last_order: Any) -> 
     return order
 
 
-@jit
+@jit_inside_allocating
 def fit(observed: Any, layout: Any, widths: Any, capacity: Any) -> Any:
     """Return the mixture over n observed trials, with room for `capacity` kernels, n + 1 at least.
 
@@ -202,7 +202,7 @@ def fit(observed: Any, layout: Any, widths: Any, capacity: Any) -> Any:
     return mixture
 
 
-@jit
+@jit_inside_allocating
 def add(mixture: Any, layout: Any, place: Any, point: Any) -> None:
     """Write the kernel of another trial at point (q,), with the weight of a recent one, to a place in the room.
 
@@ -216,7 +216,7 @@ def add(mixture: Any, layout: Any, place: Any, point: Any) -> None:
     _write(mixture, layout, place, place + 1)
 
 
-@jit_borrowing
+@jit_inside
 def _bandwidths(columns: Any, order: Any, widths: Any, sigma: Any) -> None:
     """Write sigma (q, n + 1 or more) of trials and the prior from sorted columns (q, n) of trials order (q, n)."""
     q, n = columns.shape
@@ -235,7 +235,7 @@ def _bandwidths(columns: Any, order: Any, widths: Any, sigma: Any) -> None:
         sigma[j, n] = 1.0
 
 
-@jit_borrowing
+@jit_inside
 def _bandwidth_at(columns: Any, point: Any, sigma: Any) -> None:
     """Write sigma (q,) of one more trial among sorted columns (q, n), by the rule of `_bandwidths`."""
     q, n = columns.shape
@@ -255,7 +255,7 @@ def _bandwidth_at(columns: Any, point: Any, sigma: Any) -> None:
         sigma[j] = min(max(left, right, 1.0 / min(100.0, n + 2.0)), 1.0)
 
 
-@jit_borrowing
+@jit_inside
 def _write(mixture: Any, layout: Any, first: Any, last: Any) -> None:
     """Complete the kernels first to last - 1, which have their centre, sigma and, as constant, their weight."""
     columns, centre, sigma, inverse, below, inside, constant, table, _ = mixture
@@ -299,7 +299,7 @@ def _write(mixture: Any, layout: Any, first: Any, last: Any) -> None:
         constant[k] = log(constant[k])
 
 
-@jit_borrowing
+@jit_inside
 def densities(x: Any, cell: Any, mixture: Any, layout: Any, n: Any, scratch: Any) -> Any:
     """Write the first n kernels at one point, x (q,) where dense and cell (q,) where tabled, to scratch (n or more,).
 
@@ -327,7 +327,7 @@ def densities(x: Any, cell: Any, mixture: Any, layout: Any, n: Any, scratch: Any
     return peak
 
 
-@jit_borrowing
+@jit_inside
 def log_sums(peaks: Any, rows: Any, n: Any, out: Any) -> None:
     """Write the logarithms (m,) of the densities at m points, from peaks (m,) and rows (m, n or more) of `densities`.
 

@@ -108,13 +108,14 @@ class TPESampler(HistorySampler):
         p = len(space)
         self._groups = [slice(0, p)] if self.multivariate else [slice(j, j + 1) for j in range(p)]
         self._layouts = [Layout.of(self.encoding, np.arange(g.start, g.stop)) for g in self._groups]
-        _rungs(1)  # what a ladder takes is compiled with the sampler, not in the midst of a search
         self._islands = [
             _Pool(len(space), self.n_objectives, n_elite, N_KEPT // self._n_islands) for _ in range(self._n_islands)
         ]
 
     def propose(self, generation: int) -> Float64Array2D:
         """Return the parameters (m, p) of a generation."""
+        # What a ladder takes is compiled with the first proposal, not in the midst of a search.
+        _rungs(1)
         before = generation - 1
         n_told = sum(len(told.parameters) for told in self._told.get(before, []))
         if before >= 0 and before not in self._proposed and n_told < self.schedule.size(before):

@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from alphapulse.data_pipeline.database import Database
 from alphapulse.errors import AlphaPulseError
-from alphapulse.study.optuna.mirror import Followed, follow, start_following
-from alphapulse.study.optuna.tables import ensure_optuna_tables
+
+if TYPE_CHECKING:
+    from alphapulse.study.optuna.mirror import Followed
 
 SECONDS_BETWEEN = 3.0
 SHARE = 0.025
@@ -89,30 +91,36 @@ class OptunaFollower:
 
     def _run(self) -> None:
         started = time.perf_counter()
-        try:
-            # Once a database; it is counted in no search.
-            ensure_optuna_tables(self._database)
-        except AlphaPulseError:
+        if self._ended.wait(SECONDS_BETWEEN):
             return
         # Of the processor: on a busy machine an import waits more than it takes.
         before = time.thread_time()
         import optuna.distributions  # noqa: F401
 
+        from alphapulse.study.optuna.tables import ensure_optuna_tables
+
         self._allowance.take(time.thread_time() - before, 0)
+        try:
+            # Once a database; it is counted in no search.
+            ensure_optuna_tables(self._database)
+        except AlphaPulseError:
+            return
         followed: Followed | None = None
-        while not self._ended.wait(SECONDS_BETWEEN):
+        while not self._ended.is_set():
             before = time.perf_counter()
             n_trials = self._allowance.n_trials(before - started)
-            if n_trials < 1:
-                continue
-            try:
-                last, followed = followed, self._step(followed, n_trials)
-            except AlphaPulseError:
-                return
-            n_added = followed.next_number - (last or followed).next_number
-            self._allowance.take(time.perf_counter() - before, n_added)
+            if n_trials > 0:
+                try:
+                    last, followed = followed, self._step(followed, n_trials)
+                except AlphaPulseError:
+                    return
+                n_added = followed.next_number - (last or followed).next_number
+                self._allowance.take(time.perf_counter() - before, n_added)
+            self._ended.wait(SECONDS_BETWEEN)
 
-    def _step(self, followed: Followed | None, n_trials: int) -> Followed:
+    def _step(self, followed: "Followed | None", n_trials: int) -> "Followed":
+        from alphapulse.study.optuna.mirror import follow, start_following
+
         with self._database.one_line_errors(), self._database.sync_engine.begin() as connection:
             if followed is None:
                 return start_following(connection, self._study_id, self._limit, self._facts)
