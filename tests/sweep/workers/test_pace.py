@@ -1,3 +1,5 @@
+import pytest
+
 from alphapulse.sweep.workers.pace import BATCH_SECONDS, Pace
 
 
@@ -24,3 +26,15 @@ def test_slow_trials_run_alone_and_many_processors_get_longer_batches():
     pace.measure(50, 1.0, is_first=False)
     assert pace.size(4096, 2) == 5
     assert pace.size(100_000, 500) == 50
+
+
+def test_batches_that_cost_much_whatever_their_size_are_longer():
+    pace = Pace()
+    sizes = []
+    for _ in range(100):
+        sizes.append(pace.size(4096, 2))
+        pace.measure(sizes[-1], 0.05 + sizes[-1] * 1e-3, is_first=False)
+    assert sizes[:2] == [1, 2]
+    assert 0.4 < sizes[-1] * 1e-3 < 0.6
+    # Batches of one size say nothing of it.
+    assert sizes[-50:] == pytest.approx([sizes[-1]] * 50, rel=0.2)
