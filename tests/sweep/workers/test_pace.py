@@ -25,6 +25,7 @@ def test_slow_trials_run_alone_and_many_processors_get_longer_batches():
     pace = Pace()
     pace.measure(50, 1.0, is_first=False)
     assert pace.size(4096, 2) == 5
+    pace.measure(5, 0.1, is_first=False)
     assert pace.size(100_000, 500) == 50
 
 
