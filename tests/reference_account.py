@@ -114,7 +114,8 @@ class Account:
             due = s.target[decision]
             if not r["allow_short"]:
                 due = max(due, 0.0)
-            a[s.name] = 0.0 if abs(due) <= E or (at_close and s.last == t) else due
+            gone = s.last is not None and (t > s.last or (at_close and t == s.last))
+            a[s.name] = 0.0 if abs(due) <= E or gone else due
         gross = sum(abs(x) for x in a.values())
         if gross > r["max_leverage"]:
             a = {name: x * (r["max_leverage"] / gross) for name, x in a.items()}

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 import alphapulse
+from alphapulse.backtesting.account.batch import simulate_account
 from alphapulse.backtesting.batch import EngineColumns, simulate_batch
 from alphapulse.backtesting.kernel.loop import run_tile
 from alphapulse.backtesting.params import EngineParams
@@ -38,6 +39,19 @@ class _NoTargets:
     def fill(self, start: int, stop: int, trials: Int64Array1D, out: Float64Array2D) -> None:
         """Write no target."""
         out[:] = 0.0
+
+
+class _NoAccountTargets:
+    """One trial that holds nothing: `AccountTargets`."""
+
+    failures: Mapping[int, str] = {}
+
+    def __init__(self, market: Market) -> None:
+        self._nothing: Float64Array2D = np.zeros((len(market.bars), len(market.bars.symbols)))
+
+    def groups(self) -> Iterator[tuple[Int64Array1D, Float64Array2D, Float64Array2D]]:
+        """Yield the trial."""
+        yield np.zeros(1, dtype=np.int64), self._nothing, self._nothing
 
 
 class Build:
@@ -85,7 +99,10 @@ def _start(function: str, *arguments: Any) -> "subprocess.Popen[bytes]":
 
 def load_engine(market: Market, engine: EngineParams) -> None:
     """Load the compiled engine, or compile it."""
-    simulate_batch(market, _NoTargets(len(market.bars)), EngineColumns.build(engine, {}, 2))
+    if market.is_account:
+        simulate_account(market, _NoAccountTargets(market), EngineColumns.build(engine))
+    else:
+        simulate_batch(market, _NoTargets(len(market.bars)), EngineColumns.build(engine, {}, 2))
 
 
 def compile_engine() -> None:

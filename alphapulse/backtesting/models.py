@@ -1,7 +1,8 @@
 """What the engine is told, re-exported, and what it answers."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from alphapulse.backtesting.params import EngineParams, SizingParams, StopParams, TakeProfitParams
@@ -74,6 +75,14 @@ class BacktestResult:
         What was decided at the last close, before it is clipped or sized [1]: the order of the next bar.
     n_both : int
         Bars that reached stop and take profit, of which the stop was taken to be the first.
+    weights : DataFrame, optional
+        Of an account of many symbols the value of each position over equity at each close, one column a symbol [1];
+        `allocation` is their sum then, trades and fills have a column symbol, and the equity of a fill is that before
+        the fills of its moment.
+    positions : tuple of Position
+        Of such an account those that are open at the end.
+    targets : mapping of str to float
+        Of such an account what was decided at the last close, by symbol.
     """
 
     equity: "pd.Series"
@@ -86,3 +95,6 @@ class BacktestResult:
     position: Position | None = None
     target: float = math.nan
     n_both: int = 0
+    weights: "pd.DataFrame | None" = None
+    positions: tuple[Position, ...] = ()
+    targets: Mapping[str, float] = field(default_factory=dict)

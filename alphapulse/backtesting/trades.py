@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alphapulse.backtesting.account.state import DELISTED_FILL
 from alphapulse.backtesting.kernel.fills import (
     LIQUIDATION_FILL,
     ORDER_FILL,
@@ -22,6 +23,7 @@ FILL_REASONS = {
     TIME_FILL: "time",
     LIQUIDATION_FILL: "liquidation",
     RUIN_FILL: "ruin",
+    DELISTED_FILL: "delisted",
 }
 EXIT_REASONS = FILL_REASONS | {ORDER_FILL: "target", RUIN_FILL: "liquidation"}
 OPEN_REASON = "end"
@@ -94,11 +96,11 @@ def round_trips(
         running.exit_bar, running.exit_price = len(bars) - 1, float(bars.close[-1])
         running.net_profit = float(equity[-1] - earned[-1]) - running.base
     for trade in trades:
-        trade.worst, trade.best = _excursions(bars, trade, at_open)
+        trade.worst, trade.best = excursions(bars, trade, at_open)
     return trades
 
 
-def _excursions(bars: Bars, trade: Trade, at_open: bool) -> tuple[float, float]:
+def excursions(bars: Bars, trade: Trade, at_open: bool) -> tuple[float, float]:
     """Return the worst and the best move of the price from the entry, times the direction [1].
 
     Whole bars count where the position stood through all of them; of a bar that it is left in by a stop, a take profit

@@ -125,7 +125,7 @@ def _result(
     )
     at_open = params.execution == "next_open"
     trips = round_trips(market.bars, market.first, fills, equity, recording.curves[:, 3], at_open=at_open)
-    trades = _trades(trips, times)
+    trades = trade_table(trips, times)
     values = {name: float(value) for name, value in zip(METRICS, metrics, strict=True)}
     return BacktestResult(
         equity=pd.Series(equity, index, name="equity"),
@@ -140,7 +140,9 @@ def _result(
     )
 
 
-def _trades(trips: list[Trade], times: pd.DatetimeIndex) -> pd.DataFrame:
+def trade_table(trips: list[Trade], times: pd.DatetimeIndex) -> pd.DataFrame:
+    """Return round trips as a table, see `BacktestResult.trades`."""
+
     def column(name: str) -> np.ndarray:
         return np.array([getattr(trip, name) for trip in trips], dtype=np.float64)
 

@@ -2,11 +2,12 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from alphapulse.backtesting.params import FACTS_OF_THE_WORLD, EngineParams
+from alphapulse.config.bars.universe import check_account
 from alphapulse.config.building import build, convert, field_types, unknown_key
 from alphapulse.config.grammar import fit, read_space, write_space
 from alphapulse.config.schema import TARGET, SweepConfig
@@ -55,9 +56,11 @@ def assemble(cls: type[Config], values: Mapping[str, Any], search_path: str | No
         space = check_space(read_space(texts or {}), definition)
         _try_engine(config.engine, space)
         _try_strategy(definition, config.strategy, space)
+        _check_universe(config, definition, space.keys)
         return replace(config, space=space.ruled(_rules(replace(config, space=space), definition)))
     if definition is not None:
         _try_strategy(definition, given["strategy"], SearchSpace(()))
+        _check_universe(config, definition)
     return config
 
 
@@ -177,6 +180,14 @@ def find_strategy(target: str, search_path: str | None) -> StrategyDefinition:
             "from there, or on the machine and with the ALPHAPULSE_HOME on which it was made."
         )
     return resolve(target, str(folder))
+
+
+def _check_universe(config: Any, definition: StrategyDefinition, swept: Sequence[str] = ()) -> None:
+    """Refuse a strategy or an engine that the kind of universe does not have."""
+    universe = getattr(config, "universe", None)
+    if universe is not None:
+        check_account(config.engine, config.data.symbols, universe, swept)
+        definition.check_universe(is_account=universe.is_account)
 
 
 def _complete(definition: StrategyDefinition, strategy: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.space import SearchSpace
 
 PASSWORD = "db.password"
-OPEN = ("search.options.", "cluster.resources.custom.", "cluster.resources.labels.")
+OPEN = ("search.options.", "engine.by_symbol.", "cluster.resources.custom.", "cluster.resources.labels.")
 LISTS = frozenset({"data.symbols", "data.others", "objective", "direction", "feasible", "validation.priors"})
 _PATH = re.compile(r"^strategy=([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)$")
 _KEY_VALUE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@:-]*=")

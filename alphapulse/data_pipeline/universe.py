@@ -23,6 +23,7 @@ from alphapulse.data_pipeline.storage.bar_reader import BarColumns
 from alphapulse.data_pipeline.storage.catalogue import list_series
 from alphapulse.data_pipeline.storage.many_reader import ManyStoredBars
 from alphapulse.errors import DataError
+from alphapulse.market.account import account_bars, account_market
 from alphapulse.market.calendar import count_periods_per_year
 from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
@@ -68,7 +69,8 @@ def load_markets(
     """Return the markets of a study, see `load_history`.
 
     Of a universe every symbol has its own bars, warm-up and calendar; `market` and `holdout` have them as their
-    members. A symbol with fewer than `universe.min_bars` scored bars before the hold-out is left out of both.
+    members, or side by side for one account. A symbol with fewer than `universe.min_bars` scored bars before the
+    hold-out is left out of both.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def load_markets(
     ConfigError, DataError
         If there are no bars, too few, or bars that cannot be; if a symbol of a universe has none at all.
     """
-    if not universe.is_each:
+    if not universe.is_many:
         history = load_history(database, data, lookback, series, needs_volatility=needs_volatility)
         market, held = history.split(holdout)
         return Markets(market, held, tuple(history.warnings()))
@@ -105,6 +107,13 @@ def load_markets(
             f"No symbol has {universe.min_bars} scored bars, as `universe.min_bars` wants; widen data.start and "
             "data.end, or lower universe.min_bars."
         )
+    if universe.is_account:
+        market = account_market([_searched(h, cut) for h in kept], periods)
+        held = None
+        if cut is not None:
+            bars = account_bars([h.bars for h in kept], periods)
+            held = Market.of(bars, _place(bars.timestamp, cut), market.fingerprint)
+        return Markets(market, held, _lines(kept, short, universe, scored))
     market = universe_market([_searched(h, cut) for h in kept], periods)
     held = None
     if cut is not None:
@@ -112,12 +121,7 @@ def load_markets(
         if not parts:
             raise DataError("No symbol has bars in the hold-out; take a smaller validation.holdout.")
         held = replace(universe_market(parts, periods), fingerprint=market.fingerprint)
-    lines = _told(kept, short, universe.min_bars, scored)
-    joined: dict[tuple[str, str], BarColumns] = {}
-    for history in kept:
-        joined.update({name: read for name, read in history.joined.items() if len(read) > len(joined.get(name, ()))})
-    faults = [line for name, read in joined.items() for line in series_warnings(*name, read.frame())]
-    return Markets(market, held, (*lines, *faults))
+    return Markets(market, held, _lines(kept, short, universe, scored))
 
 
 def _load_all(
@@ -180,16 +184,29 @@ def _held_out(history: History, cut: int) -> Market | None:
     return Market.of(history.bars, first, history.fingerprint)
 
 
-def _told(kept: list[History], short: list[str], min_bars: int, scored: Int64Array1D) -> list[str]:
+def _lines(kept: list[History], short: list[str], universe: "UniverseConfig", scored: Int64Array1D) -> tuple[str, ...]:
+    """Return what a user should know of the symbols, and of what is joined to them."""
+    joined: dict[tuple[str, str], BarColumns] = {}
+    for history in kept:
+        joined.update({name: read for name, read in history.joined.items() if len(read) > len(joined.get(name, ()))})
+    faults = [line for name, read in joined.items() for line in series_warnings(*name, read.frame())]
+    return (*_told(kept, short, universe, scored), *faults)
+
+
+def _told(kept: list[History], short: list[str], universe: "UniverseConfig", scored: Int64Array1D) -> list[str]:
     """Say which symbols are left out, list late or ended, and that survivors say little of what did not survive."""
     n = len(kept)
     lines = []
     if short:
         lines.append(
-            f"universe: {len(short)} of {n + len(short)} symbols have fewer than universe.min_bars={min_bars} scored "
-            f"bars in the search and are left out: {_names(short)}."
+            f"universe: {len(short)} of {n + len(short)} symbols have fewer than universe.min_bars={universe.min_bars} "
+            f"scored bars in the search and are left out: {_names(short)}."
         )
-    late = [h.bars.symbol for h in kept if int(h.bars.timestamp[h.first]) - int(scored[0]) > CLOSED.value]
+    late = (
+        []
+        if universe.is_account
+        else [h.bars.symbol for h in kept if int(h.bars.timestamp[h.first]) - int(scored[0]) > CLOSED.value]
+    )
     if late:
         since = pd.Timestamp(int(scored[0]), tz="UTC").strftime("%Y-%m-%d")
         lines.append(
@@ -201,9 +218,10 @@ def _told(kept: list[History], short: list[str], min_bars: int, scored: Int64Arr
         lines.append(f"universe: all {n} symbols still trade: results are those of survivors.")
     else:
         ends = max(int(bar_end(h.bars.timestamp, h.bars.timeframe)[-1]) for h in kept)
+        sold = "sold" if universe.is_account else "valued"
         until = pd.Timestamp(ends, tz="UTC").strftime("%Y-%m-%d")
         lines.append(
-            f"universe: {len(ended)} of {n} symbols end before {until}, and are valued at their last close: "
+            f"universe: {len(ended)} of {n} symbols end before {until}, and are {sold} at their last close: "
             f"{_names(ended)}."
         )
     return lines

@@ -50,6 +50,11 @@ class Market:
         return cls(bars, first, block_end, block_unit, week_start, month_start, fingerprint)
 
     @property
+    def is_account(self) -> bool:
+        """Whether many symbols are traded in one account, see `account.account_market`."""
+        return bool(self.bars.symbols)
+
+    @property
     def n_blocks(self) -> int:
         """Calendar blocks in the scored window."""
         return len(self.block_end)

@@ -52,7 +52,7 @@ def surrogate_market(market: Market, s: int, block: int = 1, *, first: int = 1) 
     fingerprint = f"{market.fingerprint} surrogate {block} {s}"
     if market.members:
         return replace(permute_universe(market, rng, block, first=first), fingerprint=fingerprint)
-    if market.bars.symbols:
+    if market.is_account:
         return replace(permute_account(market, rng, block, first=first), fingerprint=fingerprint)
     return replace(market, bars=permute_bars(market.bars, rng, block, first=first), fingerprint=fingerprint)
 
@@ -130,18 +130,21 @@ def permute_universe(market: Market, rng: np.random.Generator, block: int = 1, *
     timestamp = market.bars.timestamp
     places = [np.searchsorted(timestamp, member.bars.timestamp) for member in market.members]
     order = _order_epochs(market, places, rng, block, first)
-    members = [_permute_member(m, p, order, timestamp, first) for m, p in zip(market.members, places, strict=True)]
+    members = [
+        Market.of(_permute_own(m.bars, p, order, timestamp, first), m.first, m.fingerprint)
+        for m, p in zip(market.members, places, strict=True)
+    ]
     return universe_market(members, market.bars.periods_per_year)
 
 
 def permute_account(market: Market, rng: np.random.Generator, block: int = 1, *, first: int = 1) -> Market:
     """Return the market of an account whose moments change places as in `permute_universe`; see there."""
     bars = market.bars
-    own = [Market.of(member_bars(bars, symbol), 0, "") for symbol in bars.symbols]
-    places = [np.searchsorted(bars.timestamp, member.bars.timestamp) for member in own]
+    own = [member_bars(bars, symbol) for symbol in bars.symbols]
+    places = [np.searchsorted(bars.timestamp, member.timestamp) for member in own]
     order = _order_epochs(market, places, rng, block, first)
     moved = [
-        replace(_permute_member(member, place, order, bars.timestamp, first).bars, others={}, parts={})
+        _permute_own(replace(member, others={}, parts={}), place, order, bars.timestamp, first)
         for member, place in zip(own, places, strict=True)
     ]
     # What all symbols see follows the order of the common calendar, not that of the bars of any one.
@@ -169,7 +172,7 @@ def _order_epochs(
     """
     timestamp = market.bars.timestamp
     cuts = {first, market.first, len(timestamp)}
-    for place in places:
+    for place in filter(len, places):
         cuts |= {int(place[0]), int(place[0]) + 1, int(place[-1]) + 1}
     bounds = sorted(cut for cut in cuts if first <= cut <= len(timestamp))
     opens = opens_session(timestamp, market.bars.timeframe)
@@ -182,18 +185,15 @@ def _order_epochs(
     return order
 
 
-def _permute_member(
-    member: Market, place: Int64Array1D, order: Int64Array1D, timestamp: Int64Array1D, first: int
-) -> Market:
-    """Return the market of one symbol, whose bars lie at `place` (n_bars,) of the common calendar, in another order."""
+def _permute_own(bars: Bars, place: Int64Array1D, order: Int64Array1D, timestamp: Int64Array1D, first: int) -> Bars:
+    """Return the bars of one symbol, which lie at `place` (n_bars,) of the common calendar, in another order."""
     bar_at = np.full(len(timestamp), -1)
     bar_at[place] = np.arange(len(place))
     moved = bar_at[order]
     stays = int(np.searchsorted(place, first))
-    bars = reorder_bars(member.bars, moved[moved >= 0], max(stays, 1))
     stamps = timestamp[moved >= 0]
     stamps.flags.writeable = False
-    return Market.of(replace(bars, timestamp=stamps), member.first, member.fingerprint)
+    return replace(reorder_bars(bars, moved[moved >= 0], max(stays, 1)), timestamp=stamps)
 
 
 def reorder_bars(bars: Bars, order: Int64Array1D, first: int = 1) -> Bars:

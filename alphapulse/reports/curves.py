@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from alphapulse.backtesting.account.trial import run_account_trial
 from alphapulse.backtesting.batch import benchmark_returns
 from alphapulse.backtesting.curve_metrics import curve_metrics
 from alphapulse.backtesting.metrics import METRICS
@@ -26,7 +27,7 @@ from alphapulse.typing import Float64Array1D
 def backtest_trial(
     market: Market, experiment: Experiment, parameters: Float64Array1D
 ) -> tuple[BacktestResult, pd.Series]:
-    """Return one trial with its curves, and the returns of buy and hold on the same bars; of a universe its portfolio.
+    """Return one trial with its curves, and the returns of buy and hold on the same bars; of many symbols together.
 
     Raises
     ------
@@ -37,6 +38,8 @@ def backtest_trial(
     bars = market.bars
     if market.members:
         return _portfolio(market, experiment, parameters)
+    if market.is_account:
+        return _account(market, experiment, parameters)
     block = experiment.definition.block(bars, values, 1)
     if block.failures:
         raise StrategyError(f"{experiment.definition.name} failed: {block.failures[0]}")
@@ -51,6 +54,18 @@ def backtest_trial(
         raise StrategyError(f"{experiment.definition.name} failed: {error}") from error
     bought = benchmark_returns(bars, market.first)[market.first :]
     return result, pd.Series(bought, result.returns.index, name=bars.symbol)
+
+
+def _account(market: Market, experiment: Experiment, parameters: Float64Array1D) -> tuple[BacktestResult, pd.Series]:
+    """Return one trial of an account, and the returns of its symbols in equal parts."""
+    values, engine = experiment.values(parameters)
+    block = experiment.definition.portfolio_block(market.bars, values, 1)
+    decided = next(block.groups(), None)
+    if decided is None:
+        raise StrategyError(f"{experiment.definition.name} failed: {block.failures[0]}")
+    result = run_account_trial(market, decided[1], decided[2], engine)
+    bought = benchmark_returns(market.bars, market.first)[market.first :]
+    return result, pd.Series(bought, result.returns.index, name=market.bars.symbol)
 
 
 def _portfolio(market: Market, experiment: Experiment, parameters: Float64Array1D) -> tuple[BacktestResult, pd.Series]:

@@ -21,6 +21,7 @@ from alphapulse.study.records import TrialRecord
 from alphapulse.sweep.opening import OpenStudy, setting_of
 
 EQUITY = "equity.csv"
+WEIGHTS = "weights.csv"
 TRADES, FILLS = "trades.csv", "fills.csv"
 VERDICT = "verdict.json"
 CHOSEN = "chosen.yaml"
@@ -29,7 +30,7 @@ MOST_CSV = 100_000
 
 
 def write_curves(result: BacktestResult, benchmark: pd.Series, directory: Path) -> dict[str, str]:
-    """Write the equity, the trades and the fills of a backtest; return where they are, by what they are.
+    """Write equity, trades, fills (and weights) of a backtest; return where they are, by what they are.
 
     Parameters
     ----------
@@ -48,7 +49,11 @@ def write_curves(result: BacktestResult, benchmark: pd.Series, directory: Path) 
         "buy_and_hold": bought,
     }
     pd.DataFrame(curves).to_csv(directory / EQUITY)
-    return {"trades": str(directory / TRADES), "fills": str(directory / FILLS), "equity": str(directory / EQUITY)}
+    places = {"trades": str(directory / TRADES), "fills": str(directory / FILLS), "equity": str(directory / EQUITY)}
+    if result.weights is not None:
+        result.weights.to_csv(directory / WEIGHTS)
+        places["weights"] = str(directory / WEIGHTS)
+    return places
 
 
 def write_setting(

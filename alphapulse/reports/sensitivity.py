@@ -43,7 +43,7 @@ def sensitivity(experiment: Experiment, market: Market, parameters: Float64Array
     """
     values, engine = experiment.values(parameters)
     bars = market.bars
-    if market.members:
+    if market.members or market.is_account:
         return {"rows": list(_rows_of_universe(experiment, market, parameters)), "bars_touching_both": 0}
     block = experiment.definition.block(bars, values, 1)
     if block.failures:
@@ -66,7 +66,7 @@ def _late(block: TargetBlock, n_bars: int) -> TargetBlock:
 
 
 def _rows_of_universe(experiment: Experiment, market: Market, parameters: Float64Array1D) -> Iterator[dict[str, Any]]:
-    """Yield how the portfolio of a universe fares in each world but the one whose decisions come late."""
+    """Yield how the portfolio of many symbols fares in each world but the one whose decisions come late."""
     values, engine = experiment.values(parameters)
     fixed = replace(experiment, space=SearchSpace(()), strategy=values, bootstrap=None, robustness=None)
     for name, changed, is_late in _worlds(engine):

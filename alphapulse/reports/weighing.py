@@ -319,7 +319,8 @@ def at_commissions(
 ) -> Callable[[float], dict[str, float]]:
     """Return what turns a commission [1] into the metrics of one trial, which decides once for all of them."""
     strategy, engine = experiment.values(parameters)
-    block = None if market.members else experiment.definition.block(market.bars, strategy, 1)
+    many = market.members or market.is_account
+    block = None if many else experiment.definition.block(market.bars, strategy, 1)
 
     def run(commission: float) -> dict[str, float]:
         changed = engine.with_values({"commission": commission})

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from alphapulse.market.bars import Bars
 from alphapulse.strategies.indicators import atr
 from alphapulse.typing import Float64Array1D
@@ -55,6 +57,10 @@ def longest_window(values: Mapping[str, Any]) -> int:
 
 
 def average_true_range(bars: Bars, window: int) -> Float64Array1D:
-    """Return Wilder's average true range (n_bars,) [quote] of `bars`."""
+    """Return Wilder's average true range (n_bars,) [quote] of `bars`; of an account's (n_bars, n_symbols)."""
+    if bars.symbols:
+        each = [bars.of(symbol).indicator(atr, "high", "low", "close", window) for symbol in bars.symbols]
+        together: Float64Array1D = np.stack(each, axis=1)
+        return together
     average: Float64Array1D = bars.indicator(atr, "high", "low", "close", window)
     return average

@@ -136,7 +136,7 @@ def checked_atr(strategy: Strategy, bars: Bars) -> Float64Array1D:
 def place_of(strategy: Strategy) -> str:
     """Return " (file, line)" of the user's function or method that decides; empty for a strategy of ours."""
     subject = getattr(strategy, "subject", None) or strategy
-    decide = getattr(type(subject), "target", subject)
+    decide = getattr(type(subject), "targets", getattr(type(subject), "target", subject))
     code = getattr(getattr(decide, "py_func", decide), "__code__", None)
     return (
         ""

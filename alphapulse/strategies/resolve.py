@@ -12,11 +12,12 @@ import numpy as np
 from alphapulse.errors import StrategyError, did_you_mean
 from alphapulse.market.bars import COLUMNS, Bars
 from alphapulse.market.indicator_cache import IndicatorCache
-from alphapulse.market.targets import TargetBlock
+from alphapulse.market.targets import AccountTargets, TargetBlock
 from alphapulse.strategies.base import ATR_WINDOW, Strategy, average_true_range, longest_window
 from alphapulse.strategies.columns import Settings, TargetColumns
 from alphapulse.strategies.importing import folder_of_same, import_object, packed
 from alphapulse.strategies.parameters import Parameter, annotations, reject_unknown, signature_parameters
+from alphapulse.strategies.portfolio import PortfolioBlock, PortfolioStrategy
 from alphapulse.strategies.sources import PACKAGE
 from alphapulse.typing import Float64Array1D
 
@@ -24,8 +25,10 @@ BUILT_IN = {
     "long_short": "alphapulse.strategies.long_short.LongShort",
     "sma_cross": "alphapulse.strategies.sma_cross.SmaCross",
     "breakout": "alphapulse.strategies.breakout.Breakout",
+    "rotation": "alphapulse.strategies.rotation.Rotation",
+    "pairs": "alphapulse.strategies.pairs.Pairs",
 }
-SCALARS = ("symbol", "timeframe", "others", "parts", "periods_per_year")
+SCALARS = ("symbol", "symbols", "timeframe", "others", "parts", "periods_per_year")
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,33 @@ class StrategyDefinition:
         is_own_path = not failures and hasattr(self.subject, "block")
         return Arranged(self, columns, None if is_own_path else Settings.of(columns, n_trials, failures))
 
+    def portfolio_block(
+        self, bars: Bars, values: Mapping[str, Any], n_trials: int, cache: IndicatorCache | None = None
+    ) -> AccountTargets:
+        """Return the targets of many trials in one account, as `block` does those of one symbol."""
+        arranged = self.arrange(values, n_trials)
+        settings = arranged.settings or Settings.of(arranged.columns, n_trials, {})
+        return PortfolioBlock((cache or IndicatorCache()).attach(bars), settings, self.construct)
+
+    def check_universe(self, *, is_account: bool) -> None:
+        """Raise StrategyError where a class decides for one symbol and an account wants many, or the other way round.
+
+        A function may do either.
+        """
+        if not inspect.isclass(self.subject):
+            return
+        many = callable(getattr(self.subject, "targets", None))
+        one = callable(getattr(self.subject, "target", None)) and not issubclass(self.subject, PortfolioStrategy)
+        if is_account and not many:
+            raise StrategyError(
+                f"{self.name} decides for one symbol: an account of many asks for a method `targets(self, bars)`; "
+                "universe=each tries it on every symbol alone."
+            )
+        if not is_account and not one:
+            raise StrategyError(
+                f"{self.name} decides for many symbols in one account; write universe=account data.symbols=[A,B]."
+            )
+
     def reload(self) -> "StrategyDefinition":
         """Return the strategy from a new import of its module, which remembers nothing."""
         return _define(self.target, Path(self.search_path), fresh=True)
@@ -253,7 +283,7 @@ def resolve(target: str, search_path: str | None = None) -> StrategyDefinition:
     Parameters
     ----------
     target : str
-        Dotted path of a class or function ("my_module.MyStrategy"), or long_short, sma_cross or breakout.
+        Dotted path of a class or function ("my_module.MyStrategy"), or one of `BUILT_IN`.
     search_path : str, optional
         Folder to import from before the installed packages; by default the working directory.
 
@@ -270,7 +300,8 @@ def adapt(made: Any, values: Mapping[str, Any] | None = None) -> Strategy:
     if isinstance(made, Strategy):
         return made
     values = getattr(made, "__dict__", {}) if values is None else values
-    return AdaptedStrategy(made.target, dict(values), made)
+    decide = made.targets if callable(getattr(made, "targets", None)) else made.target
+    return AdaptedStrategy(decide, dict(values), made)
 
 
 def _rebuild(
@@ -303,7 +334,8 @@ def _define(target: str, folder: Path, *, fresh: bool) -> StrategyDefinition:
 
 
 def _from_class(subject: type, path: str) -> tuple[dict[str, Parameter], Callable[[Mapping[str, Any]], Strategy]]:
-    if not callable(getattr(subject, "target", None)) or inspect.isabstract(subject):
+    decides = any(callable(getattr(subject, name, None)) for name in ("target", "targets"))
+    if not decides or inspect.isabstract(subject):
         raise StrategyError(f"{path} has no method `target(self, bars)`; a strategy needs one.")
     own = [n for n in inspect.get_annotations(subject) if hasattr(subject, n)]
     if own and not dataclasses.is_dataclass(subject) and "__init__" not in vars(subject):

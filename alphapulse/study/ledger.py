@@ -55,7 +55,7 @@ WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE sweep_id IS NULL AND name = $1 AND 
 
 HOLDOUTS = """
 SELECT name FROM sweep
-WHERE (symbols[1] = ANY($1) OR config #>> '{universe,kind}' = 'each' AND symbols && $1)
+WHERE (symbols[1] = ANY($1) OR config #>> '{universe,kind}' IN ('each', 'account') AND symbols && $1)
     AND timeframe = $2 AND holdout_start < $4 AND data_end > $3 ORDER BY id
 """
 

@@ -360,7 +360,7 @@ def _study(row: Any) -> Study:
 
 def _n_traded(config: Mapping[str, Any], symbols: Sequence[str]) -> int:
     """Return how many of a study's symbols are traded: of a universe all but those that are only looked at."""
-    is_universe = (config.get("universe") or {}).get("kind") == "each"
+    is_universe = (config.get("universe") or {}).get("kind") in ("each", "account")
     return len(symbols) - len(config["data"].get("others") or ()) if is_universe else 1
 
 

@@ -16,6 +16,7 @@ from alphapulse.config.schema import TARGET, DataConfig, SweepConfig
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.quality import data_warnings
 from alphapulse.data_pipeline.universe import load_markets
+from alphapulse.market.account import member_bars
 from alphapulse.market.bars import Bars
 from alphapulse.market.joining import bar_end
 from alphapulse.market.market import Market
@@ -119,10 +120,14 @@ def load_inputs(config: SweepConfig, database: Database) -> StudyInputs:
 def study_bars(data: DataConfig, market: Market, holdout: Market | None) -> StudyBars:
     """Return the stretch of the scored bars of a market, and of the hold-out after it."""
     last = (holdout or market).bars
-    traded = tuple(member.bars.symbol for member in market.members) or data.symbols[:1]
+    traded = tuple(member.bars.symbol for member in market.members) or market.bars.symbols or data.symbols[:1]
     ends = bar_end(last.timestamp, last.timeframe)
     return StudyBars(
-        symbols=tuple(dict.fromkeys((*traded, *data.read))) if not market.members else (*traded, *data.others),
+        symbols=(
+            (*traded, *data.others)
+            if market.members or market.is_account
+            else tuple(dict.fromkeys((*traded, *data.read)))
+        ),
         n_traded=len(traded),
         timeframe=market.bars.timeframe,
         start=_moment(market.bars.timestamp[market.first]),
@@ -181,7 +186,7 @@ def compile_for(inputs: StudyInputs, sampler: Sampler, build: Build | None = Non
     experiment = inputs.experiment
     if not experiment.definition.is_built_in:
         # What a strategy of the user's does is for workers to bear: it may end the process that it runs in.
-        stand_in = find_strategy("sma_cross", None)
+        stand_in = find_strategy("rotation" if inputs.market.is_account else "sma_cross", None)
         experiment = replace(experiment, definition=stand_in, strategy={}, space=SearchSpace(()), robustness=None)
     market = inputs.market
     if market.n_scored > N_COMPILED or market.members:
@@ -225,9 +230,10 @@ def swept_values(space: SearchSpace) -> dict[str, tuple[Any, ...]]:
 
 def warn_of(market: Market, engine: EngineParams, space: SearchSpace | None = None) -> tuple[str, ...]:
     """Return what `warn` says of a market, or of all symbols of a universe: each fault of the first few symbols."""
-    if not market.members:
+    if not market.members and not market.is_account:
         return warn(market.bars, engine, space)
-    lines = list(dict.fromkeys(line for member in market.members for line in warn(member.bars, engine, space)))
+    traded = [member.bars for member in market.members] or [member_bars(market.bars, s) for s in market.bars.symbols]
+    lines = list(dict.fromkeys(line for bars in traded for line in warn(bars, engine, space)))
     if len(lines) > MOST_WARNINGS:
         more = f"{len(lines) - MOST_WARNINGS} more warnings on bars; `python -m alphapulse.data check` says them."
         lines = [*lines[:MOST_WARNINGS], more]

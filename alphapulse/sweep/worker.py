@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alphapulse.backtesting.account.batch import simulate_account
 from alphapulse.backtesting.batch import FAILED, OK, TRIALS_PER_CALL, EngineColumns, simulate_batch
 from alphapulse.backtesting.building import load_engine
 from alphapulse.backtesting.metrics import METRICS, N_METRICS
 from alphapulse.market.indicator_cache import IndicatorCache
 from alphapulse.market.market import Market
+from alphapulse.market.targets import AccountTargets, TargetBlock
 from alphapulse.strategies.base import Strategy
 from alphapulse.strategies.resolve import StrategyDefinition
 from alphapulse.study.trials import BlockMoments, SymbolMetrics, Trials
@@ -173,7 +175,8 @@ def evaluate_batch(
 def _simulate(context: _Context, parameters: Float64Array2D) -> _Simulated:
     """Backtest trials in calls of the size that the kernel likes and memory has room for."""
     most = max(1, TARGET_BYTES // (8 * len(context.market.bars)))
-    size = min(TRIALS_PER_CALL if context.universe is None else TRIALS_AT_ONCE, most)
+    many = context.universe is not None or context.market.is_account
+    size = min(TRIALS_AT_ONCE if many else TRIALS_PER_CALL, most)
     starts = range(0, len(parameters), size) if len(parameters) else (0,)
     try:
         return _joined([_simulate_guarded(context, parameters[start : start + size]) for start in starts])
@@ -219,9 +222,16 @@ def _simulate_together(context: _Context, parameters: Float64Array2D) -> _Simula
         return _Simulated(trials, outcome.block_sums, outcome.block_squares, by_symbol)
     trials = experiment.untried(parameters)
     strategy, swept = experiment.columns(parameters)
-    targets = context.definition.block(market.bars, strategy, len(trials), context.cache)
-    limits.begin_trial()
-    outcome = simulate_batch(market, targets, EngineColumns.build(experiment.engine, swept, len(trials)))
+    engine = EngineColumns.build(experiment.engine, swept, len(trials))
+    targets: TargetBlock | AccountTargets
+    if market.is_account:
+        # Made one by one, as the engine runs them; the clock of each starts with its strategy.
+        targets = block = context.definition.portfolio_block(market.bars, strategy, len(trials), context.cache)
+        outcome = simulate_account(market, block, engine)
+    else:
+        targets = own = context.definition.block(market.bars, strategy, len(trials), context.cache)
+        limits.begin_trial()
+        outcome = simulate_batch(market, own, engine)
     trials.metrics[:] = outcome.metrics
     trials.status[:] = outcome.status
     trials.errors = dict(targets.failures)

@@ -9,10 +9,12 @@ import numpy as np
 from alphapulse.backtesting.account.costs import cost_rows
 from alphapulse.backtesting.account.loop import run_account
 from alphapulse.backtesting.account.state import (
+    BASE,
     BOTH,
     CASH,
     COSTS,
     EXPOSED,
+    FLOW,
     HELD,
     LONGEST,
     LOST,
@@ -27,6 +29,7 @@ from alphapulse.backtesting.account.state import (
     STOP,
     TAKE,
     TRADED,
+    UNITS,
     WON,
     Record,
     Rules,
@@ -47,7 +50,8 @@ from alphapulse.market.targets import AccountTargets
 from alphapulse.market.timeframes import DAY
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
-FILLS_OF_ACCOUNT = (*FILL_COLUMNS, "symbol")
+FILLS_OF_ACCOUNT = (*FILL_COLUMNS, "symbol", "profit")
+"""Of each fill: its equity is the account's before the fills of its moment, its profit that of the trade it ends."""
 
 ENDED = 7 * DAY
 """A symbol has ended whose last bar begins earlier than this before the last of all [ns]."""
@@ -74,10 +78,12 @@ class AccountRecording:
         At each close [quote].
     curves : (n_scored, 2 + n_symbols) float64
         Cash, interest earned so far [quote] and units of each symbol at each close.
-    fills : (n_fills, 9) float64
+    fills : (n_fills, 10) float64
         By `FILLS_OF_ACCOUNT`.
     stop, take : (n_symbols,) float64
         Times the direction of each open position [quote]; infinite without one.
+    profit : (n_symbols,) float64
+        Of each open position, at the last close [quote].
     n_both : int
         Bars that reached stop and take profit of a symbol.
     """
@@ -87,6 +93,7 @@ class AccountRecording:
     fills: Float64Array2D = field(default_factory=lambda: np.empty((0, len(FILLS_OF_ACCOUNT))))
     stop: Float64Array1D = field(default_factory=lambda: np.empty(0))
     take: Float64Array1D = field(default_factory=lambda: np.empty(0))
+    profit: Float64Array1D = field(default_factory=lambda: np.empty(0))
     n_both: int = 0
 
 
@@ -189,6 +196,7 @@ class _Runner:
             recording.equity, recording.curves = equity.copy(), record.curves
             recording.fills = record.fills[: int(account[N_FILLS])]
             recording.stop, recording.take = book[STOP].copy(), book[TAKE].copy()
+            recording.profit = book[FLOW] + book[UNITS] * book[MARK] - book[BASE]
             recording.n_both = int(account[BOTH])
         return account
 

@@ -103,6 +103,7 @@ def fill(
     closes, opens = turns and before != 0.0, turns and units != 0.0
     # A flip's cost is shared by value between the trade that it closes and the one that it opens (4.4).
     left = worth - (cost * abs(v) / x if closes else 0.0)
+    profit = math.nan
     if closes:
         profit = left + account[FORGIVEN] - book[BASE, s]
         account[FORGIVEN] = 0.0
@@ -126,7 +127,7 @@ def fill(
     if place < fills.shape[0]:
         row = fills[place]
         row[0], row[1], row[2], row[3] = change.bar, change.reason, price, change.units
-        row[4], row[5], row[6], row[7], row[8] = traded, cost, equity, units, s
+        row[4], row[5], row[6], row[7], row[8], row[9] = traded, cost, equity, units, s, profit
     return bool(opens)
 
 

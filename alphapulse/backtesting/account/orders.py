@@ -50,7 +50,7 @@ def allocate(
     rules: Rules,
     book: Float64Array2D,
     last: Int64Array1D,
-    closing: int,
+    ends: int,
 ) -> None:
     """Write the allocations of a moment to the row DUE of the book: the due targets within the caps of the account.
 
@@ -62,14 +62,14 @@ def allocate(
         Above 0 [quote].
     last : (n_symbols,) int64
         As in `Tape`.
-    closing : int
-        The bar at whose close this is, at which nothing is bought of what ends with it; -2 for an open.
+    ends : int
+        Symbols whose last bar is before this have ended, and are not wanted any more.
     """
     n = due.shape[0]
     long = short = 0.0
     for s in range(n):
         a = due[s] if rules.allow_short or due[s] > 0.0 else 0.0
-        a = a if abs(a) > EQUAL and last[s] != closing else 0.0
+        a = a if abs(a) > EQUAL and not 0 <= last[s] < ends else 0.0
         book[DUE, s] = a
         long += max(a, 0.0)
         short -= min(a, 0.0)
@@ -251,6 +251,6 @@ def trade(
             ruin(t, book, account, fills)
         return
     if moment.may_order:
-        allocate(due, quotes, equity, rules, book, tape.last, t if at_close else -2)
+        allocate(due, quotes, equity, rules, book, tape.last, t + 1 if at_close else t)
     if want(moment, quotes, equity, rules, book) > 0:
         send(moment, equity, atr[max(moment.decision, 0)], rules, book, costs, account, fills)

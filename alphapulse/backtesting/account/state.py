@@ -104,8 +104,8 @@ class Record(NamedTuple):
         At each close [quote].
     curves : (n_scored, 2 + n_symbols) float64
         Cash, interest earned so far [quote] and units of each symbol at each close; nothing is written without rows.
-    fills : (n, 9) float64
-        By `FILL_COLUMNS` and the symbol's column; fills beyond its length are only counted.
+    fills : (n, 10) float64
+        By `batch.FILLS_OF_ACCOUNT`; fills beyond its length are only counted.
     """
 
     equity: np.ndarray

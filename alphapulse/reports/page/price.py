@@ -19,7 +19,9 @@ NEAR_A_TRADE = 3
 
 def price_chart(subject: Subject) -> list[Chart]:
     """Return the price with the chosen trial's fills, drawn from at most `MOST_PRICES` bars."""
-    if subject.inputs is None or subject.inputs.market.members or not subject.runs:
+    if subject.inputs is None or not subject.runs:
+        return []
+    if subject.inputs.market.members or subject.inputs.market.is_account:
         return []
     bars, first = (subject.holdout or subject.inputs.market).bars, subject.inputs.market.first
     fills = pd.concat([getattr(run, "fills", run.trades) for run in subject.runs], ignore_index=True)

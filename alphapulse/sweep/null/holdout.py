@@ -173,10 +173,10 @@ def needed(holdout: Market, experiment: Experiment, parameters: Float64Array1D) 
 
     Of the warm-up the last 50,000 bars stay, or twice, four times ... as many: the first with which every target, the
     average true range of every stop and the first objective are the same to the bit from the last bar before the
-    hold-out on. Where none below half of the warm-up are, and of a universe, all of it stays.
+    hold-out on. Where none below half of the warm-up are, and of many symbols, all of it stays.
     """
     length = SHORTEST_WARM_UP
-    if holdout.members or 2 * length > holdout.first:
+    if holdout.members or holdout.is_account or 2 * length > holdout.first:
         return holdout
     whole, value = _decisions(holdout, experiment, parameters), value_of(holdout, experiment, parameters)
     while 2 * length <= holdout.first:

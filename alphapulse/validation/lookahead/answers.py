@@ -1,6 +1,6 @@
 """What a strategy says of bars, and whether it says something else of others."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,25 @@ def ask(definition: StrategyDefinition, point: Mapping[str, Any], bars: Bars, pa
             where = place_of(definition.build(point))
             raise StrategyError(f"`{name}` must have one row a bar, ({len(bars)}, ...), but got {got}{where}.")
     return arrays
+
+
+def decided_together(
+    definition: StrategyDefinition, bars: Bars, points: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the places of the points that a sweep's batch path can decide for, each with its targets."""
+    columns = {name: [p.get(name, q.default) for p in points] for name, q in definition.parameters.items()}
+    if bars.symbols:
+        for members, targets, _ in definition.portfolio_block(bars, columns, len(points)).groups():
+            yield from ((place, targets) for place in members.tolist())
+        return
+    block = definition.block(bars, columns, len(points), IndicatorCache())
+    n_bars = len(bars)
+    middle = n_bars // 3
+    places = np.arange(len(points))
+    parts = [np.empty((len(points), middle)), np.empty((len(points), n_bars - middle))]
+    block.fill(0, middle, places, parts[0])
+    block.fill(middle, n_bars, places, parts[1])
+    yield from ((place, out) for place, out in enumerate(np.hstack(parts)) if place not in block.failures)
 
 
 def difference(expected: np.ndarray, got: np.ndarray, *, exact: bool) -> BoolArray1D:

@@ -16,10 +16,10 @@ import numpy as np
 
 from alphapulse.errors import LookAheadError, StrategyError
 from alphapulse.market.bars import COLUMNS, Bars
-from alphapulse.market.indicator_cache import IndicatorCache
-from alphapulse.strategies.columns import checked_target, describe, timestamp_text
+from alphapulse.strategies.columns import describe, timestamp_text
+from alphapulse.strategies.portfolio import checked_decisions
 from alphapulse.strategies.resolve import StrategyDefinition
-from alphapulse.validation.lookahead.answers import PARTS, TARGET, Series, ask, difference
+from alphapulse.validation.lookahead.answers import PARTS, TARGET, Series, ask, decided_together, difference
 from alphapulse.validation.lookahead.cuts import calendar_cuts, hole_cuts, spread_cuts, telling_cuts
 from alphapulse.validation.lookahead.futures import FUTURES, foreign, sealed
 from alphapulse.validation.lookahead.looks import Looks, Watch
@@ -159,7 +159,7 @@ def _check(
         for place, point in enumerate(points):
             try:
                 reference = gate.series(point, part)
-                checked_target(definition.build(point), part)
+                checked_decisions(definition.build(point), part)
             except LookAheadError:
                 raise
             except Exception as error:
@@ -303,20 +303,10 @@ class _Gate:
 
     def check_block(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Raise if the batch path of a sweep decides anything else than `target` does."""
-        columns = {name: [p.get(name, q.default) for p in points] for name, q in self.definition.parameters.items()}
-        block = self.definition.block(self.bars, columns, len(points), IndicatorCache())
         n_bars = len(self.bars)
-        middle = n_bars // 3
-        places = np.arange(len(points))
-        parts = [np.empty((len(points), middle)), np.empty((len(points), n_bars - middle))]
-        block.fill(0, middle, places, parts[0])
-        block.fill(middle, n_bars, places, parts[1])
-        out = np.hstack(parts)
-        for place, point in enumerate(points):
-            if place in block.failures:
-                continue
-            target = checked_target(self.definition.build(point), self.bars)
-            for _, where in self._moved({TARGET: target}, {TARGET: out[place]}, n_bars):
+        for place, decided in decided_together(self.definition, self.bars, points):
+            target = checked_decisions(self.definition.build(points[place]), self.bars)
+            for _, where in self._moved({TARGET: target}, {TARGET: decided}, n_bars):
                 name = self.definition.name
                 raise StrategyError(f"`block` and `target` of {name} differ at bar {where}; both must decide alike.")
 
