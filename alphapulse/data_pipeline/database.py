@@ -210,6 +210,11 @@ class Database:
                 return DatabaseError(f"The {self} went away: {_first_line(error)}; run the same command again later.")
             case asyncpg.PostgresError():
                 return DatabaseError(f"The {self} refused: {_first_line(error)}.")
+            case _ if self.embedded:
+                return DatabaseError(
+                    f"No answer from the embedded database at {self.address}: {_first_line(error)}; it was stopped "
+                    "meanwhile, and the same command starts it again."
+                )
             case _:
                 return DatabaseError(
                     f"No answer from the {self}: {_first_line(error)}; start the server, correct DB_HOST and DB_PORT, "

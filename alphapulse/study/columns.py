@@ -182,25 +182,39 @@ class StudyColumns:
             finally:
                 await connection.close()
 
-        return self.database.run(copy())
+        return self.database.run(self.database.patience.until_done(copy))
 
     def _pieces(
         self, query: str, kinds: Mapping[str, Kind], size: int, *arguments: Any
     ) -> Iterator[dict[str, np.ndarray]]:
         """Yield a query's rows by `number`, its first column, up to `size` at a time; `arguments` begin at $4."""
         query += " AND number > $2 ORDER BY number LIMIT $3"
-        connection = self.database.run(self._reader())
+        connection: asyncpg.Connection | None = None
+        last, n_rows = -1, size
+
+        async def copy() -> dict[str, np.ndarray]:
+            nonlocal connection
+            if connection is None:
+                connection = await self._reader()
+            try:
+                asked = (self.study.id, last, size, *arguments)
+                return await copy_out(connection, query, *asked, kinds=kinds, n_rows=size)
+            except BaseException:
+                # What follows is read by another, where the database comes back.
+                connection.terminate()
+                connection = None
+                raise
+
         try:
-            last, n_rows = -1, size
             while n_rows == size:
-                copying = copy_out(connection, query, self.study.id, last, size, *arguments, kinds=kinds, n_rows=size)
-                piece = self.database.run(copying)
+                piece = self.database.run(self.database.patience.until_done(copy))
                 n_rows = len(piece["number"])
                 if n_rows:
                     last = int(piece["number"][-1])
                     yield piece
         finally:
-            self.database.run(connection.close())
+            if connection is not None:
+                self.database.run(connection.close())
 
     async def _reader(self) -> asyncpg.Connection:
         """Return a connection that reads by the key, in whose order rows were written."""

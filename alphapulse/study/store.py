@@ -63,7 +63,7 @@ class Store:
         StudyError
             If a stored study of this name is of another making, or another driver runs it.
         """
-        connection = self.database.run(self.database.connect())
+        connection = self.database.run(self.database.patience.until_done(self.database.connect))
         try:
             self.database.run(lock_study(connection, plan.name))
             study = self.database.run(_find(connection, plan.name))

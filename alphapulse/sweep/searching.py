@@ -1,5 +1,6 @@
 """The search of an open study: generations over the workers, committed to the store as they come."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -78,7 +79,11 @@ def search(
     )
     metrics = StudyMetrics(study.name, study.n_done)
 
+    best_told = math.nan
+
     def tell(n_evaluated: int, best: float) -> None:
+        nonlocal best_told
+        best_told = best
         watch(n_evaluated, best)
         n_unstored = sum(n for n, future in pending if not future.done())
         metrics.update(
@@ -108,6 +113,7 @@ def search(
         run.run()
         for _, future in pending:
             future.result()
+        metrics.finish(run.n_done, best_told, n_failed=failures.n_failed)
         if isinstance(run, Stream):
             end_stream(opened, run.keeper)
     clock.seconds["evaluate"] = state.seconds - evaluated_before

@@ -123,19 +123,21 @@ class Cluster(Tasks):
         if address is None and num_cpus is None:
             given = read_settings().ray_address
             address = None if given == "local" else given
+        is_client = address is not None and address.startswith("ray://")
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
             if not sys.stderr.isatty():
                 take_colours_from_ray()
-            local = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
+            how: dict[str, Any] = {} if address else {"num_cpus": num_cpus, "include_dashboard": dashboard}
+            if not is_client:
+                how["job_config"] = ray.job_config.JobConfig(metadata={"study": self.title})
             self._last_word = LastWord(ENDED)
             with without_password():
                 context = ray.init(
                     address=address or "local",
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    job_config=ray.job_config.JobConfig(metadata={"study": self.title}),
-                    **local,
+                    **how,
                 )
             self._owned = True
             self.dashboard = context.dashboard_url or ""
@@ -145,7 +147,6 @@ class Cluster(Tasks):
                 with contextlib.suppress(OSError):
                     TOKEN.expanduser().chmod(0o600)
                 self._servers = [child for child in children if child.name() in SERVERS]
-        is_client = address is not None and address.startswith("ray://")
         where = address if is_client else ray.get_runtime_context().gcs_address
         self._head = Head.at(str(where), self._head_timeout)
         self._count_cpus()

@@ -43,7 +43,14 @@ class StudyMetrics:
             return
         rate = (n_done - self._n_told) / (now - self._told)
         self._told, self._n_told = now, n_done
-        for gauge, value in zip(self._gauges, (n_done, n_failed, rate, best, n_queued, n_unstored), strict=True):
+        self._tell(n_done, n_failed, rate, best, n_queued, n_unstored)
+
+    def finish(self, n_done: int, best: float, *, n_failed: int) -> None:
+        """Tell them for the last time: what comes after the search has none."""
+        self._tell(n_done, n_failed, 0.0, best, 0, 0)
+
+    def _tell(self, *values: float) -> None:
+        for gauge, value in zip(self._gauges, values, strict=True):
             gauge.set(float(value))
 
     @cached_property

@@ -31,8 +31,9 @@ def test_task_that_begins_after_it_was_cancelled_can_tell(ray_cluster):
 
 
 @pytest.mark.ray
-def test_tasks_carry_the_name_of_the_study_and_metrics_are_told(ray_cluster):
+def test_tasks_carry_the_name_of_the_study_and_metrics_are_told(ray_cluster, monkeypatch):
     import ray
+    import ray.util.metrics
 
     shipment = Shipment("none", [ray.put(None), ray.put(None)])
     workers = Tasks(title="mine")
@@ -45,6 +46,11 @@ def test_tasks_carry_the_name_of_the_study_and_metrics_are_told(ray_cluster):
     told.update(36, 0.5, n_failed=1, n_queued=2, n_unstored=3)
     assert told._n_told == 36
     assert [gauge.info["name"] for gauge in told._gauges] == list(METRICS)
+    seen = []
+    monkeypatch.setattr(ray.util.metrics.Gauge, "set", lambda gauge, value: seen.append((gauge.info["name"], value)))
+    # What is told at the end is what the study has, not what it had when it was told last.
+    told.finish(40, 0.7, n_failed=2)
+    assert dict(seen) == dict(zip(METRICS, (40.0, 2.0, 0.0, 0.7, 0.0, 0.0), strict=True))
 
 
 def test_nodes_that_join_and_are_lost_are_told_in_a_line_each():
