@@ -1,4 +1,7 @@
-"""What is seen on stderr while a command works: a bar or line that goes away on a terminal, lines or JSON elsewhere."""
+"""What is seen on stderr while a command works: a bar or line that goes away on a terminal, lines or JSON elsewhere.
+
+In a notebook it is an output of the cell.
+"""
 
 import datetime
 import json
@@ -6,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from html import escape
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from alphapulse.plain import plain
 
 LINE_SECONDS = 5.0
+CELL_SECONDS = 0.2
 FIRST_SECONDS = 1.0
 """After which a line says what takes its time: nothing is said of what takes less."""
 
@@ -42,6 +47,44 @@ class JsonConsole(Console):
         line = json.dumps(plain({"time": now, "study": self._study, "event": kind, **fields}), allow_nan=False)
         self.file.write(line + "\n")
         self.file.flush()
+
+
+class NotebookConsole(Console):
+    """A console in a notebook: one output of the cell, with the lines so far and below them what is being done.
+
+    Lines stay; what is being done changes in place and goes away, which a terminal does with codes that no notebook
+    reads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, markup=False)
+        self._lines: list[str] = []
+        self._output: Any = None
+        self._shown_at = 0.0
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Add a line."""
+        self._lines.append(" ".join(map(str, objects)).rstrip())
+        self._show("")
+
+    def show(self, text: str, n_done: int = 0, n_total: int | None = None) -> None:
+        """Show what is being done, and how much of it is; an empty text shows nothing."""
+        if text and time.monotonic() - self._shown_at < CELL_SECONDS:
+            return
+        bar = "" if n_total is None else f"<progress value='{n_done}' max='{n_total}'></progress> "
+        self._show(f"<div>{bar}{escape(text)}</div>" if text else "")
+
+    def _show(self, below: str) -> None:
+        from IPython.display import display
+
+        self._shown_at = time.monotonic()
+        lines = "\n".join(self._lines)
+        page = f"<pre style='white-space:pre-wrap;margin:0'>{escape(lines)}</pre>{below}" if lines else below
+        content = {"text/html": page, "text/plain": lines}
+        if self._output is None:
+            self._output = display(content, raw=True, display_id=True)
+        else:
+            self._output.update(content, raw=True)
 
 
 class Line:
@@ -83,6 +126,8 @@ class Line:
         self._timer: threading.Timer | None = None
         self._bar: Progress | None = None
         self._status: Any = None
+        self._cell = console if isinstance(console, NotebookConsole) and not quiet else None
+        self._n_total = n_total
         if quiet or self._is_plain:
             return
         if n_total is None:
@@ -105,6 +150,8 @@ class Line:
     def __enter__(self) -> Self:
         if self._shown is not None:
             self._shown.__enter__()
+        elif self._cell is not None:
+            self._cell.show(self._text)
         elif self._is_plain and self._text:
             self._timer = threading.Timer(FIRST_SECONDS, self._say_first)
             self._timer.daemon = True
@@ -118,6 +165,8 @@ class Line:
             self._timer.cancel()
         if self._shown is not None:
             self._shown.__exit__(kind, error, trace)
+        if self._cell is not None:
+            self._cell.show("")
 
     def say(self, text: str, n_done: int = 0, *, event: str = "", fields: Mapping[str, Any] | None = None) -> None:
         """Show another text, and how many are done; where lines are JSON, an `event` with its fields."""
@@ -125,6 +174,8 @@ class Line:
             self._bar.update(self._task, completed=n_done, said=text)
         elif self._status is not None:
             self._status.update(text)
+        elif self._cell is not None:
+            self._cell.show(f"{n_done:,}{self._counts}{text}" if self._counts else text, n_done, self._n_total)
         elif self._is_plain:
             with self._lock:
                 if time.monotonic() - self._line_at < LINE_SECONDS:

@@ -5,8 +5,11 @@ the values that it has captured. Its identity is that text, so that an edit make
 """
 
 import ast
+import contextlib
 import hashlib
 import inspect
+import linecache
+import symtable
 import sys
 import textwrap
 import types
@@ -101,11 +104,38 @@ def _is_own(subject: Any, home: str) -> bool:
 
 def _source(subject: Any) -> str:
     try:
-        return textwrap.dedent(inspect.getsource(subject)).strip()
+        text = _class_of_cell(subject) or inspect.getsource(subject)
     except (OSError, TypeError) as error:
         raise StrategyError(
             f"The source of {subject.__qualname__} cannot be read; put it into a file and import it from there."
         ) from error
+    return textwrap.dedent(text).strip()
+
+
+def _class_of_cell(subject: Any) -> str | None:
+    """Return the source of a class of a notebook's cell, by the cell of its methods; None for anything else.
+
+    Before Python 3.13 `inspect` looks for a class in the file of its module, and a notebook has none.
+    """
+    if not inspect.isclass(subject) or getattr(sys.modules.get(subject.__module__), "__file__", None) is not None:
+        return None
+    codes = [member.__code__ for member in vars(subject).values() if inspect.isfunction(member)]
+    # What a dataclass makes has no cell; without a method it is the last class of this name.
+    cells = [(code.co_filename, code.co_firstlineno) for code in codes if linecache.getlines(code.co_filename)]
+    for cell, line in cells or [(cell, 0) for cell in reversed(linecache.cache)]:
+        lines = linecache.getlines(cell)
+        for node in _classes(subject.__name__, "".join(lines)):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            if not line or first <= line <= (node.end_lineno or 0):
+                return "".join(lines[first - 1 : node.end_lineno])
+    return None
+
+
+def _classes(name: str, text: str) -> list[ast.ClassDef]:
+    """Return the classes of a name in a text, the last first; none where the text is no Python."""
+    with contextlib.suppress(SyntaxError):
+        return [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ClassDef) and n.name == name][::-1]
+    return []
 
 
 def _scope(subject: Any) -> Mapping[str, Any]:
@@ -129,8 +159,17 @@ def _scope(subject: Any) -> Mapping[str, Any]:
 
 
 def _names(text: str) -> list[str]:
-    tree = ast.parse(text)
-    return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
+    """Return the names that a class or function takes from outside; its arguments and what it assigns are its own."""
+    found: set[str] = set()
+    waiting = [symtable.symtable(text, "<strategy>", "exec")]
+    while waiting:
+        table = waiting.pop()
+        is_outermost = table.get_type() == "module"
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and (not symbol.is_assigned() if is_outermost else symbol.is_global()):
+                found.add(symbol.get_name())
+        waiting += table.get_children()
+    return sorted(found)
 
 
 def _literal(name: str, value: Any, above: tuple[str, ...]) -> str:

@@ -1,11 +1,13 @@
 """Stored studies from Python: what was found, its charts, its trials run again."""
 
+import contextlib
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from rich.console import Console
 
 from alphapulse.api.backtests import Backtest
 from alphapulse.api.figures import as_figure
@@ -189,16 +191,18 @@ class Study:
         return f"<Study {self.name}, {self.n_trials:,} trials, {self.status}{said}>"
 
     def _repr_html_(self) -> str:
-        verdict = self.verdict
-        banner = "" if verdict is None else verdict._repr_html_()
-        try:
-            figure = self.plot()
-        except StudyError:
-            chart = ""
-        else:
-            # Whoever opens the notebook may have no network.
-            chart = figure.to_html(full_html=False, include_plotlyjs=True)
-        return f"<h4>{escape(self.name)}: {self.n_trials:,} trials</h4>{banner}{chart}"
+        banner = "" if self.verdict is None else self.verdict._repr_html_()
+        return f"<h4>{escape(self.name)}: {self.n_trials:,} trials, {escape(self.status)}</h4>{banner}"
+
+    def _ipython_display_(self) -> None:
+        """Show verdict and equity; plotly knows what the front end needs, and leaves its code out where that has it."""
+        from IPython.display import display
+
+        display({"text/html": self._repr_html_(), "text/plain": repr(self)}, raw=True)
+        if Console().is_jupyter:
+            # Elsewhere plotly opens a browser, for which nobody has asked.
+            with contextlib.suppress(StudyError):
+                display(self.plot())
 
 
 def load_study(name: str) -> Study:

@@ -15,6 +15,7 @@ from alphapulse.config.assembly import assemble
 from alphapulse.config.schema import TARGET, SweepConfig
 from alphapulse.data_pipeline.opening import open_database
 from alphapulse.errors import ConfigError
+from alphapulse.progress import NotebookConsole
 from alphapulse.search.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
 from alphapulse.sweep.workers.cluster import Cluster
 
@@ -98,6 +99,8 @@ def run_sweep(
     }
     config = assemble(SweepConfig, values)
     console = Console(stderr=True, highlight=False, markup=False)
+    if console.is_jupyter:
+        console = NotebookConsole()
     run_study(lambda: _workers(config), config, console, None)
     return Study(str(config.study))
 

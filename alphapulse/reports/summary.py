@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Self
 
 import numpy as np
 
 from alphapulse.market.market import Market
+from alphapulse.reports.formatting import format_metric, format_parameter
 from alphapulse.study.picking import Ranking
 from alphapulse.study.records import Study, StudyBars, TrialRecord, named_search
 from alphapulse.study.store import Store
@@ -90,8 +92,19 @@ class TrialSummary:
             **more,
         )
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {format_metric(name, value)}" for name, value in self.values.items())
+        setting = ", ".join(f"{key}={format_parameter(value)}" for key, value in self.params.items())
+        return f"<trial {self.number:,}: {values}; {setting}>"
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        keys = [(key, format_parameter(value)) for key, value in self.params.items()]
+        rows = [*keys, *((name, format_metric(name, value)) for name, value in self.metrics.items())]
+        cells = "".join(f"<tr><th style='text-align:left'>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)
+        return f"<table><tr><th></th><th>trial {self.number:,}</th></tr>{cells}</table>"
+
+
+@dataclass(frozen=True, repr=False)
 class ChosenTrial(TrialSummary):
     """The trial that a verdict speaks of.
 

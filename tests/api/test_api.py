@@ -1,8 +1,10 @@
 """Sweeps, backtests and stored studies from Python, with strategies of cells, functions and scripts."""
 
 import doctest
+import linecache
 import subprocess
 import sys
+import types
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -65,6 +67,34 @@ def test_strategy_of_a_cell_is_a_module_with_all_that_it_names():
     assert target_of(make_strategy(0.02, np.array([0.0, np.inf]))) != target
     assert target_of("sma_cross") == "sma_cross"
     assert target_of(import_module("alphapulse.strategies.sma_cross").SmaCross).endswith("sma_cross.SmaCross")
+
+
+CELL = """
+least = 0.25
+
+def above(values):
+    return values > least
+
+@dataclass(frozen=True)
+class Above:
+    size: float = 1.0
+
+    def target(self, bars):
+        return np.where(above(bars.close), self.size, 0.0)
+"""
+
+
+def test_class_of_a_notebook_is_found_in_its_cell(monkeypatch):
+    """A notebook's module has no file, and its frame is called as the argument of every strategy is."""
+    notebook = types.ModuleType("notebook_of_this_test")
+    monkeypatch.setitem(sys.modules, notebook.__name__, notebook)
+    vars(notebook).update(np=np, dataclass=dataclass, bars=pd.DataFrame({"close": [1.0]}))
+    lines = CELL.splitlines(keepends=True)
+    monkeypatch.setitem(linecache.cache, "/tmp/cell_7.py", (len(CELL), None, lines, "/tmp/cell_7.py"))
+    exec(compile(CELL, "/tmp/cell_7.py", "exec"), vars(notebook))
+    definition = find_strategy(target_of(notebook.Above), None)
+    bars = random_bars()
+    assert definition.build({"size": 0.5}).target(bars).tolist() == np.where(bars.close > 0.25, 0.5, 0.0).tolist()
 
 
 def test_what_cannot_be_written_down_is_refused():
@@ -151,6 +181,8 @@ def test_sweep_of_a_cells_strategy_is_the_commands_study(ray_cluster, frame, dat
     assert study.report(tmp_path / "r.html").stat().st_size > 1_000_000
     assert len(study.optuna.trials) == 40
     assert study.name in study._repr_html_()
+    assert repr(study.best).startswith(f"<trial {study.best.number}: sharpe_ratio ")
+    assert "n_trades" in study.best._repr_html_()
     assert ap.list_studies()["study"].tolist() == ["mine"]
     more = ap.run_sweep(made, "MINE", space=space, n_trials=60, study="mine", quiet=True, validation=FEW)
     assert more.n_trials == ap.load_study("mine").n_trials == 60
