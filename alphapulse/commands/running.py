@@ -45,7 +45,7 @@ def run_opened(
             clock.seconds["follow"] = follower.seconds
         interrupted = stop() and end is not None and end.reason == "stopped"
         with NullProgress(console, quiet=opened.config.quiet or interrupted) as progress:
-            weighing = Weighing(cluster, clock, progress.update, stop)
+            weighing = Weighing(cluster, clock, progress.update, stop, progress.update_holdout)
             ended = None if interrupted else describe_end(opened, end)
             return conclude(opened, directory, clock, weighing, interrupted=interrupted, ended=ended)
 

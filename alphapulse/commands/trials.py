@@ -32,12 +32,13 @@ def run_trials(config: TrialsConfig) -> None:
     StudyError
         If there is no such study, or no trial in it that `config.where` holds for.
     ConfigError
-        If `config.where` is no condition on the columns, or the file cannot be written.
+        If `config.where` is no condition on the columns, the study has no such symbol, or the file cannot be written.
     """
     store = Store(open_database(config.db))
     assert config.study is not None
     study = store.find_study(config.study)
-    frames, sums = TrialFrames(store, study), store.sums(study)
+    frames, sums = TrialFrames(store, study, config.symbol), store.sums(study)
+    frames.check_symbol()
     if sums is not None:
         print(sums.stored, file=sys.stderr)
     where = frames.read_where(config.where)
@@ -85,4 +86,5 @@ def _print(study: str, frames: TrialFrames, found: pd.DataFrame) -> None:
         columns[key.partition(".")[2].replace("_", " ")] = [format_parameter(value) for value in found[key]]
     columns |= shown
     console = stdout_console()
-    console.print(fitted_table(f"Study {study}: best of its trials", columns, console.width))
+    where = "" if frames.symbol is None else f" on {frames.symbol}"
+    console.print(fitted_table(f"Study {study}: best of its trials{where}", columns, console.width))

@@ -71,7 +71,9 @@ def weigh_study(config: WeighConfig, console: Console, directory: Path) -> Study
                 with clock.phase("gate"), say(LOOKING) as looking:
                     opened = replace(opened, inputs=pass_gate(inputs, configured, cluster, look_ahead(looking)))
             with Interruption() as interruption, NullProgress(console, quiet=config.quiet) as progress:
-                weighing = Weighing(cluster, clock, progress.update, lambda: interruption.requested)
+                weighing = Weighing(
+                    cluster, clock, progress.update, lambda: interruption.requested, progress.update_holdout
+                )
                 summary = conclude(opened, directory, clock, weighing, interrupted=False, ended=describe_end(opened))
             with say("drawing the report"):
                 return follow_up(opened, summary, directory, clock)

@@ -86,6 +86,8 @@ class TrialsConfig:
         Number of the best ones that are shown; None is 20 in a table or JSON and all in a file.
     where : str, optional
         A condition on their columns that they meet.
+    symbol : str, optional
+        Of a study of a universe, the symbol whose metrics are shown; None is the portfolio.
     file : str, optional
         Where CSV or Parquet goes; None is stdout for CSV, and STUDY.parquet.
     """
@@ -93,6 +95,7 @@ class TrialsConfig:
     study: str | None = None
     top: int | None = None
     where: str | None = None
+    symbol: str | None = None
     format: Literal["table", "csv", "parquet", "json"] = "table"
     file: str | None = None
     output: Output = "table"

@@ -124,7 +124,7 @@ class SweepProgress(Line):
 
 
 class NullProgress(Line):
-    """Null sweeps done, and how many of them were as good.
+    """Null sweeps done, and how many of them were as good; then the surrogates of the hold-out.
 
     Parameters
     ----------
@@ -142,6 +142,11 @@ class NullProgress(Line):
         text = f"null sweep {outcome.n_done} of at most {outcome.n_wanted}: {outcome.n_as_good} as good"
         fields = {"n_done": outcome.n_done, "n_wanted": outcome.n_wanted, "n_as_good": outcome.n_as_good}
         self.say(text, event="null_sweeps", fields=fields)
+
+    def update_holdout(self, n_done: int, n_wanted: int) -> None:
+        """Show how many surrogates of the hold-out are done."""
+        fields = {"n_done": n_done, "n_wanted": n_wanted}
+        self.say(f"hold-out surrogates {n_done:,} of {n_wanted:,}", event="holdout_surrogates", fields=fields)
 
 
 def search_line(n_new: int, seconds: float, objective: str, best: float) -> str:

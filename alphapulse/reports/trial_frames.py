@@ -9,6 +9,7 @@ import pandas as pd
 
 from alphapulse.backtesting.batch import RUINED
 from alphapulse.backtesting.metrics import METRICS
+from alphapulse.errors import ConfigError, did_you_mean
 from alphapulse.search.conditions import filled_column
 from alphapulse.search.dimensions import Dimension
 from alphapulse.search.expressions import Expression, read_condition
@@ -17,6 +18,8 @@ from alphapulse.study.records import Study
 from alphapulse.study.store import Store
 from alphapulse.study.trials import Trials
 from alphapulse.typing import Float64Array1D, Int64Array1D
+
+N_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,33 @@ class TrialFrames:
     ----------
     store : Store
     study : Study
+    symbol : str, optional
+        Of a universe: metrics, and the value of an objective that is a metric, are those on this symbol alone.
     """
 
     store: Store
     study: Study
+    symbol: str | None = None
+
+    def check_symbol(self) -> None:
+        """Refuse a symbol on which the trials have no metrics.
+
+        Raises
+        ------
+        ConfigError
+            If it is none of the study's, or the study is of one symbol.
+        """
+        if self.symbol is None:
+            return
+        known = StudyColumns(self.store.database, self.study).symbols()
+        if not known:
+            raise ConfigError(
+                f"`symbol` must be left out: the trials of study {self.study.name!r} have no metrics by symbol, which "
+                "those of `universe=each` have."
+            )
+        if self.symbol not in known:
+            hint = did_you_mean(self.symbol, known) or f"; they are {', '.join(known[:N_NAMED])}"
+            raise ConfigError(f"`symbol` must be one of study {self.study.name!r}, but got {self.symbol!r}{hint}")
 
     @property
     def values(self) -> list[str]:
@@ -76,6 +102,8 @@ class TrialFrames:
             if not len(numbers):
                 continue
             frame = self._frame(numbers, trials)
+            if self.symbol is not None:
+                frame = self._on_symbol(read, frame)
             yield frame if where is None else frame[_holds(where, frame, self.aliases)]
 
     def best(self, n: int, where: Expression | None = None) -> pd.DataFrame:
@@ -95,6 +123,16 @@ class TrialFrames:
     def all(self, where: Expression | None = None) -> pd.DataFrame:
         """Return all trials, or those for which `where` holds, in one frame."""
         return pd.concat([self._empty(), *self.pieces(where)], ignore_index=True)
+
+    def _on_symbol(self, read: StudyColumns, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return trials with the metrics of the symbol in place of the portfolio's; NaN where a trial failed."""
+        assert self.symbol is not None
+        numbers = frame["number"]
+        found, metrics = read.metrics_on(self.symbol, int(numbers.iloc[0]), int(numbers.iloc[-1]) + 1)
+        columns = dict(pd.DataFrame(metrics, index=found, columns=list(METRICS)).reindex(numbers).items())
+        objectives = zip(self.values, self.study.objectives, strict=True)
+        columns |= {value: columns[name] for value, name in objectives if name in METRICS}
+        return frame.assign(**{str(name): column.to_numpy() for name, column in columns.items()})
 
     def _empty(self) -> pd.DataFrame:
         study = self.study

@@ -139,12 +139,15 @@ class Weighing:
         Called now and then with the outcome of the null sweeps so far.
     stop : callable
         Asked now and then whether to end early.
+    watch_holdout : callable, optional
+        Called now and then with how many surrogates of the hold-out are done, and of how many.
     """
 
     cluster: Cluster
     clock: Clock
     watch: Callable[[NullSweeps], None]
     stop: Callable[[], bool]
+    watch_holdout: Callable[[int, int], None] = lambda n_done, n_wanted: None
 
     def watch_out(self) -> None:
         """Raise where the user has asked to end."""
@@ -190,6 +193,11 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> tuple[V
         open_holdout(store.database, bars, f"study {study.name} trial {chosen['number']}")
         ledger = read_ledger(store.database, study, bars, n_distinct)
         n_surrogates = n_holdout_surrogates(ledger.n_openings)
+
+        def look(n_done: int) -> None:
+            weighing.watch_holdout(n_done, n_surrogates)
+            weighing.watch_out()
+
         with weighing.clock.phase("hold_out"):
             tested = run_holdout_test(
                 weighing.cluster,
@@ -199,7 +207,7 @@ def weigh(opened: OpenStudy, chosen: TrialRecord, weighing: Weighing) -> tuple[V
                 n_surrogates,
                 validation.null_block,
                 _limits(opened),
-                weighing.watch_out,
+                look,
             )
         failure = tested.failure
         if not failure:

@@ -86,6 +86,27 @@ class StudyColumns:
         )
         return numbers, trials
 
+    def metrics_on(self, symbol: str, start: int, stop: int) -> tuple[Int64Array1D, Float64Array2D]:
+        """Return numbers (n,) and metrics (n, n_metrics) on one symbol of the trials [start, stop) of a universe.
+
+        A trial that failed has none.
+        """
+        kinds: dict[str, Kind] = {"number": np.int32, **dict.fromkeys(METRICS, np.float64)}
+        query = (
+            f"SELECT number, {', '.join(_not_null(name) for name in METRICS)} FROM trial_symbol "
+            "WHERE sweep_id = $1 AND number >= $2 AND number < $3 AND symbol = $4 ORDER BY number"
+        )
+        columns = self._copy(query, self.study.id, start, stop, symbol, kinds=kinds, n_rows=0)
+        return columns["number"].astype(np.int64), np.stack([columns[name] for name in METRICS], axis=1)
+
+    def symbols(self) -> list[str]:
+        """Return the symbols that the first trial with any has metrics on; none where there is no universe."""
+        query = (
+            "SELECT symbol FROM trial_symbol WHERE sweep_id = $1 AND number = "
+            "(SELECT min(number) FROM trial_symbol WHERE sweep_id = $1) ORDER BY symbol"
+        )
+        return [row["symbol"] for row in self.database.fetch(query, self.study.id)]
+
     def numbers(self, table: Literal["trial", "trial_blocks"] = "trial") -> Int64Array1D:
         """Return the numbers of the trials (n,) that are stored, or whose block moments are, ascending."""
         pieces = self._pieces(f"SELECT number FROM {table} WHERE sweep_id = $1", {"number": np.int32}, TRIALS_A_PIECE)

@@ -83,3 +83,8 @@ def test_table_fits_and_json_is_records(store, capsys, monkeypatch):
     assert not any(" " in key for key in rows[0])
     with pytest.raises(StudyError, match="has no trial for which beta > 1e9 holds"):
         run_trials(TrialsConfig(study="s", where="beta > 1e9"))
+
+
+def test_symbol_of_a_study_of_one_is_refused(store):
+    with pytest.raises(ConfigError, match="the trials of study 's' have no metrics by symbol"):
+        run_trials(TrialsConfig(study="s", symbol="QQQ"))

@@ -1,5 +1,7 @@
 """A study of a universe from the command to its verdict, continued, replayed and shown."""
 
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +13,9 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.commands.backtest import run_backtest
 from alphapulse.commands.replay import run_replay
 from alphapulse.commands.report import run_report
+from alphapulse.commands.trials import run_trials
 from alphapulse.config.groups import DataConfig, SearchConfig, ValidationConfig
-from alphapulse.config.schema import BacktestConfig, ReplayConfig, ReportConfig, UniverseConfig
+from alphapulse.config.schema import BacktestConfig, ReplayConfig, ReportConfig, TrialsConfig, UniverseConfig
 from alphapulse.data_pipeline.providers.base import checked
 from alphapulse.data_pipeline.storage.db_writer import write_bars
 from alphapulse.errors import ConfigError, DataError
@@ -78,6 +81,15 @@ def test_a_study_of_a_universe(config, run, in_process, database, table, tmp_pat
     assert f"All {4 * len(METRICS) + 1} numbers are reproduced" in capsys.readouterr().out
     run_backtest(BacktestConfig(study="small", trial="chosen"), tmp_path)
     assert "Symbol by symbol" in capsys.readouterr().out
+    on_late = [row for row in rows if row.symbol == "LATE"]
+    run_trials(TrialsConfig(study="small", symbol="LATE", format="csv"))
+    shown = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    np.testing.assert_allclose(shown["sharpe_ratio"], [row.sharpe_ratio for row in on_late], rtol=1e-14)
+    assert shown["value"].tolist() == shown["sharpe_ratio"].tolist()
+    run_trials(TrialsConfig(study="small", symbol="LATE", top=1, format="json"))
+    assert json.loads(capsys.readouterr().out)[0]["value"] == max(row.sharpe_ratio for row in on_late)
+    with pytest.raises(ConfigError, match="must be one of study 'small', but got 'LAT'; did you mean 'LATE'"):
+        run_trials(TrialsConfig(study="small", symbol="LAT"))
     run_report(ReportConfig(study="small"), tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "Without each symbol" in page

@@ -60,7 +60,7 @@ def run_holdout_test(
     n: int,
     block: int,
     limits: Limits,
-    watch: Callable[[], None] = lambda: None,
+    watch: Callable[[int], None] = lambda n_done: None,
 ) -> HoldoutTest:
     """Run one setting on a hold-out and on `n` surrogates of it.
 
@@ -79,7 +79,7 @@ def run_holdout_test(
     limits : Limits
         What a trial may cost.
     watch : callable, optional
-        Called now and then.
+        Called now and then with the number of surrogates that are done.
     """
     alone = replace(experiment, bootstrap=None)
     if experiment.definition.is_built_in:
@@ -87,7 +87,8 @@ def run_holdout_test(
         observed = value_of(lean, experiment, parameters)
         forget()
     else:
-        seen = cluster.gather(cluster.put(holdout, alone), look_at_holdout, [(parameters, limits)], watch=watch)[0]
+        shipment = cluster.put(holdout, alone)
+        seen = cluster.gather(shipment, look_at_holdout, [(parameters, limits)], watch=lambda: watch(0))[0]
         if isinstance(seen, WorkerDiedError):
             return HoldoutTest([], math.nan, seen.reason, is_closed=True)
         observed, length, failure = seen
@@ -106,7 +107,7 @@ def _on_surrogates(
     n: int,
     block: int,
     limits: Limits,
-    watch: Callable[[], None],
+    watch: Callable[[int], None],
 ) -> tuple[list[float], str]:
     """Return the values on surrogates in order, and why it was given up; a task that ends its worker is taken apart."""
     shipment = cluster.put(lean, experiment)
@@ -118,7 +119,7 @@ def _on_surrogates(
     found: dict[int, float] = {}
     n_failed = n_lost = 0
     while waiting or tasks:
-        watch()
+        watch(len(found))
         while waiting and len(tasks) < 2 * cluster.n_cpus:
             some, n_deaths = waiting.popleft()
             tasks[cluster.start(shipment, holdout_task, parameters, some, block, limits)] = some, n_deaths
