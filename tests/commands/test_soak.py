@@ -38,14 +38,21 @@ COMMAND = [
 ]  # fmt: skip
 
 
+def title(process):
+    try:
+        return (process.cmdline() or [""])[0]
+    except psutil.NoSuchProcess:
+        # A zombie is one.
+        return ""
+
+
 def is_worker(process):
-    title = (process.cmdline() or [""])[0]
-    return title.startswith("ray::") and not title.endswith("Agent")
+    return title(process).startswith("ray::") and not is_agent(process)
 
 
 def is_agent(process):
     # It has its title as soon as it runs; whose death is the death of the node.
-    return (process.cmdline() or [""])[0] in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+    return title(process) in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 KILLED = {

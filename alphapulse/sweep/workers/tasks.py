@@ -168,6 +168,11 @@ class Tasks:
         import ray
 
         differences = outcome[codes.OTHER]
+        if codes.code_here() != code_of_driver():
+            raise ClusterError(
+                f"The source of alphapulse was changed while this command runs: a worker that has just started has "
+                f"{differences}; what is committed is kept, run the same command with the same study to continue."
+            )
         if outcome["node"] not in self.left_out:
             self.left_out[outcome["node"]] = differences
             self.say(f"Node {outcome['where']} ({outcome['node'][:8]}) is left out: {differences}.")

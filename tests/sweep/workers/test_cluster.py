@@ -1,6 +1,8 @@
 import pytest
 
+from alphapulse.sweep.workers import codes, tasks
 from alphapulse.sweep.workers.cluster import Cluster
+from alphapulse.sweep.workers.losses import ClusterError
 from alphapulse.sweep.workers.marks import CANCELLED, told
 from alphapulse.sweep.workers.metrics import METRICS, StudyMetrics
 from alphapulse.sweep.workers.tasks import Shipment, Tasks
@@ -51,6 +53,20 @@ def test_tasks_carry_the_name_of_the_study_and_metrics_are_told(ray_cluster, mon
     # What is told at the end is what the study has, not what it had when it was told last.
     told.finish(40, 0.7, n_failed=2)
     assert dict(seen) == dict(zip(METRICS, (40.0, 2.0, 0.0, 0.7, 0.0, 0.0), strict=True))
+
+
+@pytest.mark.ray
+def test_source_that_changes_under_a_command_is_told_as_that(ray_cluster, monkeypatch):
+    import ray
+
+    # What this process had when it began.
+    monkeypatch.setattr(tasks, "code_of_driver", lambda: codes.code_here() | {"alphapulse": "of before"})
+    workers = Tasks()
+    reference = workers.start(Shipment("none", [ray.put(None), ray.put(None)]), note, "mine")
+    while not workers.wait([reference], timeout=1.0):
+        pass
+    with pytest.raises(ClusterError, match=r"source of alphapulse was changed .* instead of of before"):
+        workers.result(reference)
 
 
 def test_nodes_that_join_and_are_lost_are_told_in_a_line_each():
