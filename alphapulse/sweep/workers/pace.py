@@ -11,6 +11,8 @@ WEIGHT = 0.3
 OVERHEAD = 0.1
 FORGETTING = 0.9
 SPREAD = 0.25
+LEAST_SLOPE = 0.05
+LONGEST_TRY = 8.0
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Pace:
     _seconds_per_trial: float = 0.0
     _largest: int = 0
     _of_any_size: float | None = None
+    _slope: float = 0.0
     # Weight, n, n^2, seconds and n * seconds of batches of n trials, older ones counting less.
     _sums: list[float] = field(default_factory=lambda: [0.0] * 5)
 
@@ -40,8 +43,8 @@ class Pace:
         weight, n, n_squared, total, crossed = self._sums
         spread = weight * n_squared - n * n
         if spread > (SPREAD * n) ** 2:
-            slope = (weight * crossed - n * total) / spread
-            self._of_any_size = max((total - slope * n) / weight, 0.0)
+            self._slope = max((weight * crossed - n * total) / spread, 0.0)
+            self._of_any_size = max((total - self._slope * n) / weight, 0.0)
 
     def size(self, n_rows: int, n_cpus: int) -> int:
         """Return the trials of a batch, fewer where a small generation of `n_rows` would leave processors idle."""
@@ -53,10 +56,13 @@ class Pace:
         """Return how many of the wanted trials make a batch that takes `seconds` at most."""
         if not self._largest:
             return 1
-        longest = min(seconds / self._seconds_per_trial, GROWTH * self._largest)
-        is_same = self._of_any_size is None and max(longest, 1.0) >= self._largest
-        if is_same and 2 * self._largest * self._seconds_per_trial <= 4 * LONGEST_BATCH_SECONDS:
+        each = self._seconds_per_trial
+        longest = seconds / each
+        if self._of_any_size is not None:
+            longest = max(longest, (seconds - self._of_any_size) / max(self._slope, LEAST_SLOPE * each))
+        elif max(longest, 1.0) >= self._largest and 2 * self._largest * each <= LONGEST_TRY:
             # As long as all were of one size, it may be that it is not the trials that cost.
             longest = max(longest, 2 * self._largest)
+        longest = min(longest, GROWTH * self._largest)
         shortest = SHORTEST_BATCH_SECONDS / self._seconds_per_trial
         return max(1, int(min(longest, max(shortest, wanted))))
