@@ -5,6 +5,7 @@ SQLAlchemy is imported where it is used: what a sweep does before its first tria
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -244,6 +245,8 @@ def _event_loop() -> asyncio.AbstractEventLoop:
     global _loop
     with _loop_lock:
         if _loop is None:
+            # What it warns of when a connection is cut is told as what it is.
+            logging.getLogger("asyncio").setLevel(logging.ERROR)
             _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, name="alphapulse-database", daemon=True).start()
         return _loop

@@ -1,5 +1,6 @@
 """Waiting for a database that is away for a while: which errors pass, how long for, and what is said meanwhile."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 Result = TypeVar("Result")
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+SILENCE = 10.0
+"""After so long without an answer it is said that there is none [s]."""
 
 PASSING = (
     asyncpg.PostgresConnectionError,  # cut, refused
@@ -77,7 +80,27 @@ class Patience:
             before_sleep=note,
             reraise=True,
         )
-        result: Result = await retrying(attempt)
+        result: Result = await retrying(self._unless_silent, attempt)
         if began is not None:
             self.say(f"The {self.name} is back after {time.monotonic() - began:,.0f} s.")
+        return result
+
+    async def _unless_silent(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Return what `attempt` returns, and say so where it takes its time, behind a lock or a network that stalls."""
+        if self.seconds == 0:
+            return await attempt()
+        task = asyncio.ensure_future(attempt())
+        try:
+            done, _ = await asyncio.wait({task}, timeout=SILENCE)
+            if not done:
+                self.say(
+                    f"The {self.name} has given no answer for {SILENCE:g} s: it is busy, another session holds a lock, "
+                    "or the network stalls; waiting on."
+                )
+            result = await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            self.say(f"The {self.name} has answered.")
         return result

@@ -1,5 +1,6 @@
 """Writing goes on through what a database server lives through."""
 
+import asyncio
 import shutil
 import tempfile
 import threading
@@ -12,6 +13,7 @@ import pytest
 from made_studies import make_generation, open_study
 from sqlalchemy import text
 
+from alphapulse.data_pipeline import patience
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.embedded import ensure_server, stop_server
 from alphapulse.data_pipeline.opening import open_database
@@ -51,6 +53,23 @@ def own_server(own_home: Path) -> Iterator[Database]:
     database = open_database()
     yield replace(database, wait=60.0)
     database.close()
+
+
+def test_silence_of_the_server_is_told(monkeypatch):
+    monkeypatch.setattr(patience, "SILENCE", 0.05)
+    said = []
+
+    async def slow():
+        await asyncio.sleep(0.2)
+        return 7
+
+    assert asyncio.run(Patience(60.0, "server", say=said.append).until_done(slow)) == 7
+    assert [line.partition(":")[0] for line in said] == [
+        "The server has given no answer for 0.05 s",
+        "The server has answered.",
+    ]
+    assert asyncio.run(Patience(0.0, "server", say=said.append).until_done(slow)) == 7
+    assert len(said) == 2
 
 
 def test_append_outlasts_a_restart_of_the_server(own_server, own_home, capsys):
