@@ -117,7 +117,7 @@ def _run(
         return
 
     from alphapulse.config import schema
-    from alphapulse.config.composition import composing, locate_run, refuse_followers, running, show, values_of
+    from alphapulse.config.composition import composing, refuse_followers, run_directory, running, show, values_of
     from alphapulse.config.overrides import Application
 
     application = Application(getattr(schema, config_class), config_name, words)
@@ -126,8 +126,10 @@ def _run(
         with composing(conf, arguments.overrides) as composed:
             show(composed, flags.cfg, flags.package, resolve=flags.resolve)
         return
-    with composing(conf, [*arguments.overrides, "hydra.mode=RUN"]) as composed:
-        directory = locate_run(composed)
+    with (
+        composing(conf, [*arguments.overrides, "hydra.mode=RUN"]) as composed,
+        run_directory(composed) as directory,
+    ):
         refuse_followers(composed, tuple(arguments.space))
         config: Any = _typed(application.config_class, values_of(composed), arguments.password)
         with running(composed, directory), _traced(getattr(config, "traceback", False)):

@@ -6,6 +6,7 @@ is a ConfigError; what a command's body raises passes through untouched.
 
 import contextlib
 import copy
+import itertools
 import os
 import re
 import shutil
@@ -130,16 +131,55 @@ def show(composed: DictConfig, part: str, package: str | None, *, resolve: bool)
     sys.stdout.write(heading + text)
 
 
-def locate_run(composed: DictConfig) -> Path:
-    """Return the directory of a run, absolute and not made yet, and let `${hydra:runtime.output_dir}` say so."""
+@contextlib.contextmanager
+def run_directory(composed: DictConfig) -> Iterator[Path]:
+    """Yield the directory of a run, absolute, and let `${hydra:runtime.output_dir}` say so.
+
+    One that is named by the time is this run's own: another of the same second has another. Where the run fails and has
+    left nothing but its configuration and its log, it is removed.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be made.
+    """
     with _refusals():
         # Ray deletes the working directory of a job.
         base = read_settings().home if JOBS in Path.cwd().parts else Path.cwd()
         directory = Path(os.path.abspath(base / str(composed.hydra.run.dir)))
+        made = _missing(directory)
+        if "${now:" in str(OmegaConf.to_container(composed.hydra.run, resolve=False)):
+            directory = _reserved(directory)
+            made = [directory, *(path for path in made if path in directory.parents)]
         with read_write(composed.hydra.runtime), open_dict(composed.hydra.runtime):
             composed.hydra.runtime.output_dir = str(directory)
         HydraConfig.instance().set_config(composed)
-    return directory
+    try:
+        yield directory
+    except Exception:
+        if made:
+            _remove_bare(made, composed.hydra.output_subdir)
+        raise
+
+
+def _reserved(directory: Path) -> Path:
+    """Make a directory that nobody else has made: the one that is asked for, or one with a number after its name."""
+    numbers = itertools.count(2)
+    name = directory.name
+    while True:
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            # What somebody searches is nobody else's business on a machine that is shared.
+            directory.mkdir(mode=0o700)
+            return directory
+        except FileExistsError:
+            directory = directory.with_name(f"{name}_{next(numbers)}")
+        except OSError as error:
+            raise _not_made(error) from error
+
+
+def _not_made(error: OSError) -> ConfigError:
+    return ConfigError(f"the run directory cannot be made: {' '.join(str(error).split())}; set hydra.run.dir")
 
 
 def values_of(composed: DictConfig) -> dict[str, Any]:
@@ -202,7 +242,7 @@ def running(composed: DictConfig, directory: Path) -> Iterator[None]:
     ----------
     composed : DictConfig
     directory : Path
-        As `locate_run` returned it.
+        As `run_directory` says.
 
     Raises
     ------
@@ -212,9 +252,7 @@ def running(composed: DictConfig, directory: Path) -> Iterator[None]:
     node = composed.hydra
     if node.callbacks:
         raise ConfigError(f"`hydra.callbacks` must be left out, but got {', '.join(node.callbacks)}; none is called")
-    made = _missing(directory)
     try:
-        # What somebody searches is nobody else's business on a machine that is shared.
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _refusals():
             configure_log(node.job_logging, node.verbose)
@@ -225,16 +263,10 @@ def running(composed: DictConfig, directory: Path) -> Iterator[None]:
             _save(_part(composed, ["hydra"]), folder / "hydra.yaml")
             _save(node.overrides.task, folder / "overrides.yaml")
     except OSError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"the run directory cannot be made: {reason}; set hydra.run.dir") from error
+        raise _not_made(error) from error
     within = contextlib.chdir(directory) if node.job.chdir else contextlib.nullcontext()
-    try:
-        with within, env_override(dict(node.job.env_set)):
-            yield
-    except Exception:
-        if made:
-            _remove_bare(made, node.output_subdir)
-        raise
+    with within, env_override(dict(node.job.env_set)):
+        yield
 
 
 def _missing(directory: Path) -> list[Path]:

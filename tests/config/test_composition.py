@@ -210,3 +210,27 @@ def test_command_that_fails_leaves_a_directory_only_with_files(
     with pytest.raises(SystemExit):
         main(["hydra.run.dir=outputs/day/run"])
     assert (tmp_path / "outputs").exists() == leaves
+
+
+def test_commands_of_one_second_have_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran: list[Path] = []
+
+    @command("config", "SweepConfig")
+    def other(config: Any, directory: Path) -> None:
+        ran.append(directory)
+        raise ConfigError("no")
+
+    @command("config", "SweepConfig")
+    def main(config: Any, directory: Path) -> None:
+        ran.append(directory)
+        with pytest.raises(SystemExit):
+            other(arguments)
+        (directory / "trials.csv").write_text("number\n")
+
+    arguments = ["hydra.run.dir=runs/my_${now:%Y}"]
+    main(arguments)
+    assert len(set(ran)) == 2
+    assert ran[1].name == f"{ran[0].name}_2"
+    assert list((tmp_path / "runs").iterdir()) == [ran[0]]
+    assert (ran[0] / "trials.csv").exists()
