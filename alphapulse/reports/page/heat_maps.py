@@ -9,7 +9,7 @@ import pandas as pd
 
 from alphapulse.reports.page.chart import Chart, axis, cells, number, rounded, short
 from alphapulse.reports.page.subject import Subject
-from alphapulse.search.dimensions import Dimension
+from alphapulse.search.dimensions import Dimension, IntDimension
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 MOST_BINS = 20
@@ -43,7 +43,13 @@ class Bins:
         edges = np.linspace(float(scaled(low)), float(scaled(high)), most + 1)
         place = np.clip(np.searchsorted(edges, scaled(parameters), side="right") - 1, 0, most - 1)
         shown = np.exp(edges) if dimension.log else edges
-        return cls([f"{a:.4g} to {b:.4g}" for a, b in pairwise(shown)], place.astype(np.int64))
+        if not isinstance(dimension, IntDimension):
+            return cls([f"{a:.4g} to {b:.4g}" for a, b in pairwise(shown)], place.astype(np.int64))
+        # The whole numbers of each part; the last one has its upper end as well.
+        firsts = np.ceil(shown - 1e-9).astype(np.int64)
+        firsts[-1] = int(high) + 1
+        labels = [f"{a}" if b - a < 2 else f"{a} to {b - 1}" for a, b in pairwise(firsts.tolist())]
+        return cls(labels, place.astype(np.int64))
 
 
 def heat_map_charts(subject: Subject) -> list[Chart]:

@@ -28,7 +28,7 @@ function draw(chart) {
   const traces = painted(chart.traces, palette);
   for (const trace of traces) {
     if (trace.type === "parcoords") {
-      trace.labelfont.color = trace.rangefont.color = trace.tickfont.color = palette.text;
+      trace.labelfont.color = trace.tickfont.color = palette.text;
       if (narrow) trace.dimensions = trace.dimensions.slice(0, 3).concat(trace.dimensions.slice(-1));
     }
     if (trace.type === "heatmap" && narrow) trace.colorbar = {...trace.colorbar, thickness: 8, tickfont: {size: 10}};

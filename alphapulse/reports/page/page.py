@@ -181,10 +181,11 @@ def _card(chart: Chart) -> str:
     )
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
     head = "".join(f"<th>{_text(heading)}</th>" for heading in headings)
     body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll {kind}">{table}</div>'
 
 
 def _said(subject: Subject) -> Sequence[str]:
@@ -203,7 +204,9 @@ def _reasons(subject: Subject) -> str:
 def _quality(subject: Subject) -> str:
     rows, findings, gaps = bar_rows(subject), finding_rows(subject), gap_rows(subject)
     parts = [_table(BARS, rows)] if rows else []
-    parts.append(f"<h3>Findings</h3>{_table(FINDINGS, findings)}" if findings else "<p>No fault was found.</p>")
+    parts.append(
+        f"<h3>Findings</h3>{_table(FINDINGS, findings, 'facts')}" if findings else "<p>No fault was found.</p>"
+    )
     if gaps:
         parts.append(
             "<details><summary>Gaps of the traded bars, the longest</summary>"
@@ -235,9 +238,7 @@ def _reproduction(subject: Subject) -> str:
     config = yaml.safe_dump(plain(study.config | {"space": write_space(study.space)}), sort_keys=False, width=110)
     return (
         f'<h2 id="{_anchor(title)}">{title}</h2><div class="card">'
-        + _table(["", ""], [[name, str(value)] for name, value in facts.items() if value != ""]).replace(
-            '<div class="scroll">', '<div class="scroll facts">'
-        )
+        + _table(["", ""], [[name, str(value)] for name, value in facts.items() if value != ""], "facts")
         + f"<h3>Again</h3><pre>{_text(chr(10).join(commands))}</pre>"
         + f"<details><summary>Configuration</summary><pre>{_text(config)}</pre></details></div>"
     )

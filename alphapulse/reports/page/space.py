@@ -56,7 +56,8 @@ def _parallel(subject: Subject) -> Chart:
                 "labelangle": -18,
                 "labelside": "bottom",
                 "labelfont": {"size": 11},
-                "rangefont": {"size": 10},
+                # Its numbers lie under the labels; the ticks say the same.
+                "rangefont": {"size": 10, "color": "rgba(0,0,0,0)"},
                 "tickfont": {"size": 10},
             }
         ],

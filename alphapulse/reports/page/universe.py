@@ -124,8 +124,8 @@ def universe_charts(subject: Subject) -> list[Chart]:
         Chart(
             "symbols",
             "Symbol by symbol",
-            f"The chosen trial on each symbol alone; colour is rank among the symbols. {survey['n_agree']} of "
-            f"{survey['n_symbols']} have a Sharpe ratio above 0.",
+            "The chosen trial on each symbol alone; colour is rank among the symbols, the bluer the better. "
+            f"{survey['n_agree']} of {survey['n_symbols']} have a Sharpe ratio above 0.",
             [
                 {
                     "type": "heatmap",
@@ -137,7 +137,9 @@ def universe_charts(subject: Subject) -> list[Chart]:
                     ],
                     "texttemplate": "%{text}",
                     "hovertemplate": "%{y}, %{x}: %{text}<extra></extra>",
-                    "colorscale": "RdYlGn",
+                    "colorscale": "@diverging",
+                    "zmin": 0,
+                    "zmax": 1,
                     "showscale": False,
                 }
             ],
@@ -169,15 +171,17 @@ def universe_charts(subject: Subject) -> list[Chart]:
                 {"xaxis": axis("left out") | {"type": "category"}, "yaxis": axis("Sharpe ratio")},
                 ["left out", "Sharpe ratio"],
                 [[name, number(without[name])] for name in order],
+                height=300,
+                is_wide=True,
             )
         )
     return charts
 
 
-def _rank(symbols: dict[str, dict[str, float]], symbol: str, metric: str) -> float | None:
-    """Return the place of a symbol among all by a metric in [0, 1], larger is better where that is known."""
+def _rank(symbols: dict[str, dict[str, float]], symbol: str, metric: str) -> float:
+    """Return the place of a symbol among all by a metric in [0, 1], larger is better; the middle where nothing is."""
     value = symbols[symbol].get(metric)
     known = sorted(v for one in symbols.values() if (v := one.get(metric)) is not None)
     if value is None or metric not in COLOURED or len(known) < 2:
-        return None
+        return 0.5
     return known.index(value) / (len(known) - 1)
