@@ -104,7 +104,9 @@ def _servers() -> list[psutil.Process]:
     """Return the processes of the embedded database."""
     home = os.environ.get("ALPHAPULSE_HOME", "")
     found = [p for p in psutil.process_iter(["name", "cmdline"]) if p.info["name"] == "postgres"]
-    mothers = [p for p in found if p.info["cmdline"] and home in " ".join(p.info["cmdline"]) and "-D" in p.info["cmdline"]]
+    mothers = [
+        p for p in found if p.info["cmdline"] and home in " ".join(p.info["cmdline"]) and "-D" in p.info["cmdline"]
+    ]
     return [*mothers, *(child for mother in mothers for child in mother.children(recursive=True))]
 
 

@@ -32,12 +32,16 @@ class Choice:
 
     def __call__(self, trials: Trials) -> int | None:
         """Return the row of the chosen trial, None where every trial failed or breaks a condition."""
-        good = np.flatnonzero(trials.is_candidate)
-        if not len(good):
+        front = self.candidates(trials)
+        if not len(front):
             return None
-        front = good[self.front(trials.values[good])]
         metrics = dict(zip(METRICS, trials.metrics[front].T, strict=True))
         return int(front[self.among(trials.values[front], metrics)])
+
+    def candidates(self, trials: Trials) -> Int64Array1D:
+        """Return the rows of the trials that may be chosen, of these and of any more: their front, in order."""
+        good = np.flatnonzero(trials.is_candidate)
+        return good[self.front(trials.values[good])]
 
     def front(self, values: Float64Array2D) -> Int64Array1D:
         """Return the rows of values (n, n_objectives) that none dominates, in order; the first of equals alone."""

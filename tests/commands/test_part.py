@@ -8,12 +8,15 @@ import pytest
 from sqlalchemy import text
 
 from alphapulse.commands.replay import run_replay
+from alphapulse.commands.report import run_report
+from alphapulse.commands.trials import run_trials
 from alphapulse.config.groups import SearchConfig
-from alphapulse.config.schema import ReplayConfig
+from alphapulse.config.schema import ReplayConfig, ReportConfig, TrialsConfig
 from alphapulse.errors import ConfigError, StudyError
 from alphapulse.search.dimensions import FloatDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import StudyColumns
+from alphapulse.study.optuna.mirror import mirror
 from alphapulse.study.part import drawn
 from alphapulse.study.store import NotStoredError, Store
 from alphapulse.sweep.scale import keeping
@@ -198,3 +201,23 @@ def test_summary_and_verdict_say_what_they_rest_on(config, run, in_process, caps
     assert f"{summary.stored} Null sweeps, reality check, DSR and ledger rest on all" in out
     print_ending(summary, "json")
     assert json.loads(capsys.readouterr().out)["stored"] == summary.stored
+
+
+def test_commands_show_the_part(config, run, in_process, database, capsys, tmp_path):
+    summary = run(config, in_process())
+    run_report(ReportConfig(study="small"), tmp_path)
+    assert summary.stored in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text()
+    assert f"{summary.stored} The charts of all trials show the 60 that were drawn." in page
+    run_trials(TrialsConfig(study="small", top=3, output="json"))
+    shown = capsys.readouterr()
+    assert [row["number"] for row in json.loads(shown.out)] == [trial.number for trial in summary.best[:3]]
+    assert summary.stored in shown.err
+    run_trials(TrialsConfig(study="small", format="csv", file=str(tmp_path / "trials.csv")))
+    stored = numbers_of(database, "small")
+    assert f"{len(stored)} trials in" in capsys.readouterr().out
+    lines = (tmp_path / "trials.csv").read_text().splitlines()
+    assert [int(line.split(",")[0]) for line in lines[1:]] == stored
+    mirrored = mirror(database, Store(database).find_study("small").id, limit=50)
+    assert (mirrored.n_mirrored, mirrored.n_trials) == (50, 300)
+    assert "table `trial` has some more" in mirrored.note

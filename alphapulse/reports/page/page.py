@@ -102,8 +102,17 @@ def _head(subject: Subject) -> str:
     return (
         f"<h1>{_text(study.name)}</h1><p class='soft'>{_text(data)}. {study.n_done:,} trials by "
         f"{_text(study.config.get('sampler', 'search'))}, seed {study.seed}, objective "
-        f"{_text(', '.join(study.objectives))}; {_text(study.config.get('strategy', {}).get('_target_', ''))}.</p>"
+        f"{_text(', '.join(study.objectives))}; {_text(study.config.get('strategy', {}).get('_target_', ''))}."
+        f"{_stored(subject)}</p>"
     )
+
+
+def _stored(subject: Subject) -> str:
+    """Return which trials the charts show, where not all are stored."""
+    sums = subject.store.sums(subject.study)
+    if sums is None or sums.n_drawn == sums.n_trials:
+        return ""
+    return f" {sums.stored} The charts of all trials show the {sums.n_drawn:,} that were drawn."
 
 
 def _banner(subject: Subject) -> str:

@@ -37,7 +37,7 @@ def _parallel(subject: Subject) -> Chart:
     ]
     dimensions.append({"label": subject.objective, "values": rounded(points.values[shown], 5)})
     rows = [
-        [f"{trial:,}", *(_text(subject, place, trial) for place in order), number(points.values[trial])]
+        [f"{points.numbers[trial]:,}", *(_text(subject, place, trial) for place in order), number(points.values[trial])]
         for trial in best[:10].tolist()
     ]
     return Chart(

@@ -13,6 +13,7 @@ from alphapulse.errors import AlphaPulseError
 from alphapulse.market.market import Market
 from alphapulse.reports.curves import backtest_trial
 from alphapulse.study.columns import StudyColumns
+from alphapulse.study.part.drawn import is_drawn
 from alphapulse.study.picking import rank_trials
 from alphapulse.study.records import Study, TrialRecord
 from alphapulse.study.store import Store
@@ -23,10 +24,12 @@ from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 @dataclass(frozen=True)
 class Points:
-    """Every trial as a point.
+    """Every trial as a point, or those that were drawn to stand for all.
 
     Attributes
     ----------
+    numbers : (n,) int64
+        Numbers of the trials.
     parameters : (n, p) float64
         NaN for a key that is inactive in a trial.
     values : (n,) float64
@@ -35,6 +38,7 @@ class Points:
         Annual Sharpe ratios; NaN for a failed trial.
     """
 
+    numbers: Int64Array1D
     parameters: Float64Array2D
     values: Float64Array1D
     sharpes: Float64Array1D
@@ -163,12 +167,16 @@ class Subject:
 
     @cached_property
     def points(self) -> Points:
-        """All trials."""
-        pieces = list(StudyColumns(self.store.database, self.study).points(self.store.n_done(self.study)))
-        if not pieces:
-            return Points(np.empty((0, len(self.study.space))), np.empty(0), np.empty(0))
-        parameters, values, sharpes = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        return Points(parameters, values, sharpes)
+        """All trials, or those that were drawn: the best beside them would make chance look better."""
+        columns, sums = StudyColumns(self.store.database, self.study), self.store.sums(self.study)
+        numbers = np.arange(self.store.n_done(self.study)) if sums is None else columns.numbers()
+        nothing = (np.empty((0, len(self.study.space))), np.empty(0), np.empty(0))
+        pieces = [nothing, *columns.points(self.store.n_done(self.study))]
+        found = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+        if sums is not None:
+            drawn = is_drawn(numbers, sums.n_planned)
+            numbers, found = numbers[drawn], [column[drawn] for column in found]
+        return Points(numbers, *found)
 
     @property
     def important(self) -> list[int]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -131,13 +131,20 @@ def null_search(
     surrogate = surrogate_market(market, s, block)
     lean = replace(experiment, bootstrap=None)
     sampler = plan.start(lean, null_seed(plan.seed, s))
-    trials = run_search(surrogate, lean, sampler, plan.n_trials, evaluate, patience=plan.patience, fatal=plan.fatal)
-    failed = np.flatnonzero(trials.status == FAILED)
-    if plan.is_broken(len(failed), len(trials)):
-        reason, n = Counter(trials.errors.get(row, "") for row in failed.tolist()).most_common(1)[0]
-        raise SearchFailedError(f"{len(failed):,} of {len(trials):,} trials, most often ({n:,} times): {reason}")
-    chosen = Choice(experiment.directions, plan.choose)(trials)
-    return float("nan") if chosen is None else float(trials.values[chosen, 0])
+    choice = Choice(experiment.directions, plan.choose)
+    best, n_trials, failures = lean.untried(np.empty((0, len(lean.space)))), 0, Counter[str]()
+    for trials in search_generations(
+        surrogate, lean, sampler, plan.n_trials, evaluate, patience=plan.patience, fatal=plan.fatal
+    ):
+        n_trials += len(trials)
+        failures.update(trials.errors.get(row, "") for row in np.flatnonzero(trials.status == FAILED).tolist())
+        # What none of a generation would be chosen for is not chosen of all either.
+        best = Trials.joined([best, trials[choice.candidates(trials)]])
+    if plan.is_broken(failures.total(), n_trials):
+        reason, n = failures.most_common(1)[0]
+        raise SearchFailedError(f"{failures.total():,} of {n_trials:,} trials, most often ({n:,} times): {reason}")
+    chosen = choice(best)
+    return float("nan") if chosen is None else float(best.values[chosen, 0])
 
 
 def null_seed(seed: int, s: int) -> int:
@@ -161,7 +168,23 @@ def run_search(
     patience: int | None = None,
     fatal: frozenset[bytes] = frozenset(),
 ) -> Trials:
-    """Return the trials of a whole search, the same as those of a study, run in this process or by `evaluate`.
+    """Return the trials of a whole search, see `search_generations`."""
+    nothing = experiment.untried(np.empty((0, len(experiment.space))))
+    found = search_generations(market, experiment, sampler, n_trials, evaluate, patience=patience, fatal=fatal)
+    return Trials.joined([nothing, *found])
+
+
+def search_generations(
+    market: Market,
+    experiment: Experiment,
+    sampler: Sampler,
+    n_trials: int,
+    evaluate: Evaluate | None = None,
+    *,
+    patience: int | None = None,
+    fatal: frozenset[bytes] = frozenset(),
+) -> Iterator[Trials]:
+    """Yield the generations of a whole search, the same as those of a study, run in this process or by `evaluate`.
 
     As in `Generations` generations are proposed before those in flight are told, and only whole ones are told; what
     the sampler is told is what `evaluate_batch` says of a trial, which depends on nothing but the trial. Settings of
@@ -180,7 +203,6 @@ def run_search(
 
     outcomes = run if fatal else evaluate or here
     duplicates = Duplicates(experiment.space, len(experiment.objectives), len(experiment.feasible))
-    parts = [experiment.untried(np.empty((0, len(experiment.space))))]
     flight: deque[tuple[int, Float64Array2D]] = deque()
     generation, n_proposed, n_done, exhausted = 0, 0, 0, False
     waiting = Patience(experiment.directions, patience)
@@ -198,9 +220,8 @@ def run_search(
         if len(trials) == len(proposed):
             sampler.tell(number, trials.parameters, trials.values, trials.violations)
             waiting.take(trials)
-        parts.append(trials)
+        yield trials
         n_done += len(trials)
-    return Trials.joined(parts)
 
 
 def _evaluate(evaluate: Evaluate, duplicates: Duplicates, trials: Trials) -> Trials:
