@@ -12,17 +12,19 @@ from alphapulse.backtesting.metrics import METRICS
 from alphapulse.market.market import Market
 from alphapulse.study.choice import Choice
 from alphapulse.study.part.drawn import is_drawn
-from alphapulse.study.trials import BlockMoments, SymbolMetrics
+from alphapulse.study.trials import BlockMoments, SymbolMetrics, Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.failures import raised
 from alphapulse.sweep.patience import losses_of, signs_of
 from alphapulse.sweep.scale.drawing import Drawing, drawing_of
+from alphapulse.sweep.study_state import N_BEST as N_BEST_BLOCKS
 from alphapulse.sweep.worker import BatchResult, evaluate_batch
 from alphapulse.sweep.workers.batches import failed_trials
 from alphapulse.sweep.workers.limits import Limits, watched
 from alphapulse.sweep.workers.losses import FATAL
 from alphapulse.typing import BoolArray1D, Float64Array1D, Float64Array2D, Int64Array1D
 
+TRIALS_AT_ONCE = 4096
 IS_FATAL = re.compile(FATAL)
 SHARPE = METRICS.index("sharpe_ratio")
 
@@ -150,11 +152,47 @@ def evaluate_stretch(market: Market, experiment: Experiment, stretch: Stretch, l
     parameters = stretch.parameters
     if parameters is None:
         parameters = drawing_of(experiment, stretch.search).between(stretch.first, stretch.stop)
-    rules, numbers = stretch.rules, np.arange(stretch.first, stretch.first + len(parameters))
-    keep = rules.draw_blocks(numbers)
+    rules, results = stretch.rules, []
     with watched(limits):
-        result = evaluate_batch(market, experiment, parameters, keep=keep, threshold=rules.best_blocks)
-    return reduce_batch(experiment, rules, stretch.first, result)
+        # In pieces whose outcome stays in the processor's cache.
+        for start in range(0, len(parameters), TRIALS_AT_ONCE):
+            piece, first = parameters[start : start + TRIALS_AT_ONCE], stretch.first + start
+            keep = rules.draw_blocks(np.arange(first, first + len(piece)))
+            result = evaluate_batch(market, experiment, piece, keep=keep, threshold=rules.best_blocks)
+            results.append(reduce_batch(experiment, rules, first, result))
+    return join(results)
+
+
+def join(results: list[StretchResult]) -> StretchResult:
+    """Return the outcome of stretches that follow each other; its front may have trials that others dominate."""
+    if len(results) == 1:
+        return results[0]
+    names = ("numbers", "stays", "scores", "sharpes", "front", "front_losses")
+    columns: dict[str, Any] = {name: np.concatenate([getattr(result, name) for result in results]) for name in names}
+    counts: dict[str, Any] = {
+        "failures": sum((result.failures for result in results), Counter()),
+        "raised": sum((result.raised for result in results), Counter()),
+        **{name: sum(getattr(r, name) for r in results) for name in ("n_infeasible", "n_drawn", "elapsed")},
+    }
+    symbols = [result.by_symbol for result in results if result.by_symbol is not None]
+    kept = [result.kept for result in results if len(result.kept.trials)] or [results[0].kept]
+    return StretchResult(
+        Trials.joined([result.trials for result in results]),
+        BlockMoments(*(np.concatenate(column) for column in zip(*kept, strict=True))),
+        max(result.observed for result in results),
+        np.max([result.maxima for result in results], axis=0),
+        is_first=results[0].is_first,
+        by_symbol=SymbolMetrics(
+            np.concatenate([part.trials for part in symbols]),
+            symbols[0].symbols,
+            np.concatenate([part.metrics for part in symbols]),
+        )
+        if symbols
+        else None,
+        first=results[0].first,
+        **columns,
+        **counts,
+    )
 
 
 def reduce_batch(experiment: Experiment, rules: Rules, first: int, result: BatchResult) -> StretchResult:
@@ -173,13 +211,17 @@ def reduce_batch(experiment: Experiment, rules: Rules, first: int, result: Batch
     is_kept = stays | (scores >= rules.best)
     is_kept[front] = True
     rows = np.flatnonzero(is_kept)
+    blocks = result.kept
+    # Before there is a value to beat, a batch brings more than can be among the best.
+    leading = np.argsort(np.where(np.isnan(scores), np.inf, -scores), kind="stable")[:N_BEST_BLOCKS]
+    lasting = np.isin(blocks.trials, leading) | rules.draw_blocks(numbers[blocks.trials])
     by_symbol = result.by_symbol
     if by_symbol is not None:
         some = is_kept[by_symbol.trials]
         by_symbol = SymbolMetrics(first + by_symbol.trials[some], by_symbol.symbols, by_symbol.metrics[some])
     return StretchResult(
         trials[rows],
-        BlockMoments(first + result.kept.trials, result.kept.sums, result.kept.squares),
+        BlockMoments(numbers[blocks.trials[lasting]], blocks.sums[lasting], blocks.squares[lasting]),
         result.observed,
         result.maxima,
         is_first=result.is_first,
