@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import kernel, loading, rivals, starting, storing, sweeps
+from benchmarks import kernel, loading, rivals, scale, scheduling, starting, storing, sweeps
 
-SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading", "starting", "enter")
+SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading", "starting", "enter", "scale")
 PHASES = ("ray", "load", "compile", "search", "verdict", "mirror", "tear_sheet", "total")
 ENTER = (
     "to_ray",
@@ -147,6 +147,39 @@ def run_enter(console: Console, sizes: list[int]) -> None:
     console.print(table)
 
 
+def run_scale(console: Console, sizes: list[int]) -> None:
+    """A large random search beside its backtests alone, and its scheduler on more processors than these."""
+    table = _table(
+        "A random search on two cores, over the processor time of its backtests alone",
+        "trials",
+        "seconds",
+        "seconds x cores",
+        "all processes",
+        *scale.PARTS,
+    )
+    for store in ("best", "all"):
+        run = scale.run(max(sizes), store)
+        ratios = (run.ratio, run.busy_ratio, *(run.parts[part] / run.alone for part in scale.PARTS))
+        table.add_row(f"{max(sizes):,}, store={store}", f"{run.seconds:.1f}", *(f"{ratio:.2f}" for ratio in ratios))
+    console.print(table)
+    parts = scheduling.measure()
+    console.print(scheduling.describe(parts))
+    table = _table(
+        "store=best on more cores, simulated", "cores", "trials", "a trial", "seconds", "efficiency", "driver"
+    )
+    for case in scheduling.CASES:
+        found = scheduling.simulate(parts, *case)
+        table.add_row(
+            f"{case.n_cpus:,}",
+            f"{case.n_trials:,}",
+            f"{1e3 * (case.trial or parts.trial):.3f} ms",
+            f"{found.seconds:.1f}",
+            f"{found.efficiency:.0%}",
+            f"{found.driver:.0%}",
+        )
+    console.print(table)
+
+
 def run_kernel(console: Console, sizes: list[int]) -> None:
     """Nanoseconds a bar and trial of the compiled engine."""
     kernel.main([])
@@ -167,6 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
         "loading": run_loading,
         "starting": run_starting,
         "enter": run_enter,
+        "scale": run_scale,
     }
     for name in options.only:
         start = time.perf_counter()

@@ -14,7 +14,7 @@ from alphapulse.sweep.scale.drawing import Drawing
 from alphapulse.sweep.scale.keeping import Keeper
 from alphapulse.sweep.scale.stretch import Stretch, StretchBatch, StretchResult
 from alphapulse.sweep.workers.batches import Batches
-from alphapulse.sweep.workers.pace import LONGEST_BATCH_SECONDS, Pace
+from alphapulse.sweep.workers.pace import Pace
 
 MOST_ROWS = 20_000
 """Trials that wait for a commit before it is made at once."""
@@ -158,4 +158,4 @@ class StreamPace(Pace):
 
     def size(self, n_left: int, n_cpus: int) -> int:
         """Return the trials of a batch where `n_left` are to be run."""
-        return self.within(n_left / (4 * n_cpus), LONGEST_BATCH_SECONDS)
+        return self.within(n_left / (4 * n_cpus), self.longest_seconds)

@@ -48,9 +48,13 @@ class Pace:
 
     def size(self, n_rows: int, n_cpus: int) -> int:
         """Return the trials of a batch, fewer where a small generation of `n_rows` would leave processors idle."""
-        overhead = self._of_any_size or 0.0
-        seconds = max(BATCH_SECONDS, SECONDS_PER_CPU * n_cpus, overhead / OVERHEAD)
-        return self.within(n_rows / n_cpus, min(seconds, max(LONGEST_BATCH_SECONDS, 2 * overhead)))
+        seconds = max(BATCH_SECONDS, SECONDS_PER_CPU * n_cpus, (self._of_any_size or 0.0) / OVERHEAD)
+        return self.within(n_rows / n_cpus, min(seconds, self.longest_seconds))
+
+    @property
+    def longest_seconds(self) -> float:
+        """What a batch may take at most [s]."""
+        return max(LONGEST_BATCH_SECONDS, 2 * (self._of_any_size or 0.0))
 
     def within(self, wanted: float, seconds: float) -> int:
         """Return how many of the wanted trials make a batch that takes `seconds` at most."""
