@@ -46,8 +46,8 @@ class $class_name(Strategy):
 
 EXPERIMENT = """# python -m alphapulse.sweep sweeps=$name.yaml
 overrides:
-  - data=sample  # your own bars: data=database and data.symbols=[SYMBOL], after python -m alphapulse.download
-  - engine.execution=next_close
+  - data=sample  # your own bars: data=csv data.path=FILE.csv, or data=database data.symbols=[SYMBOL] after a download
+  - engine.execution=next_close  # most opens of the sample are the close before; leave this out where yours are prices
   - strategy._target_=$name.$class_name
 space:
   strategy.window: int(interval(20,250))
@@ -112,3 +112,4 @@ def run_new(config: NewConfig, folder: Path | None = None) -> None:
     print(f"Wrote {', '.join(files)}. Next:")
     print(f"  python -m alphapulse.backtest sweeps={name}.yaml")
     print(f"  python -m alphapulse.sweep sweeps={name}.yaml")
+    print(f"  python -m alphapulse.sweep sweeps={name}.yaml data=csv data.path=FILE.csv   # on bars of your own")

@@ -97,6 +97,10 @@ class Conf:
         path = next((candidate for candidate in candidates if candidate.is_file()), None)
         if path is None:
             known = self.experiments()
+            if name.endswith(".yaml"):
+                beside = [str(one) for one in sorted(Path(name).parent.glob("*.yaml"))]
+                hint = did_you_mean(name, beside) or "; `python -m alphapulse.new NAME` writes one"
+                raise ConfigError(f"`sweeps` must be a file, but there is no {name!r}{hint}")
             hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
             raise ConfigError(f"`sweeps` must name an experiment, but got {name!r}{hint}")
         content = read_yaml(path)

@@ -139,6 +139,8 @@ class NullProgress(Line):
 
     def update(self, outcome: NullSweeps) -> None:
         """Show how far the null sweeps have come."""
+        if not outcome.n_wanted:
+            return
         text = f"null sweep {outcome.n_done} of at most {outcome.n_wanted}: {outcome.n_as_good} as good"
         fields = {"n_done": outcome.n_done, "n_wanted": outcome.n_wanted, "n_as_good": outcome.n_as_good}
         self.say(text, event="null_sweeps", fields=fields)

@@ -7,6 +7,7 @@ import pytest
 
 from alphapulse.commands.new import run_new
 from alphapulse.config.command import command
+from alphapulse.config.conf import Conf
 from alphapulse.config.schema import NewConfig
 from alphapulse.errors import ConfigError
 
@@ -23,6 +24,10 @@ def test_new_strategy_passes_its_test_and_is_swept(tmp_path, monkeypatch, capsys
         command("config", "SweepConfig")(lambda config, directory: received.append(config))(arguments)
     assert [config.strategy["_target_"] for config in received] == ["my_idea.MyIdea"] * 2
     assert received[0].space.keys == ("strategy.calm", "strategy.window")
+    with pytest.raises(
+        ConfigError, match=r"must be a file, but there is no 'my_ide.yaml'; did you mean 'my_idea.yaml'"
+    ):
+        Conf(None, "config").experiment("my_ide.yaml")
     with pytest.raises(ConfigError, match=r"my_idea\.py is there already"):
         run_new(NewConfig("my_idea"))
 

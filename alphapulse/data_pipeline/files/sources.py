@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 
 import polars as pl
 
-from alphapulse.errors import DataError
+from alphapulse.errors import DataError, did_you_mean
 
 PARQUET = (".parquet", ".pq")
 TEXTS = (".csv", ".txt", ".tsv", ".prn", ".dat")
@@ -112,14 +112,17 @@ def find_files(path: str) -> list[FileSource]:
         files = [one for one in sorted(found.iterdir()) if one.is_file() and _may_hold_bars(one.name)]
         if not files:
             raise DataError(
-                f"`provider.path` must be a file of bars or a folder with some, but {path!r} has no CSV or Parquet."
+                "`provider.path` (data.path with data=csv) must be a file of bars or a folder with some, but "
+                f"{path!r} has no CSV or Parquet."
             )
     elif found.is_file():
         files = [found]
     else:
         files = [Path(one) for one in sorted(glob.glob(str(found))) if Path(one).is_file()]
         if not files:
-            raise DataError(f"`provider.path` must be a file, but got {path!r}; set provider.path=FILE.")
+            beside = [str(one) for one in sorted(found.parent.glob("*")) if one.is_file() and _may_hold_bars(one.name)]
+            hint = did_you_mean(str(found), beside) or "; a folder or a pattern such as 'eurusd/*.zip' will do too"
+            raise DataError(f"`provider.path` (data.path with data=csv) must be a file, but there is no {path!r}{hint}")
     return [source for one in files for source in _members(one)]
 
 
