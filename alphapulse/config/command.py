@@ -6,6 +6,7 @@ keeps its traceback. What takes time to import is imported inside, where Ctrl-C 
 """
 
 import contextlib
+import errno
 import functools
 import gc
 import os
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 SIGNALLED = 128
 # Objects that are made before the collector looks for cycles: it finds none in what is imported, and a sixth of the
 # time that imports take is its own.
@@ -83,6 +85,12 @@ def exit_code(run: Callable[[], None]) -> int:
     except AlphaPulseError as error:
         _complain(f"error: {_one_line(error)}")
         return error.exit_code
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = error.filename or "a file of this run"
+        _complain(f"error: {where} cannot be written: {error.strerror}; make room, or set hydra.run.dir to elsewhere.")
+        return 1
     return 0
 
 

@@ -209,6 +209,11 @@ class Database:
                 )
             case asyncpg.OperatorInterventionError() | asyncpg.PostgresConnectionError():
                 return DatabaseError(f"The {self} went away: {_first_line(error)}; run the same command again later.")
+            case asyncpg.UndefinedTableError():
+                return DatabaseError(
+                    f"The {self} lacks a table: {_first_line(error)}; restore it from a backup, or set DB_NAME to "
+                    "another database."
+                )
             case asyncpg.PostgresError():
                 return DatabaseError(f"The {self} refused: {_first_line(error)}.")
             case _ if self.embedded:

@@ -15,6 +15,11 @@ from alphapulse.errors import DatabaseError
 
 OLDEST_SERVER = 14
 
+GONE = """
+SELECT version_num, ARRAY(SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NULL)
+FROM alembic_version
+"""
+
 
 def open_database(db: DatabaseConfig | None = None, *, upgrade: bool = True) -> Database:
     """Return the database that the configuration and the environment name, reachable and up to date.
@@ -105,7 +110,12 @@ async def _probe(database: Database) -> tuple[int, str | None]:
         version = await connection.fetchval("SELECT current_setting('server_version_num')::int")
         revision = None
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is not None:
-            revision = await connection.fetchval("SELECT version_num FROM alembic_version")
+            revision, gone = await connection.fetchrow(GONE, list(upgrading.TABLES))
+            if gone and revision == upgrading.revisions()[-1]:
+                raise DatabaseError(
+                    f"The {database} lacks what it had: table {gone[0]!r} is gone; restore it from a backup, or set "
+                    "DB_NAME to another database."
+                )
     finally:
         await connection.close()
     return version, revision

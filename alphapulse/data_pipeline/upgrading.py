@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
+TABLES = (
+    *("ohlcv_data", "ingest", "corporate_action", "ohlcv_rejected"),
+    *("sweep", "trial", "trial_symbol", "trial_blocks", "null_sweep", "ledger", "holdout_opening"),
+)
+"""What the newest revision has."""
+
 # Any number; the same for all commands that upgrade one database.
 UPGRADE_LOCK = 0x616C706861
 

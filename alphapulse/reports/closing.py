@@ -123,7 +123,12 @@ def follow_up(opened: OpenStudy, summary: StudySummary, directory: Path | None, 
     facts = {"data": summary.data}
     if directory is not None:
         facts["run directory"] = str(directory)
-        places |= _leave_files(opened, summary, directory, clock)
+        try:
+            places |= _leave_files(opened, summary, directory, clock)
+        except OSError as error:
+            # A disk that is full must not cost a sweep its verdict.
+            places["report"] = f"not written, {error.strerror or error}: {error.filename or directory}"
+            places["report_again"] = command_line("report", study=study.name)
     if opened.config.optuna.mirror_limit:
         # SQLAlchemy comes along, which nothing before this needs.
         from alphapulse.study.optuna.mirror import describe_study

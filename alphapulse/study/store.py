@@ -11,7 +11,8 @@ import numpy as np
 
 from alphapulse.backtesting.metrics import DEFINITIONS, METRICS
 from alphapulse.data_pipeline.database import Database
-from alphapulse.errors import StudyError, did_you_mean
+from alphapulse.data_pipeline.patience import passes
+from alphapulse.errors import DatabaseError, StudyError, did_you_mean
 from alphapulse.plain import command_line, plain
 from alphapulse.search.space import SearchSpace
 from alphapulse.study.columns import CANDIDATE
@@ -98,9 +99,16 @@ class Store:
     def finish(self, study: Study, status: Status) -> None:
         """Wait for what is on its way, set the status and let other drivers in."""
         writer = self._writers.pop(study.id)
+        query = "UPDATE sweep SET status = $2, updated_at = now() WHERE id = $1"
         try:
-            writer.wait()
-            writer.run("UPDATE sweep SET status = $2, updated_at = now() WHERE id = $1", study.id, status)
+            try:
+                writer.wait()
+            except DatabaseError as error:
+                # One that is away was waited for; one that refuses trials may well take this.
+                if error.__cause__ is not None and not passes(error.__cause__):
+                    writer.run(query, study.id, status)
+                raise
+            writer.run(query, study.id, status)
         finally:
             self.database.run(writer.close())
 

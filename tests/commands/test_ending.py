@@ -1,11 +1,14 @@
 """Searches that end before all their trials."""
 
+import io
 import time
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 from sqlalchemy import text
 
+from alphapulse.commands import sweep
 from alphapulse.commands.report import run_report
 from alphapulse.config.groups import SearchConfig
 from alphapulse.config.schema import ReportConfig
@@ -93,3 +96,12 @@ def test_timeout_ends_a_search_in_between(config, run, in_process, monkeypatch, 
     assert (again.n_trials, again.ended) == (300, None)
     run(replace(config, timeout=None, study="straight"), in_process())
     assert table("small") == table("straight")
+
+
+def test_files_that_cannot_be_written_cost_no_verdict(small_study, in_process, database, tmp_path):
+    gone = tmp_path / "gone"
+    workers = in_process()
+    summary = sweep.run_study(lambda: workers, small_study(n_trials=40), Console(file=io.StringIO()), gone)
+    assert summary.status == "COMPLETE"
+    assert summary.verdict["n_trials"] == 40
+    assert summary.places["report"] == f"not written, No such file or directory: {gone / 'trials.csv'}"

@@ -1,4 +1,5 @@
 import ast
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -234,3 +235,20 @@ def test_commands_of_one_second_have_directories_of_their_own(tmp_path: Path, mo
     assert ran[1].name == f"{ran[0].name}_2"
     assert list((tmp_path / "runs").iterdir()) == [ran[0]]
     assert (ran[0] / "trials.csv").exists()
+
+
+def test_disk_that_is_full_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    @command("config", "SweepConfig")
+    def main(config: Any, directory: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "curves.csv")
+
+    with pytest.raises(SystemExit) as end:
+        main(["hydra.run.dir=here"])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: curves.csv cannot be written: No space left on device; make room, or set hydra.run.dir to elsewhere.\n"
+    )

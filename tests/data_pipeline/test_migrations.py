@@ -10,10 +10,11 @@ from sqlalchemy import inspect, text
 
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.data_pipeline.database import Database
+from alphapulse.data_pipeline.opening import open_database
 from alphapulse.data_pipeline.providers.base import checked
 from alphapulse.data_pipeline.storage.bar_reader import read_bars
 from alphapulse.data_pipeline.storage.db_writer import write_bars
-from alphapulse.data_pipeline.upgrading import bring_up_to_date, migrate, revisions
+from alphapulse.data_pipeline.upgrading import TABLES, bring_up_to_date, migrate, revisions
 from alphapulse.errors import DatabaseError
 from alphapulse.study.tables import metadata
 
@@ -30,6 +31,20 @@ def relations(database: Database) -> set[str]:
 def differences(database: Database) -> list:
     with database.sync_engine.connect() as connection:
         return compare_metadata(MigrationContext.configure(connection), metadata)
+
+
+def test_table_that_is_gone_is_named_before_anything_else(database):
+    assert set(TABLES) == set(metadata.tables)
+    rename = "ALTER TABLE {} RENAME TO {}"
+    with database.sync_engine.begin() as connection:
+        connection.execute(text(rename.format("trial_blocks", "elsewhere")))
+    try:
+        with pytest.raises(DatabaseError, match="lacks what it had: table 'trial_blocks' is gone; restore it"):
+            open_database()
+    finally:
+        with database.sync_engine.begin() as connection:
+            connection.execute(text(rename.format("elsewhere", "trial_blocks")))
+    open_database().close()
 
 
 def test_migrations_go_down_to_blank_and_up_again(database):
@@ -68,7 +83,7 @@ def test_migrations_make_what_the_models_say(database):
     assert differences(database) == []
     columns = [column["name"] for column in inspect(database.sync_engine).get_columns("trial")]
     assert [name for name in columns if name in METRICS] == list(METRICS)
-    assert revisions() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"]
+    assert revisions() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
 
 
 def test_studies_from_before_the_column_have_the_first_definitions(database):
