@@ -97,7 +97,7 @@ def test_download_of_one_unknown_symbol_keeps_the_other(database, capsys):
 
 
 def test_download_refuses_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match=r"`provider\.path` must be a file"):
+    with pytest.raises(DataError, match=r"`provider\.path` .* must be a file"):
         run_download(config("csv", str(tmp_path / "none.csv")))
 
 

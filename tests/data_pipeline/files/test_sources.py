@@ -33,8 +33,11 @@ def test_a_folder_a_pattern_and_archives(tmp_path):
 
 def test_a_path_without_files_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "none.csv", tmp_path / "*.csv"):
-        with pytest.raises(DataError, match=r"`provider\.path` must be a file"):
+        with pytest.raises(DataError, match=r"`provider\.path` \(data\.path with data=csv\) must be a file"):
             find_files(str(path))
+    (tmp_path / "nine.csv").write_text(TEXT)
+    with pytest.raises(DataError, match=r"there is no .*/nin\.csv'; did you mean .*/nine\.csv'"):
+        find_files(str(tmp_path / "nin.csv"))
     (tmp_path / "broken.zip").write_text("no archive")
     with pytest.raises(DataError, match="cannot be read as a zip archive"):
         find_files(str(tmp_path / "broken.zip"))
