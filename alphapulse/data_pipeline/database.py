@@ -11,10 +11,12 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
+from alphapulse.config.settings import read_settings
 from alphapulse.data_pipeline.patience import Patience
 from alphapulse.errors import DatabaseError
 
@@ -161,7 +163,13 @@ class Database:
     @property
     def patience(self) -> Patience:
         """How long it is waited for."""
-        return Patience(self.wait, str(self))
+        return Patience(self.wait, str(self), revive=self._revive if self.embedded else None)
+
+    def _revive(self) -> None:
+        """Start the embedded server, which may have died of a full disk or of the system's lack of memory."""
+        from alphapulse.data_pipeline.embedded import revive_server
+
+        revive_server(read_settings().home, Path(self.host))
 
     @contextlib.contextmanager
     def one_line_errors(self) -> Iterator[None]:

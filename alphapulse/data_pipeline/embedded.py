@@ -117,6 +117,12 @@ def stop_server(home: Path, *, mode: Literal["fast", "immediate"] = "fast") -> N
             _run(place, "pg_ctl", "-D", str(place.data), "-m", mode, "-w", "stop")
 
 
+def revive_server(home: Path, socket: Path) -> None:
+    """Start the embedded server of `home` unless it runs, where it is the one whose socket is in `socket`."""
+    if _socket_folder(server_root(home)) == socket:
+        ensure_server(home)
+
+
 def is_running(home: Path) -> bool:
     """Return whether the embedded server of `home` answers; nothing is started."""
     root = server_root(home)

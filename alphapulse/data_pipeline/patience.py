@@ -1,6 +1,7 @@
 """Waiting for a database that is away for a while: which errors pass, how long for, and what is said meanwhile."""
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -10,9 +11,12 @@ from typing import TypeVar
 import asyncpg
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
+from alphapulse.errors import DatabaseError
+
 Result = TypeVar("Result")
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+REVIVED_AFTER = 15.0
 SILENCE = 10.0
 """After so long without an answer it is said that there is none [s]."""
 
@@ -48,11 +52,14 @@ class Patience:
         What is waited for.
     say : callable
         Takes a line for the user.
+    revive : callable, optional
+        Starts what is waited for, where that is ours to start; called in a thread of its own.
     """
 
     seconds: float = 0.0
     name: str = "database"
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+    revive: Callable[[], None] | None = None
 
     async def until_done(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Return what `attempt` returns, tried again, ever less often, while what it raises passes.
@@ -80,7 +87,15 @@ class Patience:
             before_sleep=note,
             reraise=True,
         )
-        result: Result = await retrying(self._unless_silent, attempt)
+
+        async def again() -> Result:
+            # Whoever has stopped it may be about to start it.
+            if self.revive is not None and began is not None and time.monotonic() - began > REVIVED_AFTER:
+                with contextlib.suppress(DatabaseError):
+                    await asyncio.to_thread(self.revive)
+            return await self._unless_silent(attempt)
+
+        result: Result = await retrying(again)
         if began is not None:
             self.say(f"The {self.name} is back after {time.monotonic() - began:,.0f} s.")
         return result

@@ -171,6 +171,16 @@ def test_append_keeps_a_bounded_spool_while_the_database_is_away(own_server, own
     assert store.n_done(study) == 1000
 
 
+def test_embedded_server_that_died_is_started_again(own_server, own_home, monkeypatch):
+    monkeypatch.setattr(patience, "REVIVED_AFTER", 1.0)
+    store = Store(own_server)
+    study = open_study(store)
+    stop_server(own_home, mode="immediate")
+    store.append(study, make_generation(0)).result(timeout=60)
+    store.finish(study, "COMPLETE")
+    assert store.n_done(study) == 50
+
+
 async def _refuse() -> None:
     raise ConnectionRefusedError("nobody there")
 
