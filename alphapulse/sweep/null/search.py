@@ -140,10 +140,34 @@ def null_search(
         failures.update(trials.errors.get(row, "") for row in np.flatnonzero(trials.status == FAILED).tolist())
         # What none of a generation would be chosen for is not chosen of all either.
         best = Trials.joined([best, trials[choice.candidates(trials)]])
+    return chosen_value(experiment, plan, best, n_trials, failures)
+
+
+def chosen_value(
+    experiment: Experiment, plan: SearchPlan, best: Trials, n_trials: int, failures: Counter[str]
+) -> float:
+    """Return the first objective of the trial that is chosen of a null sweep; NaN without one.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    plan : SearchPlan
+    best : Trials
+        Trials among which it is, in order.
+    n_trials : int
+        Trials of the null sweep.
+    failures : Counter
+        Those of them that raised, by reason.
+
+    Raises
+    ------
+    SearchFailedError
+        If so many trials fail as did not in the study.
+    """
     if plan.is_broken(failures.total(), n_trials):
         reason, n = failures.most_common(1)[0]
         raise SearchFailedError(f"{failures.total():,} of {n_trials:,} trials, most often ({n:,} times): {reason}")
-    chosen = choice(best)
+    chosen = Choice(experiment.directions, plan.choose)(best)
     return float("nan") if chosen is None else float(best.values[chosen, 0])
 
 

@@ -4,10 +4,12 @@ import math
 import re
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from alphapulse.config.machines.cluster import ResourcesConfig
 from alphapulse.market.market import Market
@@ -15,6 +17,7 @@ from alphapulse.study.columns import StudyColumns
 from alphapulse.study.null_values import NullValues
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.null.careful import careful_null_search
+from alphapulse.sweep.null.pieces import NullPiece, count_pieces, run_piece, value_of_pieces
 from alphapulse.sweep.null.search import SearchFailedError, SearchPlan, null_search
 from alphapulse.sweep.opening import OpenStudy
 from alphapulse.sweep.searching import budget
@@ -126,8 +129,12 @@ def run_null_sweeps(
     )
     careful: set[int] = set()
     suspects: set[tuple[float, ...]] = set()
-    missing = deque(s for s in range(n_wanted) if s not in values)
-    tasks: dict[Any, int] = {}
+    n_pieces = count_pieces(plan, opened.sampler, cluster.n_cpus, search.median)
+    pieces = [None] if n_pieces == 1 else list(range(n_pieces))
+    missing = deque((s, piece) for s in range(n_wanted) if s not in values for piece in pieces)
+    gathered: dict[int, dict[int, NullPiece]] = {}
+    tasks: dict[Any, tuple[int, int | None]] = {}
+    whole: set[int] = set()
     n_lost = 0
     maximize = experiment.directions[0] == "maximize"
     try:
@@ -138,16 +145,30 @@ def run_null_sweeps(
             if outcome.stopped != "budget" or n_wanted == 0 or stop():
                 return outcome
             while missing and len(tasks) < AHEAD * cluster.n_cpus:
-                s = missing.popleft()
+                s, piece = missing.popleft()
                 # One that has its trials run by others waits for them: only its processor is free meanwhile.
                 is_careful = s in careful or bool(suspects)
+                if piece is not None and not is_careful and s not in whole:
+                    name = f"null {s} piece {piece}"
+                    reference = cluster.start(shipment, null_piece_task, search, s, piece, n_pieces, name=name)
+                    tasks[reference] = s, piece
+                    continue
+                if piece is not None and s in whole:
+                    continue
+                whole.add(s)
                 only = ONE_CPU if is_careful else None
                 task = replace(search, suspects=tuple(sorted(suspects)) if is_careful else None)
-                tasks[cluster.start(shipment, null_task, task, s, resources=only, name=f"null {s}")] = s
+                tasks[cluster.start(shipment, null_task, task, s, resources=only, name=f"null {s}")] = s, None
             for reference in cluster.wait(list(tasks), timeout=0.5):
-                s = tasks.pop(reference)
+                s, piece = tasks.pop(reference)
                 try:
-                    values[s], seconds, fatal, failure = cluster.result(reference)
+                    result = cluster.result(reference)
+                    if piece is not None:
+                        gathered.setdefault(s, {})[piece] = result
+                        if s in whole or len(gathered[s]) < n_pieces:
+                            continue
+                        result = _put_together(experiment, plan, gathered.pop(s))
+                    values[s], seconds, fatal, failure = result
                     suspects.update(fatal)
                     if failure:
                         cluster.say(f"Null sweep {s} failed: {failure.rstrip('.')}.")
@@ -155,7 +176,7 @@ def run_null_sweeps(
                     n_lost += 1
                     if n_lost > MOST_LOST:
                         raise
-                    missing.appendleft(s)
+                    missing.appendleft((s, piece))
                     if isinstance(error, WorkerDiedError):
                         if not careful:
                             cluster.say(f"Null sweep {s} ended its worker; such ones run again, trial by trial.")
@@ -199,6 +220,30 @@ def null_task(
     except SearchFailedError as error:
         value, failure = failed_value(maximize=experiment.directions[0] == "maximize"), str(error)
     return value, time.perf_counter() - started, fatal, failure
+
+
+def null_piece_task(
+    market: Market, experiment: Experiment, task: NullTask, s: int, piece: int, n_pieces: int
+) -> NullPiece:
+    """Run a piece of the null sweep on surrogate `s`; one that ends its worker is run carefully, and whole."""
+    if told(task.cancelled) == CANCELLED:
+        return NullPiece(experiment.untried(np.empty((0, len(experiment.space)))), 0, Counter())
+    started = time.perf_counter()
+    with watched(task.limits.at(task.median)._replace(ends=True)):
+        found = run_piece(market, experiment, task.plan, s, block=task.block, piece=piece, n_pieces=n_pieces)
+    return replace(found, seconds=time.perf_counter() - started)
+
+
+def _put_together(
+    experiment: Experiment, plan: SearchPlan, pieces: dict[int, NullPiece]
+) -> tuple[float, float, list[tuple[float, ...]], str]:
+    """Return what `null_task` does, from all pieces of a null sweep."""
+    seconds = sum(piece.seconds for piece in pieces.values())
+    try:
+        value, failure = value_of_pieces(experiment, plan, [pieces[place] for place in sorted(pieces)]), ""
+    except SearchFailedError as error:
+        value, failure = failed_value(maximize=experiment.directions[0] == "maximize"), str(error)
+    return value, seconds, [], failure
 
 
 def _n_first(values: dict[int, float]) -> int:

@@ -18,7 +18,9 @@ from alphapulse.study.choice import Choice
 from alphapulse.study.trials import Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.generations import Generations
+from alphapulse.sweep.null.pieces import count_pieces, run_piece, value_of_pieces
 from alphapulse.sweep.null.search import (
+    SearchFailedError,
     SearchPlan,
     null_search,
     null_seed,
@@ -235,3 +237,40 @@ def test_null_seeds_are_all_different():
     seeds = {null_seed(seed, s) for seed in range(30) for s in range(99)}
     assert len(seeds) == 30 * 99
     assert max(seeds) < 2**64
+
+
+@pytest.mark.parametrize("name", ["random", "qmc", "grid"])
+@pytest.mark.parametrize("n_pieces", [2, 5])
+def test_null_search_is_the_same_in_pieces(market, name, n_pieces):
+    two = experiment(FINITE, objectives=("sharpe_ratio", "exposure"), directions=("maximize", "minimize"))
+    space = FINITE if name == "grid" else MIXED
+    two = replace(two, space=space)
+    plan = SearchPlan(name, 57, 5, {"generation_size": 16}, choose="knee")
+    pieces = [run_piece(market, two, plan, 3, block=1, piece=place, n_pieces=n_pieces) for place in range(n_pieces)]
+    assert sum(piece.n_trials for piece in pieces) == 57
+    assert value_of_pieces(two, plan, pieces) == null_search(market, two, plan, 3)
+
+
+def test_pieces_leave_out_what_ended_workers_and_fail_together(market):
+    one = experiment()
+    plan = SearchPlan("random", 40, 5, {"generation_size": 16})
+    row = plan.start(one, null_seed(5, 1)).propose(1)[2].tobytes()
+    shy = replace(plan, fatal=frozenset([row]))
+    pieces = [run_piece(market, one, shy, 1, block=1, piece=place, n_pieces=3) for place in range(3)]
+    assert [piece.failures.total() for piece in pieces] == [0, 1, 0]
+    assert value_of_pieces(one, shy, pieces) == null_search(market, one, shy, 1)
+    pieces[0].failures["no luck"] += 20
+    with pytest.raises(SearchFailedError, match="21 of 40 trials, most often \\(20 times\\): no luck"):
+        value_of_pieces(one, shy, pieces)
+
+
+def test_only_trials_that_need_nothing_before_them_run_in_pieces():
+    one = experiment()
+    plan = SearchPlan("random", 10**6, 5)
+    sampler = plan.start(one, 5)
+    assert count_pieces(plan, sampler, 2, 1e-4) == 1
+    assert count_pieces(plan, sampler, 64, 1e-4) == 8
+    assert count_pieces(replace(plan, n_trials=100_000), sampler, 64, 1e-4) == 2
+    assert count_pieces(replace(plan, patience=3), sampler, 64, 1e-4) == 1
+    learns = replace(plan, sampler="tpe")
+    assert count_pieces(learns, learns.start(one, 5), 64, 1e-4) == 1

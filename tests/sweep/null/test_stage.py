@@ -1,6 +1,7 @@
 """Null sweeps of a study in the database: the same p however they are run."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,8 +10,10 @@ from alphapulse.reports.weighing import fix_null_sweeps
 from alphapulse.study.null_values import NullValues
 from alphapulse.study.store import Store
 from alphapulse.sweep.inputs import load_inputs
+from alphapulse.sweep.null import pieces
 from alphapulse.sweep.null.stage import run_null_sweeps
 from alphapulse.sweep.opening import OpenStudy, open_study
+from alphapulse.sweep.workers.losses import WorkerDiedError
 
 pytestmark = pytest.mark.postgres
 
@@ -30,6 +33,31 @@ class Backwards:
 
     def __getattr__(self, name):
         return getattr(self._workers, name)
+
+
+class Deadly(Backwards):
+    """Workers of which one dies of a piece of the fifth null sweep, and runs it whole when asked to."""
+
+    def __init__(self, in_process, n_cpus):
+        super().__init__(in_process, n_cpus)
+        self.dead, self.whole = set(), []
+
+    def start(self, shipment, work, task, s, *arguments, **how):
+        if task.suspects is not None:
+            self.whole.append(s)
+            task = replace(task, suspects=None)
+        reference = super().start(shipment, work, task, s, *arguments, **how)
+        if s == 4 and arguments[:1] == (1,):
+            self.dead.add(reference)
+        return reference
+
+    def say(self, line):
+        assert line == "Null sweep 4 ended its worker; such ones run again, trial by trial."
+
+    def result(self, reference):
+        if reference in self.dead:
+            raise WorkerDiedError("its worker died")
+        return self._workers.result(reference)
 
 
 @pytest.fixture
@@ -68,6 +96,21 @@ def test_p_does_not_depend_on_workers_or_on_interruptions(opened, in_process, da
     assert weighed(opened, workers, best) == one
     # What was done before the interruption is read, not run again.
     assert workers.n_started == N_WANTED - len(done)
+
+
+def test_p_is_the_same_in_pieces(opened, in_process, database, monkeypatch):
+    best = opened.store.best(opened.study, 1)[0]["values"][0]
+    one = weighed(opened, Backwards(in_process, 1), best)
+    database.fetch("DELETE FROM null_sweep")
+    monkeypatch.setattr(pieces, "SHORTEST_SECONDS", 1e-9)
+    workers = Backwards(in_process, 24)
+    assert weighed(opened, workers, best) == one
+    assert workers.n_started == 3 * N_WANTED
+    # One whose piece ends its worker is run again, whole and carefully.
+    database.fetch("DELETE FROM null_sweep")
+    workers = Deadly(in_process, 24)
+    assert weighed(opened, workers, best) == one
+    assert workers.whole == [4]
 
 
 def test_chance_is_recognised_early(opened, in_process):
