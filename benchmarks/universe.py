@@ -1,13 +1,20 @@
 """What a bar of a trial costs on one symbol, and on many symbols under one search: `python benchmarks/universe.py`.
 
-Processor time of one process, so that what else runs on the machine counts little. The strategy is sma_cross.
+Processor time of one process, so that what else runs on the machine counts little. The strategy is sma_cross; in one
+account it is rotation, whose targets are rebalanced each bar or each month, and the engine alone is timed beside it.
 """
 
 import argparse
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from alphapulse.backtesting.account.batch import simulate_account
+from alphapulse.backtesting.batch import EngineColumns
+from alphapulse.backtesting.params import EngineParams, StopParams
+from alphapulse.market.account import account_market
 from alphapulse.market.bars import Bars
 from alphapulse.market.market import Market
 from alphapulse.market.surrogates import surrogate_market
@@ -20,6 +27,8 @@ from alphapulse.sweep.worker import evaluate_batch
 
 DAY = 86_400 * 10**9
 SPACE = SearchSpace((IntDimension("strategy.fast", 2, 40), IntDimension("strategy.slow", 50, 250)))
+
+ROTATION = SearchSpace((IntDimension("strategy.momentum_window", 20, 250),))
 
 
 def make_member(seed: int, n_bars: int) -> Market:
@@ -53,6 +62,40 @@ def seconds_of(market: Market, experiment: Experiment, parameters: np.ndarray) -
     return least
 
 
+def print_account(members: list[Market], n_trials: int) -> None:
+    """Print what a bar of a symbol and trial takes where all symbols are in one account."""
+    market = account_market(members)
+    top = max(1, len(members) // 5)
+    n_bars = market.n_scored * len(members)
+    for frequency in ("bar", "month"):
+        engine = EngineParams(rebalance_frequency=frequency, stop=StopParams(kind="percent", percent=0.2))
+        experiment = Experiment(ROTATION, resolve("rotation"), {"top": top}, engine)
+        parameters = np.random.default_rng(0).integers(20, 250, (n_trials, 1)).astype(float)
+        whole = seconds_of(market, experiment, parameters) / (n_bars * n_trials)
+        _, target, atr = next(experiment.definition.portfolio_block(market.bars, {"top": top}, 1).groups())
+        started = time.process_time()
+        simulate_account(market, Repeated(target, atr, n_trials), EngineColumns.build(engine, {}, n_trials))
+        alone = (time.process_time() - started) / (n_bars * n_trials)
+        print(
+            f"{len(members)} symbols in one account, each {frequency}: {1e9 * whole:.1f} ns a bar of a symbol and "
+            f"trial, {1e9 * alone:.1f} of them the engine"
+        )
+
+
+@dataclass
+class Repeated:
+    """The same targets for many trials: `AccountTargets`."""
+
+    target: np.ndarray
+    atr: np.ndarray
+    n_trials: int
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+    def groups(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield all trials."""
+        yield np.arange(self.n_trials), self.target, self.atr
+
+
 def main() -> None:
     """Print nanoseconds a bar of a trial, and what a surrogate of the universe takes."""
     parser = argparse.ArgumentParser()
@@ -77,6 +120,8 @@ def main() -> None:
     print(f"one symbol: {1e9 * alone:.2f} ns a bar of a trial")
     print(f"{given.symbols} symbols: {1e9 * together:.2f} ns a bar of a trial ({together / alone - 1:+.0%})")
     print(f"a surrogate market of {given.symbols} symbols: {surrogate:.2f} s")
+    for n_symbols in (2, 10, given.symbols):
+        print_account(members[:n_symbols], max(8, given.trials // n_symbols))
 
 
 if __name__ == "__main__":

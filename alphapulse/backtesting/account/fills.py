@@ -39,11 +39,11 @@ from alphapulse.backtesting.account.state import (
 from alphapulse.backtesting.kernel.fills import RUIN_FILL, level_distance
 from alphapulse.backtesting.kernel.state import EQUAL, Fill
 from alphapulse.backtesting.params import ATR_LEVEL, STOP_LEVEL
-from alphapulse.compiling import jit, jit_borrowing
+from alphapulse.compiling import jit_inside, jit_inside_allocating
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 
-@jit_borrowing
+@jit_inside
 def commission_of(x: float, price: float, s: int, costs: Float64Array2D) -> float:
     """Return the commission of an order of value `x` at `price` in symbol `s` [quote] (4.3 Costs)."""
     paid: float = costs[PER_ORDER, s] + (costs[COMMISSION, s] + costs[PER_UNIT, s] / price) * x
@@ -51,21 +51,21 @@ def commission_of(x: float, price: float, s: int, costs: Float64Array2D) -> floa
     return minimum if minimum > 0.0 and paid < minimum else paid
 
 
-@jit_borrowing
+@jit_inside
 def order_cost(x: float, price: float, s: int, costs: Float64Array2D) -> float:
     """Return what an order of value `x` at `price` in symbol `s` costs [quote] (4.3 Costs)."""
     cost: float = commission_of(x, price, s, costs) + costs[SLIPPAGE, s] * x
     return cost
 
 
-@jit_borrowing
+@jit_inside
 def set_prices(quotes: Float64Array1D, marks: Float64Array1D, prices: Float64Array1D) -> None:
     """Write the prices [quote] of a moment (n_symbols,): a symbol without a bar stands at its last close."""
     for s in range(prices.shape[0]):
         prices[s] = quotes[s] if quotes[s] == quotes[s] else marks[s]
 
 
-@jit_borrowing
+@jit_inside
 def equity_at(book: Float64Array2D, row: int, account: Float64Array1D) -> float:
     """Return the equity [quote] at the prices in a row of the book."""
     equity: float = account[CASH]
@@ -74,7 +74,7 @@ def equity_at(book: Float64Array2D, row: int, account: Float64Array1D) -> float:
     return equity
 
 
-@jit
+@jit_inside_allocating
 def fill(
     change: Fill, s: int, equity: float, book: Float64Array2D, account: Float64Array1D, fills: Float64Array2D
 ) -> bool:
@@ -131,7 +131,7 @@ def fill(
     return bool(opens)
 
 
-@jit_borrowing
+@jit_inside
 def set_levels(s: int, price: float, average_range: float, rules: Rules, book: Float64Array2D) -> None:
     """Set stop and take profit of a position that has opened at `price` (4.3 Stops, Take profit)."""
     d = 1.0 if book[UNITS, s] > 0.0 else -1.0
@@ -146,14 +146,14 @@ def set_levels(s: int, price: float, average_range: float, rules: Rules, book: F
     book[DISTANCE, s] = distance if rules.stop_kind == ATR_LEVEL else 0.0
 
 
-@jit_borrowing
+@jit_inside
 def block(s: int, direction: float, rules: Rules, book: Float64Array2D) -> None:
     """Block the direction of a position that an exit has closed (4.3 After an exit)."""
     if not rules.immediate:
         book[BLOCKED, s] = direction
 
 
-@jit
+@jit_inside_allocating
 def ruin(t: int, book: Float64Array2D, account: Float64Array1D, fills: Float64Array2D) -> None:
     """Close what is held at the row PRICE of the book, for nothing, and leave an equity of 0 to the end (4.3 Ruin).
 

@@ -43,19 +43,19 @@ from alphapulse.backtesting.kernel.fills import LIQUIDATION_FILL, STOP_FILL, TAK
 from alphapulse.backtesting.kernel.loop import NEXT_OPEN, SAME_CLOSE
 from alphapulse.backtesting.kernel.state import EQUAL, Fill, Moment
 from alphapulse.backtesting.params import LEVEL_CODES
-from alphapulse.compiling import jit, jit_borrowing
+from alphapulse.compiling import jit_borrowing, jit_inside, jit_inside_allocating
 from alphapulse.typing import Float64Array1D, Float64Array2D
 
 PERCENT_LEVEL = LEVEL_CODES["percent"]
 
 
-@jit_borrowing
+@jit_inside
 def reaches(edge: float, level: float) -> bool:
     """Return whether `edge` is at or below `level`, or equal to it; a level may be infinite."""
     return edge - level <= EQUAL * abs(edge)
 
 
-@jit
+@jit_inside_allocating
 def leave(
     t: int,
     s: int,
@@ -92,7 +92,7 @@ def leave(
     book[PRICE, s] = before
 
 
-@jit
+@jit_inside
 def leave_inside(
     t: int,
     tape: Tape,
@@ -102,8 +102,10 @@ def leave_inside(
     account: Float64Array1D,
     fills: Float64Array2D,
 ) -> None:
-    """Close what reaches its stop or take profit in bar `t`, symbol by symbol (4.3 Stops, Take profit)."""
-    set_prices(tape.open[t], book[MARK], book[PRICE])
+    """Close what reaches its stop or take profit in bar `t`, symbol by symbol (4.3 Stops, Take profit).
+
+    The others stand at the row PRICE of the book: their opens.
+    """
     for s in range(book.shape[1]):
         units = book[UNITS, s]
         if units == 0.0 or tape.close[t, s] != tape.close[t, s]:
@@ -129,7 +131,7 @@ def leave_inside(
             return
 
 
-@jit
+@jit_inside
 def sell_ended(
     t: int,
     tape: Tape,
@@ -147,7 +149,7 @@ def sell_ended(
             leave(t, s, DELISTED_FILL, price, cost, rules, book, account, fills)
 
 
-@jit
+@jit_inside
 def liquidate(
     t: int,
     tape: Tape,
@@ -159,12 +161,14 @@ def liquidate(
 ) -> None:
     """Close the whole account where its equity is at most the margin of all it holds, at the closes; or ruin it."""
     equity, gross = equity_at(book, PRICE, account), 0.0
-    for s in range(book.shape[1]):
-        gross += abs(book[UNITS, s] * book[PRICE, s])
     if equity <= 0.0:
         ruin(t, book, account, fills)
         return
-    if not (rules.margin > 0.0 and gross > 0.0 and reaches(equity, rules.margin * gross)):
+    if not rules.margin > 0.0:
+        return
+    for s in range(book.shape[1]):
+        gross += abs(book[UNITS, s] * book[PRICE, s])
+    if not (gross > 0.0 and reaches(equity, rules.margin * gross)):
         return
     for s in range(book.shape[1]):
         price = book[PRICE, s]
@@ -174,7 +178,7 @@ def liquidate(
             leave(t, s, LIQUIDATION_FILL, price, cost, rules, book, account, fills)
 
 
-@jit
+@jit_inside
 def carry(rules: Rules, book: Float64Array2D, costs: Float64Array2D, account: Float64Array1D) -> None:
     """Book interest on cash and what shorts cost, at the row PRICE of the book (4.3 Carry)."""
     interest = account[CASH] * rules.interest
@@ -187,7 +191,7 @@ def carry(rules: Rules, book: Float64Array2D, costs: Float64Array2D, account: Fl
         book[FLOW, s] -= paid
 
 
-@jit
+@jit_inside
 def trail(t: int, tape: Tape, rules: Rules, book: Float64Array2D) -> None:
     """Let the stops of what has a bar follow its close (4.3 Stops)."""
     for s in range(book.shape[1]):
@@ -200,7 +204,7 @@ def trail(t: int, tape: Tape, rules: Rules, book: Float64Array2D) -> None:
         book[STOP, s] = max(book[STOP, s], best - distance)
 
 
-@jit
+@jit_borrowing
 def run_account(
     tape: Tape,
     rules: Rules,
@@ -231,9 +235,11 @@ def run_account(
         Filled.
     """
     fills = record.fills
-    carries = rules.interest != 0.0
+    carries, some_end = rules.interest != 0.0, False
     for s in range(book.shape[1]):
         carries |= costs[BORROW, s] != 0.0
+        some_end |= tape.last[s] >= 0
+    has_levels = rules.stop_factor < math.inf or rules.take_factor < math.inf
     for t in range(tape.first, tape.close.shape[0]):
         if account[RUINED] == 0.0:
             account[STOOD] = 0.0
@@ -242,18 +248,16 @@ def run_account(
                     account[STOOD] = 1.0
             decision = t if rules.execution == SAME_CLOSE else t - 1
             may_order = rules.may_trade[t] and decision >= 0
-            if rules.execution == NEXT_OPEN:
-                set_prices(tape.open[t], book[MARK], book[PRICE])
-                moment = Moment(t, decision, 0.0, may_order)
-                trade(moment, tape, target, atr, rules, book, costs, account, fills, False)
-            if account[RUINED] == 0.0:
-                leave_inside(t, tape, rules, book, costs, account, fills)
-            set_prices(tape.close[t], book[MARK], book[PRICE])
-            if account[RUINED] == 0.0 and rules.execution != NEXT_OPEN:
-                moment = Moment(t, decision, 0.0, may_order)
-                trade(moment, tape, target, atr, rules, book, costs, account, fills, True)
-            book[MARK] = book[PRICE]
-            if account[RUINED] == 0.0:
+            for at_close in (False, True):
+                set_prices(tape.close[t] if at_close else tape.open[t], book[MARK], book[PRICE])
+                if account[RUINED] == 0.0 and at_close == (rules.execution != NEXT_OPEN):
+                    moment = Moment(t, decision, 0.0, may_order)
+                    trade(moment, tape, target, atr, rules, book, costs, account, fills, at_close)
+                if account[RUINED] == 0.0 and has_levels and not at_close:
+                    leave_inside(t, tape, rules, book, costs, account, fills)
+            for s in range(book.shape[1]):
+                book[MARK, s] = book[PRICE, s]
+            if account[RUINED] == 0.0 and some_end:
                 sell_ended(t, tape, rules, book, costs, account, fills)
             if account[RUINED] == 0.0 and carries:
                 carry(rules, book, costs, account)
@@ -266,4 +270,5 @@ def run_account(
         record.equity[row] = 0.0 if account[RUINED] != 0.0 else equity_at(book, MARK, account)
         if record.curves.shape[0] > 0:
             record.curves[row, 0], record.curves[row, 1] = account[CASH], account[EARNED]
-            record.curves[row, 2:] = book[UNITS]
+            for s in range(book.shape[1]):
+                record.curves[row, 2 + s] = book[UNITS, s]

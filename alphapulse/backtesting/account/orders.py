@@ -29,11 +29,11 @@ from alphapulse.backtesting.account.state import (
 )
 from alphapulse.backtesting.kernel.fills import ORDER_FILL, TIME_FILL
 from alphapulse.backtesting.kernel.state import EQUAL, Fill, Moment
-from alphapulse.compiling import jit
+from alphapulse.compiling import jit_inside
 from alphapulse.typing import Float64Array1D, Float64Array2D, Int64Array1D
 
 
-@jit
+@jit_inside
 def lift_blocks(due: Float64Array1D, book: Float64Array2D) -> None:
     """Lift the blocks of symbols whose due target is 0 or of the other sign (4.3 After an exit)."""
     for s in range(due.shape[0]):
@@ -42,7 +42,7 @@ def lift_blocks(due: Float64Array1D, book: Float64Array2D) -> None:
             book[BLOCKED, s] = 0.0
 
 
-@jit
+@jit_inside
 def allocate(
     due: Float64Array1D,
     quotes: Float64Array1D,
@@ -101,7 +101,7 @@ def allocate(
             book[DUE, s] = 0.0
 
 
-@jit
+@jit_inside
 def want(moment: Moment, quotes: Float64Array1D, equity: float, rules: Rules, book: Float64Array2D) -> int:
     """Decide which symbols trade and which way (4.3 Rebalancing, 4.3 Time); return how many."""
     n_wanted = 0
@@ -124,7 +124,7 @@ def want(moment: Moment, quotes: Float64Array1D, equity: float, rules: Rules, bo
     return n_wanted
 
 
-@jit
+@jit_inside
 def solve(equity: float, book: Float64Array2D, costs: Float64Array2D) -> float:
     """Return the equity [quote] that all orders together leave, each of them dropped that has no size (4.3 Sizing).
 
@@ -173,7 +173,7 @@ def solve(equity: float, book: Float64Array2D, costs: Float64Array2D) -> float:
             return left
 
 
-@jit
+@jit_inside
 def send(
     moment: Moment,
     equity: float,
@@ -219,7 +219,7 @@ def send(
             block(s, 1.0 if before > 0.0 else -1.0, rules, book)
 
 
-@jit
+@jit_inside
 def trade(
     moment: Moment,
     tape: Tape,
