@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from alphapulse.api.bars import use_bars
+from alphapulse.api.bars import universe_of, use_bars
 from alphapulse.api.cells import target_of
 from alphapulse.api.figures import as_figure
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.config.assembly import assemble
 from alphapulse.config.schema import TARGET, BacktestConfig
-from alphapulse.data_pipeline.loading import load_history
 from alphapulse.data_pipeline.opening import open_database
+from alphapulse.data_pipeline.universe import load_markets
 from alphapulse.market.market import Market
 from alphapulse.reports.curves import backtest_trial, write_tear_sheet
 from alphapulse.reports.formatting import format_metric
@@ -23,7 +23,7 @@ from alphapulse.reports.weighing import benchmark_metrics
 from alphapulse.search.space import SearchSpace
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.gate import run_gate
-from alphapulse.sweep.inputs import define_strategy
+from alphapulse.sweep.inputs import define_strategy, gate_markets
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -127,6 +127,7 @@ def run_backtest(
     *,
     symbol: str | None = None,
     timeframe: str | None = None,
+    universe: str | Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
     validation: Mapping[str, Any] | None = None,
     **parameters: Any,
@@ -139,10 +140,14 @@ def run_backtest(
         A strategy, or its dotted path; one of a notebook's cell or a script does.
     bars : DataFrame, path or str, optional
         A frame with open, high, low, close (and volume) by time, a CSV file, or the symbol of stored bars; None is the
-        sample. A frame or file is stored under `symbol`.
+        sample. A frame or file is stored under `symbol`. A dict of frames by symbol, or a list of stored symbols, are
+        many.
     symbol : str, optional
     timeframe : str, optional
         Length of a bar; None is what a file has, else a day.
+    universe : str or mapping, optional
+        Of many symbols "each" tries the strategy on each alone and "account" holds all in one account, or keys such as
+        {"kind": "each", "score": "median"}; by default the account of a class with `targets`, else each.
     engine : mapping, optional
         Keys of `engine`, such as {"commission": 0.0005, "stop": {"kind": "none"}}.
     validation : mapping, optional
@@ -166,17 +171,28 @@ def run_backtest(
     True
     """
     database = open_database()
+    target = target_of(strategy)
     values = {
+        "universe": universe_of(bars, universe, target),
         "data": use_bars(database, bars, symbol, timeframe),
-        "strategy": {TARGET: target_of(strategy), **parameters},
+        "strategy": {TARGET: target, **parameters},
         "engine": dict(engine or {}),
         "validation": {"holdout": 0.0} | dict(validation or {}),
     }
     config = assemble(BacktestConfig, values)
     definition, fixed = define_strategy(config.strategy)
     looks = definition.reads_volatility(fixed)
-    history = load_history(database, config.data, definition.lookback(fixed), needs_volatility=looks)
-    market, _ = history.split(config.validation.holdout)
-    run_gate(definition, market.bars, fixed, {}, config.validation)
+    markets = load_markets(
+        database,
+        config.data,
+        config.universe,
+        definition.lookback(fixed),
+        config.engine.series,
+        holdout=config.validation.holdout,
+        needs_volatility=looks,
+    )
+    market = markets.market
+    for shown in gate_markets(market):
+        run_gate(definition, shown.bars, fixed, {}, config.validation)
     experiment = Experiment(SearchSpace(()), definition, fixed, config.engine)
     return Backtest.of(definition.name, market, experiment, np.empty(0))

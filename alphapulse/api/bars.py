@@ -1,10 +1,13 @@
 """Bars from Python: a frame or a CSV file written to `ohlcv_data` under its symbol, or a symbol that is stored."""
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from alphapulse.config.assembly import find_strategy
 from alphapulse.config.groups import AUTO, DataConfig
 from alphapulse.data_pipeline.database import Database
 from alphapulse.data_pipeline.downloading.importing import import_first
@@ -25,9 +28,10 @@ def use_bars(database: Database, bars: Any, symbol: str | None, timeframe: str |
     Parameters
     ----------
     database : Database
-    bars : DataFrame, path or str, optional
+    bars : DataFrame, path, str, dict of str to DataFrame, or list of str, optional
         A frame with open, high, low, close and perhaps volume, whose index or column timestamp (or date) is the start
-        of each bar; the path of a CSV file with the same columns; or the symbol of stored bars. None is the sample.
+        of each bar; the path of a CSV file with the same columns; or the symbol of stored bars. None is the sample. Of
+        many symbols a frame for each, or their names.
     symbol : str, optional
         What the bars of a frame or file are stored as; by default what the file says, its name, or FRAME.
     timeframe : str, optional
@@ -39,6 +43,8 @@ def use_bars(database: Database, bars: Any, symbol: str | None, timeframe: str |
         If there are no such columns, or a row cannot be a bar.
     """
     label = timeframe or DAILY
+    if isinstance(bars, Mapping | list | tuple):
+        return _use_many(database, bars, symbol, label)
     if bars is None:
         return SAMPLE | {"timeframe": label} if symbol is None else _stored(symbol, label)
     if isinstance(bars, pd.DataFrame):
@@ -49,6 +55,43 @@ def use_bars(database: Database, bars: Any, symbol: str | None, timeframe: str |
         data, _ = import_first(database, file)
         return {"source": data.source, "symbols": list(data.symbols), "timeframe": data.timeframe}
     return _stored(str(bars), label)
+
+
+def _use_many(
+    database: Database, bars: Mapping[str, Any] | Sequence[Any], symbol: str | None, timeframe: str
+) -> dict[str, Any]:
+    if symbol is not None:
+        raise DataError(f"`symbol` must be left out where bars are of many symbols, but got {symbol!r}.")
+    for name in bars:
+        if not isinstance(name, str):
+            raise DataError(f"Bars of many symbols must be named by texts, but got {name!r}.")
+        if isinstance(bars, Mapping) and not isinstance(bars[name], pd.DataFrame):
+            raise DataError(f"Bars of {name!r} must be a frame, but got a {type(bars[name]).__name__}.")
+    if isinstance(bars, Mapping):
+        for name, frame in bars.items():
+            _store(database, frame, name, timeframe)
+    return {"source": "database", "symbols": list(bars), "timeframe": timeframe}
+
+
+def universe_of(bars: Any, universe: str | Mapping[str, Any] | None, target: str) -> dict[str, Any]:
+    """Return the keys of `universe`: of many symbols one account where the strategy decides for all, else each alone.
+
+    Parameters
+    ----------
+    bars : object
+        As in `use_bars`.
+    universe : str or mapping, optional
+        "each" or "account", or keys such as {"kind": "each", "score": "median"}; None is what fits.
+    target : str
+        Dotted path of the strategy.
+    """
+    if isinstance(universe, str):
+        return {"kind": universe}
+    if universe is not None:
+        return dict(universe)
+    if not isinstance(bars, Mapping | list | tuple):
+        return {}
+    return {"kind": "account" if find_strategy(target, os.getcwd()).is_of_many else "each"}
 
 
 def _stored(symbol: str, timeframe: str) -> dict[str, Any]:

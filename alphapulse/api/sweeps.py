@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from alphapulse.api.bars import use_bars
+from alphapulse.api.bars import universe_of, use_bars
 from alphapulse.api.cells import target_of
 from alphapulse.api.studies import Study
 from alphapulse.commands.sweep import run_study
@@ -32,6 +32,7 @@ def run_sweep(
     timeframe: str | None = None,
     study: str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    universe: str | Mapping[str, Any] | None = None,
     quiet: bool = False,
     **keys: Any,
 ) -> Study:
@@ -46,7 +47,8 @@ def run_sweep(
         A strategy, or its dotted path; one of a notebook's cell or a script does.
     bars : DataFrame, path or str, optional
         A frame with open, high, low, close (and volume) by time, a CSV file, or the symbol of stored bars; None is the
-        sample. A frame or file is stored under `symbol`.
+        sample. A frame or file is stored under `symbol`. A dict of frames by symbol, or a list of stored symbols, are
+        many.
     space : mapping
         What each swept key may be: a pair is bounds (both whole: whole numbers), a list choices, a range steps. A plain
         name is one of the strategy's, {"engine.stop.multiplier": (1.0, 5.0)} one of the engine's.
@@ -59,6 +61,9 @@ def run_sweep(
         Its name; one that is stored is continued.
     parameters : mapping, optional
         Parameters of the strategy that are not swept and not at their defaults.
+    universe : str or mapping, optional
+        Of many symbols "each" tries the strategy on each alone and "account" holds all in one account, or keys such as
+        {"kind": "each", "score": "median"}; by default the account of a class with `targets`, else each.
     quiet : bool
         Whether progress is silent.
     **keys
@@ -93,6 +98,7 @@ def run_sweep(
         "study": study or _fresh_name(target),
         "n_trials": n_trials,
         "quiet": quiet,
+        "universe": universe_of(bars, universe, target),
         "data": use_bars(database, bars, symbol, timeframe) | dict(keys.get("data", {})),
         "strategy": {TARGET: target, **dict(parameters or {})},
         "space": {d.key: d.to_grammar() for d in map(_dimension, space, space.values())},

@@ -237,6 +237,11 @@ class StrategyDefinition:
         settings = arranged.settings or Settings.of(arranged.columns, n_trials, {})
         return PortfolioBlock((cache or IndicatorCache()).attach(bars), settings, self.construct)
 
+    @property
+    def is_of_many(self) -> bool:
+        """Whether it is a class that decides for many symbols in one account; a function may or may not."""
+        return inspect.isclass(self.subject) and callable(getattr(self.subject, "targets", None))
+
     def check_universe(self, *, is_account: bool) -> None:
         """Raise StrategyError where a class decides for one symbol and an account wants many, or the other way round.
 
@@ -244,7 +249,7 @@ class StrategyDefinition:
         """
         if not inspect.isclass(self.subject):
             return
-        many = callable(getattr(self.subject, "targets", None))
+        many = self.is_of_many
         one = callable(getattr(self.subject, "target", None)) and not issubclass(self.subject, PortfolioStrategy)
         if is_account and not many:
             raise StrategyError(

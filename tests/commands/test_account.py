@@ -46,14 +46,15 @@ def config(database, small_study):
         universe=UniverseConfig(kind="account", min_bars=100),
         strategy={"_target_": "rotation", "rising": False},
         engine=EngineParams(stop={"kind": "none"}, by_symbol={"LATE": {"commission": 0.002}}),
-        n_trials=40,
+        n_trials=30,
         search=SearchConfig(sampler="tpe", generation_size=10),
-        validation=ValidationConfig(null_sweeps=3, n_bootstrap=20, holdout=0.2, pbo_blocks=4),
+        validation=ValidationConfig(null_sweeps=2, n_bootstrap=20, holdout=0.2, pbo_blocks=4, lookahead="off"),
         space=SearchSpace((IntDimension("strategy.momentum_window", 5, 40), IntDimension("strategy.top", 1, 2))),
     )
 
 
 def test_a_study_of_an_account(config, run, in_process, database, table, tmp_path, capsys):
+    config = replace(config, validation=replace(config.validation, lookahead="on"))
     summary = run(config, in_process())
     assert summary.data.startswith("LONG, LATE, DEAD 1d, ")
     lines = " ".join(summary.warnings)
@@ -61,8 +62,9 @@ def test_a_study_of_an_account(config, run, in_process, database, table, tmp_pat
     assert "sold at their last close: DEAD" in lines
     assert summary.verdict["look_ahead_clean"]
     # Whatever cut it into pieces, and however many workers there were.
-    run(replace(config, study="pieces", n_trials=13), in_process(2))
-    run(replace(config, study="pieces"), in_process(2))
+    bare = replace(config, study="pieces", validation=replace(config.validation, lookahead="off", null_sweeps=0))
+    run(replace(bare, n_trials=13), in_process(2))
+    run(bare, in_process(2))
     assert table("pieces") == table("small")
     capsys.readouterr()
     run_replay(ReplayConfig(study="small", trial=str(summary.chosen.number)))
@@ -76,6 +78,7 @@ def test_a_study_of_an_account(config, run, in_process, database, table, tmp_pat
     run_report(ReportConfig(study="small"), tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "buy and hold LONG, LATE, DEAD" in page
+    assert "What each symbol has brought in" in page
     # What was tried counts for each of the symbols, and once.
     store = Store(database)
     study = store.find_study("pieces")

@@ -1,9 +1,10 @@
-"""One trial on every symbol of a universe: who agrees, how much hangs on any one of them, and how that is drawn."""
+"""One trial on every symbol of a universe, or an account: who agrees, how much hangs on one, and how that is drawn."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from alphapulse.backtesting.batch import BatchOutcome, EngineColumns, simulate_batch
 from alphapulse.backtesting.metrics import METRICS
@@ -109,7 +110,12 @@ COLOURED = {"sharpe_ratio", "sortino_ratio", "calmar_ratio", "cagr", "total_retu
 
 
 def universe_charts(subject: Subject) -> list[Chart]:
-    """Return a heat-map of symbols by metric, and the Sharpe ratio without each symbol; nothing without a universe."""
+    """Return a heat-map of symbols by metric, and the Sharpe ratio without each symbol; nothing without a universe.
+
+    Of an account what each symbol has brought in.
+    """
+    if subject.inputs is not None and subject.inputs.market.is_account:
+        return _account_charts(subject)
     survey: dict[str, Any] = subject.verdict.get("universe") or {}
     if not survey or not subject.is_judged:
         return []
@@ -176,6 +182,53 @@ def universe_charts(subject: Subject) -> list[Chart]:
             )
         )
     return charts
+
+
+def _account_charts(subject: Subject) -> list[Chart]:
+    """Return the net profits of the symbols of an account, by symbol, on all bars that are shown."""
+    if not subject.runs or subject.inputs is None:
+        return []
+    trades = pd.concat([run.trades for run in subject.runs], ignore_index=True)
+    fills = pd.concat([run.fills for run in subject.runs], ignore_index=True)
+    weights = pd.concat([run.weights for run in subject.runs if run.weights is not None])
+    rows, profits = [], {}
+    for symbol in subject.inputs.market.bars.symbols:
+        own = trades[trades["symbol"] == symbol]
+        closed = own[own["reason"] != "end"]
+        profits[symbol] = float(own["net_profit"].sum())
+        rows.append(
+            [
+                symbol,
+                number(profits[symbol], ",.0f"),
+                f"{len(closed):,}",
+                number(float((closed["net_profit"] > 0.0).mean()) if len(closed) else None, ".0%"),
+                number(float(fills.loc[fills["symbol"] == symbol, "cost"].sum()), ",.0f"),
+                number(float(weights[symbol].mean()), "+.1%"),
+                number(float(weights[symbol].abs().mean()), ".1%"),
+            ]
+        )
+    order = sorted(profits, key=lambda symbol: profits[symbol])
+    return [
+        Chart(
+            "account",
+            "Symbol by symbol",
+            f"What each symbol has brought in with {subject.name}, its costs paid and what is open marked at the end.",
+            [
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "y": order,
+                    "x": rounded([profits[symbol] for symbol in order]),
+                    "marker": {"color": "@chosen"},
+                    "showlegend": False,
+                }
+            ],
+            {"xaxis": axis("net profit"), "yaxis": axis("") | {"type": "category"}},
+            ["symbol", "net profit", "trades", "won", "costs", "mean weight", "mean size"],
+            sorted(rows, key=lambda row: -profits[row[0]]),
+            height=160 + ROW_HEIGHT * len(order),
+        )
+    ]
 
 
 def _rank(symbols: dict[str, dict[str, float]], symbol: str, metric: str) -> float:
