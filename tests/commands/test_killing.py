@@ -123,6 +123,16 @@ def test_killed_driver_continues_where_a_part_is_stored(database, table, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_killed_driver_of_an_account_continues_to_the_same_table(database, table, tmp_path, run, in_process):
+    arguments = command("killed", 700, "cluster.num_cpus=2", "strategy=rotation", "validation.null_sweeps=0")
+    assert 100 <= kill_in_between(arguments, database, tmp_path, 100) < 700
+    assert finish(arguments, tmp_path)["n_trials"] == 700
+    run(replace(stored_config(Store(database).find_study("killed")), study="straight"), in_process())
+    assert table("killed") == table("straight")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("sampler", ["TPESampler", "CmaEsSampler", "NSGAIISampler"])
 def test_killed_driver_repeats_optunas_sampler(database, table, tmp_path, run, in_process, sampler):
     kept = [argument for argument in SWEEP if not argument.startswith("search")]
