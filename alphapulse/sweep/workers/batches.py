@@ -1,5 +1,6 @@
 """Batches under way: a lost one is run again, one that ends its worker is split until the guilty trial is alone."""
 
+import math
 import statistics
 import time
 import uuid
@@ -237,7 +238,9 @@ class Batches(Generic[J]):
             size = 1 if is_late else n_rows - n_rows // 2
             self._again += [batch.part(slice(first, first + size), n_deaths) for first in range(0, n_rows, size)]
             return []
-        is_late = error.mark is not None and error.mark.seconds >= limits.seconds + GRACE - CLOCKS
+        # A clock of the day may jump; what this process has waited is no shorter than what the trial has run.
+        ran = -math.inf if error.mark is None else min(error.mark.seconds, elapsed)
+        is_late = ran >= limits.seconds + GRACE - CLOCKS
         if not is_late and n_deaths < DEATHS:
             self._again.append(batch.part(slice(None), n_deaths))
             return []

@@ -15,6 +15,7 @@ from alphapulse.sweep.worker import BatchResult
 from alphapulse.sweep.workers.batches import DEATHS, Batch, Batches, TrialLimits
 from alphapulse.sweep.workers.limits import Limits
 from alphapulse.sweep.workers.losses import ClusterError, NodeLostError, WorkerDiedError
+from alphapulse.sweep.workers.marks import Mark
 from alphapulse.sweep.workers.tasks import LOSSES
 
 
@@ -84,6 +85,18 @@ def test_a_lone_trial_is_tried_a_few_times():
     outcome = run(workers, 1)
     assert outcome[0].errors == {0: "its worker died (3 times)"}
     assert workers.tried == [[0.0]] * DEATHS
+
+
+def test_a_clock_that_jumps_makes_no_trial_late():
+    class Jumping(Fragile):
+        def result(self, reference):
+            try:
+                return super().result(reference)
+            except WorkerDiedError as error:
+                error.mark = Mark(3600.0, "")
+                raise
+
+    assert run(Jumping((0,)), 1)[0].errors == {0: "its worker died (3 times)"}
 
 
 def test_a_lost_node_costs_a_trial_nothing():

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,14 @@ import pytest
 from sqlalchemy import text
 
 ROOT = Path(__file__).parents[3]
+HELPER = """
+import numpy as np
+
+def momentum(close, n):
+    out = np.zeros(len(close))
+    out[n:] = np.sign(close[n:] - close[:-n])
+    return out
+"""
 pytestmark = [pytest.mark.ray, pytest.mark.postgres]
 
 
@@ -84,16 +93,47 @@ def changed_code(tmp_path):
     return copy
 
 
+@pytest.fixture
+def other_numba(tmp_path):
+    """A folder that makes a node believe that its numba is another one."""
+    folder = tmp_path / "numba"
+    shutil.copytree(ROOT / "alphapulse", folder / "alphapulse", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "numba-9.9.dist-info").mkdir()
+    (folder / "numba-9.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: numba\nVersion: 9.9\n")
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_node_with_other_code_is_named_and_left_out(database, tmp_path, changed_code):
+@pytest.mark.parametrize(
+    ("fixture", "what"), [("changed_code", "alphapulse "), ("other_numba", "numba 9.9 instead of ")]
+)
+def test_node_with_other_code_is_named_and_left_out(database, tmp_path, request, fixture, what):
     with head(tmp_path) as (_, said):
         address = address_of(said)
-        with node(tmp_path, f"--address={address}", "--num-cpus=1", code=changed_code):
+        with node(tmp_path, f"--address={address}", "--num-cpus=1", code=request.getfixturevalue(fixture)):
             summary, err = sweep(tmp_path, address)
     assert summary["n_trials"] == 600
-    lines = [line for line in err.splitlines() if "is left out: alphapulse " in line]
+    lines = [line for line in err.splitlines() if f"is left out: {what}" in line]
     assert len(lines) == 1, err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sweep_by_rays_client_has_the_table_of_a_local_one(database, table, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "mine.py").write_text(
+        "from helper import momentum\n\ndef strat(close, n=5):\n    return momentum(close, n)\n"
+    )
+    (tmp_path / "helper.py").write_text(HELPER)
+    own = ["strategy._target_=mine.strat", "strategy.n=int(interval(2,50))"]
+    with node(tmp_path, "--head", "--port=0", "--num-cpus=1", f"--ray-client-server-port={port}") as (_, said):
+        summary, err = sweep(tmp_path, f"ray://127.0.0.1:{port}", *own)
+        assert summary["n_trials"] == 600, err
+        sweep(tmp_path, address_of(said), *own, study="straight")
+    assert table("nodes") == table("straight")
 
 
 @pytest.mark.slow
