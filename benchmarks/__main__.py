@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import kernel, loading, rivals, scale, scheduling, starting, storing, sweeps
+from benchmarks import first_best, kernel, loading, rivals, scale, scheduling, starting, storing, sweeps
 
-SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading", "starting", "enter", "scale")
+SECTIONS = ("kernel", "sweeps", "scaling", "rivals", "storing", "loading", "starting", "enter", "first", "scale")
 PHASES = ("ray", "load", "compile", "search", "verdict", "mirror", "tear_sheet", "total")
 ENTER = (
     "to_ray",
@@ -180,6 +180,14 @@ def run_scale(console: Console, sizes: list[int]) -> None:
     console.print(table)
 
 
+def run_first(console: Console, sizes: list[int]) -> None:
+    """From Enter to the best trial, in other tools and here."""
+    table = _table("From Enter to the best of a crossing of averages", "tool", "trials", "seconds")
+    for wait in first_best.run():
+        table.add_row(wait.tool, f"{wait.n_trials:,}", f"{wait.seconds:.1f}")
+    console.print(table)
+
+
 def run_kernel(console: Console, sizes: list[int]) -> None:
     """Nanoseconds a bar and trial of the compiled engine."""
     kernel.main([])
@@ -200,6 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
         "loading": run_loading,
         "starting": run_starting,
         "enter": run_enter,
+        "first": run_first,
         "scale": run_scale,
     }
     for name in options.only:

@@ -102,7 +102,7 @@ def deciding_lines(inputs: VerdictInputs, findings: Findings) -> list[str]:
 def _null_sweeps_line(inputs: VerdictInputs, findings: Findings) -> str:
     nulls, ledger = inputs.null_sweeps, inputs.ledger
     if nulls is None or nulls.n_wanted == 0:
-        return "Null sweeps: none, since the time for them was up; the chance of luck is unknown."
+        return "Null sweeps: none, since none were wanted or there was no time; the chance of luck is unknown."
     if nulls.stopped == "failed":
         return (
             f"Null sweeps: no p, since on {nulls.n_failed} of {nulls.n_done} markets with the same moves in another "
