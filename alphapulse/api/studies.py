@@ -23,6 +23,7 @@ from alphapulse.study import records
 from alphapulse.study.optuna.mirror import mirror
 from alphapulse.study.picking import pick_trial
 from alphapulse.study.store import Store
+from alphapulse.sweep.scale.again import pick_or_draw
 
 if TYPE_CHECKING:
     import optuna
@@ -135,9 +136,9 @@ class Study:
         Parameters
         ----------
         trial : int or str
-            Its number, or best, chosen or robust.
+            Its number, or best, chosen or robust; one that is not stored is drawn again.
         """
-        found, inputs = self._pick(trial), self._drawn.inputs
+        found, inputs = pick_or_draw(self._store, self._study, str(trial)), self._drawn.inputs
         if inputs is None:
             raise StudyError(f"Study {self.name!r} cannot be run again: {self._drawn.why_not}")
         name = f"trial {found['number']:,}"

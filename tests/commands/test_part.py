@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+import alphapulse as ap
 from alphapulse.commands.replay import run_replay
 from alphapulse.commands.report import run_report
 from alphapulse.commands.trials import run_trials
@@ -174,6 +175,8 @@ def test_trial_that_is_not_stored_is_drawn_again(config, run, in_process, databa
     whole = store.trial(store.find_study("all"), missing)
     assert document["replayed"] == whole["metrics"] | {"objective sharpe_ratio": whole["values"][0]}
     assert (document["stored"], document["reproduced"], document["params"]) == (None, None, whole["params"])
+    again = ap.load_study("small").backtest(missing)
+    assert again.result.metrics["sharpe_ratio"] == whole["metrics"]["sharpe_ratio"]
     run_replay(ReplayConfig(study="small", trial=missing))
     assert "It is not among the trials that are stored" in capsys.readouterr().out
     with pytest.raises(StudyError, match="no trial 300; its 300 trials count from 0"):

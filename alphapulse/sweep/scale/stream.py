@@ -79,6 +79,7 @@ class Stream:
         self._next = keeper.n_trials
         self._results: dict[int, StretchResult] = {}
         self._n_bytes = 0
+        self._best = keeper.best
         self._committed_at = time.monotonic()
         self.ended: Ended = "stopped"
 
@@ -103,13 +104,15 @@ class Stream:
                 for batch, result in self._batches.collect(timeout=0.5):
                     self._results[result.first] = result
                     self._n_bytes += result.n_bytes
+                    self._best = max(self._best, result.best)
                     self._pace.measure(len(batch.rows), result.seconds, is_first=result.is_first)
                 self._take_in()
                 if keeper.n_rows > MOST_ROWS or time.monotonic() - self._committed_at > COMMIT_SECONDS:
                     self._store()
                 n_waiting = sum(len(result.scores) for result in self._results.values())
-                best = max([keeper.best, *(result.best for result in self._results.values())])
-                self._watch(keeper.n_trials + n_waiting, self._sign * best if best > -math.inf else math.nan)
+                self._watch(
+                    keeper.n_trials + n_waiting, self._sign * self._best if self._best > -math.inf else math.nan
+                )
         finally:
             self._store()
 
