@@ -103,7 +103,7 @@ def wait_for(script: str, bars: Path, n_trials: int, *, leaves_end_out: bool) ->
     file = bars.with_name("script.py")
     file.write_text(re.sub(r"\{(fast|slow|n)\}", lambda m: (ranges | {"n": str(n_trials)})[m[1]], script))
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, file, bars], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, file, bars], capture_output=True, text=True)
     assert "best" in done.stdout, done.stderr
     return time.perf_counter() - start
 
@@ -113,7 +113,8 @@ def wait_for_us(n_trials: int) -> float:
     space = [f"strategy.{name}=int(interval({low},{high}))" for name, (low, high) in (("fast", FAST), ("slow", SLOW))]
     command = [sys.executable, "-m", "alphapulse.sweep", "strategy=sma_cross", "sweeps=none", "search=random", *space]
     options = [f"n_trials={n_trials}", "validation.null_sweeps=0", "output=json", "quiet=true", "optuna.mirror_limit=0"]
-    done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return float(json.loads(done.stdout)["seconds"]["to_best"])
 
 
