@@ -12,6 +12,10 @@ import numpy as np
 # What the grammar reads as it stands where a name is expected; a space or a bracket it does not.
 _BARE = re.compile(r"[\w.^=+:/@%~-]+")
 
+# What a key may hold that stands on the left of an override, and what a key inside braces has to escape.
+_PLAIN_KEY = re.compile(r"[\w.-]+")
+_SIGN = re.compile(r"([\\()\[\]{}:=, \t])")
+
 
 def plain(value: Any) -> Any:
     """Return `value` in JSON's types, all the way down.
@@ -58,7 +62,7 @@ def override_lines(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return nested plain values as overrides of Hydra's grammar that give them back, every digit of them."""
     lines = []
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and all(_PLAIN_KEY.fullmatch(str(inner)) for inner in value):
             lines += override_lines(value, f"{prefix}{key}.")
         else:
             lines.append(f"{prefix}{key}={_in_grammar(value)}")
@@ -66,6 +70,9 @@ def override_lines(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _in_grammar(value: Any) -> str:
+    if isinstance(value, Mapping):
+        escaped = {_SIGN.sub(r"\\\1", str(key)): item for key, item in value.items()}
+        return f"{{{','.join(f'{key}:{_in_grammar(item)}' for key, item in escaped.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{','.join(_in_grammar(item) for item in value)}]"
     if value is None:

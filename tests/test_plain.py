@@ -6,7 +6,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from alphapulse.plain import plain
+from alphapulse.config.grammar import parse
+from alphapulse.plain import override_lines, plain
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,12 @@ def test_plain_is_what_json_has(value, expected):
 
 def test_plain_numpy_scalars_become_pythons():
     assert [type(item) for item in plain([np.float32(1), np.int64(1), np.bool_(False)])] == [float, int, bool]
+
+
+def test_override_lines_are_read_back():
+    symbols = {"BRK.B": {"lot": 1.0}, "EURUSD=X": {"lot": 1000.0, "slippage": 0.0}}
+    lines = override_lines({"engine": {"lot": 0.5, "by_symbol": symbols, "stop": {"kind": "none"}}})
+    found = {override.key_or_group: override.value() for override in map(parse, lines)}
+    assert found == {"engine.lot": 0.5, "engine.by_symbol": symbols, "engine.stop.kind": "none"}
+    few = override_lines({"engine": {"by_symbol": {"SPY": {"lot": 1.0}}}})
+    assert few == ["engine.by_symbol.SPY.lot=1.0"]

@@ -178,6 +178,8 @@ def _run(
             "ruined": result.ruined,
             "position": None if result.position is None else plain(asdict(result.position)),
             "next_target": result.target,
+            "positions": plain([asdict(position) for position in result.positions]),
+            "next_targets": dict(result.targets),
             "bars_touching_both": result.n_both,
             "places": places,
             "warnings": warnings,

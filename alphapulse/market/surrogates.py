@@ -148,17 +148,17 @@ def permute_account(market: Market, rng: np.random.Generator, block: int = 1, *,
         for member, place in zip(own, places, strict=True)
     ]
     # What all symbols see follows the order of the common calendar, not that of the bars of any one.
-    joined = reorder_bars(bars, order, first)
     beside = [name for name in bars.others if name not in bars.symbols]
+    seen = {name: part for name, part in bars.parts.items() if name.rpartition(".")[0] in beside}
+    joined = reorder_bars(replace(bars, others={name: bars.others[name] for name in beside}, parts=seen), order, first)
     together = account_bars(moved, bars.periods_per_year)
     return replace(
         market,
         bars=replace(
             together,
             volatility=joined.volatility,
-            others=dict(together.others) | {name: joined.others[name] for name in beside},
-            parts=dict(together.parts)
-            | {name: part for name, part in joined.parts.items() if name.rpartition(".")[0] in beside},
+            others={**together.others, **joined.others},
+            parts={**together.parts, **joined.parts},
         ),
     )
 

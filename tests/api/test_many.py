@@ -1,5 +1,7 @@
 """Many symbols from Python: each alone, or all in one account, from frames or from what is stored."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +27,17 @@ def frames():
     }
 
 
+def make_strategy(size):
+    @dataclass(frozen=True)
+    class Equal:
+        window: int = 20
+
+        def targets(self, bars):
+            return np.full((len(bars), len(bars.symbols)), size / len(bars.symbols))
+
+    return Equal
+
+
 def halves(bars, symbols, window: int = 20):
     return np.full((len(bars), len(symbols)), 1.0 / len(symbols))
 
@@ -43,6 +56,8 @@ def test_a_backtest_of_an_account(database, frames):
     )
     own = ap.run_backtest(halves, frames, universe="account", engine=NO_STOP)
     assert own.metrics["exposure"] > 0.95
+    cell = ap.run_backtest(make_strategy(1.0), frames, engine=NO_STOP)
+    assert cell.metrics == pytest.approx(own.metrics, rel=0, abs=0, nan_ok=True)
 
 
 def test_a_backtest_of_each(database, frames):

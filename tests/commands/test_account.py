@@ -96,6 +96,16 @@ def test_the_hold_out_begins_at_one_date_and_has_the_same_columns(config, databa
     np.testing.assert_array_equal(holdout.bars.close[:n], market.bars.close)
     assert holdout.first == n
     assert holdout.fingerprint == market.fingerprint
+    # What is only looked at stands beside, and is not traded.
+    beside = load_inputs(
+        replace(config, data=replace(config.data, symbols=("LONG", "LATE"), others=("DEAD",)), engine=EngineParams()),
+        database,
+    )
+    bars = beside.market.bars
+    assert bars.symbols == ("LONG", "LATE")
+    assert np.isfinite(bars.of("DEAD").high[:400]).all()
+    assert np.isnan(bars.of("DEAD").close[-50:]).all()
+    assert (beside.bars.traded, beside.bars.symbols) == (("LONG", "LATE"), ("LONG", "LATE", "DEAD"))
 
 
 def test_what_an_account_does_not_have_is_refused_in_one_line(config):

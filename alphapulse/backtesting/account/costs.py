@@ -1,7 +1,7 @@
 """What trading costs in each symbol of an account: the engine's fields, and those that a symbol has of its own."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ def check_by_symbol(given: Any, check: Callable[[str, Any], None]) -> dict[str, 
         raise TypeError(
             f"`engine.by_symbol` must be a mapping such as {{'SPY': {{'commission': 0}}}}, but got {given!r}."
         )
-    for symbol, fields in given.items():
+    for symbol, fields in _by_whole_names(given):
         if not isinstance(fields, Mapping):
             raise TypeError(
                 f"`engine.by_symbol.{symbol}` must be a group of keys; write engine.by_symbol.{symbol}.commission=0."
@@ -59,6 +59,19 @@ def check_by_symbol(given: Any, check: Callable[[str, Any], None]) -> dict[str, 
                 raise type(error)(str(error).replace(f"engine.{name}", f"engine.by_symbol.{symbol}.{name}")) from None
         found[str(symbol)] = {str(name): float(value) for name, value in fields.items()}
     return found
+
+
+def _by_whole_names(given: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield symbols and what is given of them; a key of the command line cuts BRK.B at its dot."""
+    for name, fields in given.items():
+        symbol = f"{before}{name}"
+        inside = fields if isinstance(fields, Mapping) else {}
+        deeper = {key: value for key, value in inside.items() if isinstance(value, Mapping)}
+        if deeper:
+            yield from _by_whole_names(deeper, f"{symbol}.")
+        if len(deeper) < len(inside) or not deeper:
+            own = {key: value for key, value in inside.items() if key not in deeper}
+            yield symbol, own if isinstance(fields, Mapping) else fields
 
 
 def cost_rows(

@@ -264,6 +264,9 @@ def test_costs_by_symbol_are_checked():
         EngineParams(by_symbol={"A": {"slippage": 2.0}})
     with pytest.raises(TypeError, match=r"engine.by_symbol.A.commission.*number"):
         EngineParams(by_symbol={"A": {"commission": "much"}})
+    # A key of the command line cuts a symbol at its dots.
+    cut = EngineParams(by_symbol={"BRK": {"B": {"lot": 1}, "lot": 2, "A": {"lot": 3}}})
+    assert cut.by_symbol == {"BRK.B": {"lot": 1.0}, "BRK.A": {"lot": 3.0}, "BRK": {"lot": 2.0}}
     with pytest.raises(TypeError, match="group of keys"):
         EngineParams(by_symbol={"A": 2.0})
 
