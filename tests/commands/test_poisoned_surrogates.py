@@ -68,7 +68,7 @@ def weigh_poisoned(ray_cluster, small_study, run, database, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "falling.py").write_text(STRATEGY)
 
-    def weigh(kind, place):
+    def weigh(kind, place, lookahead="off"):
         config = small_study(
             null_sweeps=19,
             n_trials=20,
@@ -80,7 +80,7 @@ def weigh_poisoned(ray_cluster, small_study, run, database, tmp_path: Path, monk
         inputs = load_inputs(replace(config, strategy=strategy), database)
         np.save(tmp_path / "real.npy", inputs.holdout.bars.close)
         strategy["n_searched"] = len(inputs.market.bars)
-        validation = replace(config.validation, null_seconds=1e6)
+        validation = replace(config.validation, null_seconds=1e6, lookahead=lookahead)
         summary = run(replace(config, strategy=strategy, validation=validation))
         assert summary.n_failed == 0, summary.failures
         return summary.verdict
@@ -121,6 +121,19 @@ def test_setting_that_fails_on_the_holdout_is_not_confirmed(weigh_poisoned, kind
     assert (verdict["holdout"]["psr"] is None) is (place == "hold-out")
     assert verdict["word"] != "SURVIVES"
     assert any("fails" in line and reason in line for line in verdict["lines"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["exit", "sleep"])
+def test_gate_that_has_no_answer_is_told_and_ends(weigh_poisoned, capfd, kind):
+    # The gate's strange bars are no market that was searched.
+    verdict = weigh_poisoned(kind, "surrogate", lookahead="on")
+    said = capfd.readouterr().err
+    assert "The look-ahead gate ended its worker, or had no answer for 6 s" in said
+    assert "The look-ahead gate has no answer at any point" in said
+    assert verdict["look_ahead_clean"] is None
+    assert verdict["word"] != "SURVIVES"
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
     ALPHAPULSE_SOAK_FAULTS=100 ALPHAPULSE_SOAK_SEED=7 pytest -s -m slow tests/commands/test_soak.py
 
-takes about half an hour; without the variables there are few faults. Each is told as it happens (`-s`).
+takes about half an hour; without the variables there are few faults. Each is told as it happens (`-s`). What is swept
+is changed by ALPHAPULSE_SOAK_KEYS="search=random n_trials=40000 search.generation_size=2000 store=best".
 """
 
 import itertools
@@ -30,12 +31,23 @@ SEED = int(os.environ.get("ALPHAPULSE_SOAK_SEED", "1"))
 LONGEST_SILENCE = 240.0
 """After its last fault a command has to end within this time [s]."""
 
-COMMAND = [
-    sys.executable, "-m", "alphapulse.sweep", "n_trials=1500", "search=tpe", "search.generation_size=50", "seed=3",
-    "data.start=2000-01-01", "data.end=2010-01-01", "validation.n_bootstrap=50", "validation.lookahead=off",
-    "validation.null_sweeps=19", "validation.null_seconds=100000", "optuna.mirror_limit=0", "tear_sheet=false",
-    "cluster.dashboard=false", "output=json",
-]  # fmt: skip
+KEYS = {
+    "n_trials": "1500",
+    "search": "tpe",
+    "search.generation_size": "50",
+    "seed": "3",
+    "data.start": "2000-01-01",
+    "data.end": "2010-01-01",
+    "validation.n_bootstrap": "50",
+    "validation.lookahead": "off",
+    "validation.null_sweeps": "19",
+    "validation.null_seconds": "100000",
+    "optuna.mirror_limit": "0",
+    "tear_sheet": "false",
+    "cluster.dashboard": "false",
+    "output": "json",
+} | dict(key.split("=", 1) for key in os.environ.get("ALPHAPULSE_SOAK_KEYS", "").split())
+COMMAND = [sys.executable, "-m", "alphapulse.sweep", *(f"{key}={value}" for key, value in KEYS.items())]
 
 
 def title(process):

@@ -180,6 +180,7 @@ class Batches(Generic[J]):
         self._tasks: dict[Any, tuple[J, Limits, float]] = {}
         self._again: deque[J] = deque()
         self._measured: deque[float] = deque(maxlen=N_MEASURED)
+        self._twins: dict[Any, Any] = {}
         self.fatal: list[Float64Array1D] = []
 
     @property
@@ -211,18 +212,40 @@ class Batches(Generic[J]):
         """
         while self._again:
             self.submit(self._again.popleft())
+        self._double_stragglers()
         done: list[tuple[J, Any]] = []
         for reference in self._workers.wait(list(self._tasks), timeout):
+            if reference not in self._tasks:
+                continue
             batch, limits, started = self._tasks.pop(reference)
+            twin = self._twins.pop(reference, None)
+            self._twins.pop(twin, None)
             try:
                 result = self._workers.result(reference)
             except BatchLostError as error:
+                if twin is not None:
+                    continue
                 done += self._lost(batch, error, limits, time.monotonic() - started)
                 continue
+            # Both have the same bits; whichever comes later is not waited for.
+            self._tasks.pop(twin, None)
             if len(batch.rows) and not result.is_first:
                 self._measured.append(result.seconds / len(batch.rows))
             done.append((batch, result))
         return done
+
+    def _double_stragglers(self) -> None:
+        """Run batches a second time that should long have been done: their process or machine is stuck or stopped."""
+        now, median = time.monotonic(), statistics.median(self._measured) if self._measured else 0.0
+        for reference, (batch, limits, started) in list(self._tasks.items()):
+            longest = max(LONGEST_TRIAL, limits.seconds, MEDIANS * median * len(batch.rows)) + 2 * GRACE
+            # Before anything was measured a batch has one trial, which has its limit.
+            if now - started < longest or reference in self._twins or (len(batch.rows) > 1 and not median):
+                continue
+            before = set(self._tasks)
+            self.submit(batch)
+            (twin,) = set(self._tasks) - before
+            self._twins |= {reference: twin, twin: reference}
 
     def _lost(self, batch: J, error: BatchLostError, limits: Limits, elapsed: float) -> list[tuple[J, Any]]:
         """Run what was lost again, in halves where it may be the batch itself that ended its worker."""

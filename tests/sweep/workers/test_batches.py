@@ -99,6 +99,29 @@ def test_a_clock_that_jumps_makes_no_trial_late():
     assert run(Jumping((0,)), 1)[0].errors == {0: "its worker died (3 times)"}
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_batch_that_is_stuck_runs_a_second_time(monkeypatch, dies):
+    clock = [0.0]
+    monkeypatch.setattr("alphapulse.sweep.workers.batches.time.monotonic", lambda: clock[0])
+
+    class Stuck(Fragile):
+        def wait(self, references, timeout):
+            clock[0] += 10.0
+            # The first never comes back, or is found dead after its twin was started.
+            return [one for one in references if one != 1 or (dies and len(self.tried) > 1)]
+
+        def result(self, reference):
+            if reference == 1:
+                raise WorkerDiedError("its worker died")
+            return super().result(reference)
+
+    workers = Stuck()
+    outcome = run(workers, 1)
+    assert not outcome[0].errors
+    assert workers.tried == [[0.0], [0.0]]
+    assert 70.0 <= clock[0] <= 100.0
+
+
 def test_a_lost_node_costs_a_trial_nothing():
     workers = Fragile(lose_every=2)
     outcome = run(workers, 10)

@@ -125,10 +125,10 @@ def test_sweep_by_rays_client_has_the_table_of_a_local_one(database, table, tmp_
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (tmp_path / "mine.py").write_text(
-        "from helper import momentum\n\ndef strat(close, n=5):\n    return momentum(close, n)\n"
+        "from helper import momentum\n\ndef strat(close, n=5, k=1.0):\n    return k * momentum(close, n)\n"
     )
     (tmp_path / "helper.py").write_text(HELPER)
-    own = ["strategy._target_=mine.strat", "strategy.n=int(interval(2,50))"]
+    own = ["strategy._target_=mine.strat", "strategy.n=int(interval(2,50))", "strategy.k=interval(0.1,1)"]
     with node(tmp_path, "--head", "--port=0", "--num-cpus=1", f"--ray-client-server-port={port}") as (_, said):
         summary, err = sweep(tmp_path, f"ray://127.0.0.1:{port}", *own)
         assert summary["n_trials"] == 600, err
