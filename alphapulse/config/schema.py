@@ -173,6 +173,8 @@ class SweepConfig:
         if self.study is not None and not self.study.strip():
             raise ConfigError(f"`study` must not be blank, but got {self.study!r}")
         at_least("n_trials", self.n_trials, 1)
+        if self.n_trials >= 2**31:
+            raise ConfigError(f"`n_trials` must be below 2**31, but got {self.n_trials}")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"`seed` must be in [0, 2**63), but got {self.seed!r}")
         check_objectives(self.objective)

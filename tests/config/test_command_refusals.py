@@ -12,6 +12,8 @@ Refuse = Callable[..., str]
 
 BAD = [
     ("sweep", "n_trials=0", "`n_trials` must be >= 1, but got 0"),
+    ("sweep", "n_trials=3000000000", "`n_trials` must be below 2**31, but got 3000000000"),
+    ("sweep", "store=some", "`store` must be one of all, best, but got 'some'"),
     ("sweep", "n_trials=many", "`n_trials` must be an integer, but got 'many'"),
     ("sweep", "n_trials=2.5", "`n_trials` must be an integer, but got 2.5"),
     ("sweep", "n_trials=true", "`n_trials` must be an integer, but got True"),
