@@ -153,13 +153,13 @@ def run_scale(console: Console, sizes: list[int]) -> None:
         "A random search on two cores, over the processor time of its backtests alone",
         "trials",
         "seconds",
-        "seconds x cores",
-        "all processes",
+        "seconds x cores / alone",
+        "all processes / inside",
         *scale.PARTS,
     )
     for store in ("best", "all"):
         run = scale.run(max(sizes), store)
-        ratios = (run.ratio, run.busy_ratio, *(run.parts[part] / run.alone for part in scale.PARTS))
+        ratios = (run.ratio, run.busy_ratio, *(run.parts[part] / run.inside for part in scale.PARTS))
         table.add_row(f"{max(sizes):,}, store={store}", f"{run.seconds:.1f}", *(f"{ratio:.2f}" for ratio in ratios))
     console.print(table)
     parts = scheduling.measure()

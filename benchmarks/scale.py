@@ -1,13 +1,16 @@
 """Where the time of a large sweep goes: seconds of its search beside the processor time of the backtests alone."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -35,7 +38,9 @@ class ScaleRun:
     seconds : float
         Of the search [s].
     alone : float
-        Processor time of `evaluate_batch` for the same trials, without anything else [s].
+        Processor time of `evaluate_batch` for the same trials in a process without anything else, after the sweep [s].
+    inside : float
+        The same in the workers of the sweep [s].
     parts : dict of str to float
         Processor time of the search by kind of process [s].
     """
@@ -44,6 +49,7 @@ class ScaleRun:
     n_cpus: int
     seconds: float
     alone: float
+    inside: float
     parts: dict[str, float]
 
     @property
@@ -53,21 +59,20 @@ class ScaleRun:
 
     @property
     def busy_ratio(self) -> float:
-        """Processor time of all processes over that of the backtests alone [1]; others on the machine do not count."""
-        return sum(self.parts.values()) / self.alone
+        """Processor time of all processes over that of the backtests in them [1]; others do not count."""
+        return sum(self.parts.values()) / self.inside
 
 
 def run(n_trials: int, store: str, *, n_cpus: int = 2, overrides: tuple[str, ...] = ()) -> ScaleRun:
     """Run a random sweep of the default strategy as a user does, without null sweeps, and measure it."""
     name = f"scale-{time.time_ns()}"
     command = [
-        sys.executable, "-m", "alphapulse.sweep", f"study={name}", f"n_trials={n_trials}", "search=random",
+        sys.executable, "-m", "benchmarks.inside", f"study={name}", f"n_trials={n_trials}", "search=random",
         f"store={store}", f"cluster.num_cpus={n_cpus}", "validation.null_sweeps=0", "output=json", "quiet=true",
         *overrides,
     ]  # fmt: skip
-    import json
-
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    file = Path(tempfile.mkdtemp()) / "inside"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "SCALE_FILE": str(file)})
     samples = list(_watch(process))
     assert process.stdout is not None
     seconds = json.loads(process.stdout.read())["seconds"]
@@ -79,7 +84,7 @@ def run(n_trials: int, store: str, *, n_cpus: int = 2, overrides: tuple[str, ...
     )
     parts = {part: last.get(part, 0.0) - first.get(part, 0.0) for part in PARTS}
     with _kept(name) as alone:
-        return ScaleRun(n_trials, n_cpus, seconds["search"], n_trials * alone, parts)
+        return ScaleRun(n_trials, n_cpus, seconds["search"], n_trials * alone, float(file.read_text()), parts)
 
 
 def _watch(process: subprocess.Popen[str]) -> Iterator[tuple[float, dict[str, float]]]:
@@ -144,11 +149,12 @@ def main() -> None:
     n_trials = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     for store in sys.argv[2:] or ("best", "all"):
         result = run(n_trials, store)
-        parts = ", ".join(f"{part} {seconds / result.alone:.3f}" for part, seconds in result.parts.items())
+        parts = ", ".join(f"{part} {seconds / result.inside:.3f}" for part, seconds in result.parts.items())
         print(
-            f"store={store}: {result.seconds:.1f} s, {result.n_trials / result.seconds:,.0f} trials/s; ratio "
-            f"{result.ratio:.3f}, of processor time {result.busy_ratio:.3f} ({parts}); alone "
-            f"{1e6 * result.alone / result.n_trials:.1f} us a trial",
+            f"store={store}: {result.seconds:.1f} s, {result.n_trials / result.seconds:,.0f} trials/s; seconds x cores "
+            f"over the backtests alone {result.ratio:.3f}; processor time over that of the backtests inside "
+            f"{result.busy_ratio:.3f} ({parts}); a trial {1e6 * result.alone / result.n_trials:.1f} us alone, "
+            f"{1e6 * result.inside / result.n_trials:.1f} us inside",
             flush=True,
         )
 
