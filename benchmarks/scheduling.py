@@ -249,6 +249,8 @@ class Case(NamedTuple):
 CASES = (
     *(Case(n, 10**6 * n) for n in (2, 8, 16, 32, 64, 128)),
     *(Case(n, 2_000 * n, 0.05) for n in (64, 500, 1_000)),
+    Case(64, 64 * 10**7),
+    *(Case(n, 20_000 * n, 0.05) for n in (500, 1_000)),
 )
 
 

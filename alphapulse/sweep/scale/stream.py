@@ -19,6 +19,9 @@ from alphapulse.sweep.workers.pace import Pace
 MOST_ROWS = 20_000
 """Trials that wait for a commit before it is made at once."""
 
+SECONDS_PER_CPU = 1 / 400
+"""Of a batch, so that the driver, which takes a millisecond for each, is busy with them half of the time [s]."""
+
 
 class Stream:
     """Runs trials by their numbers from the first missing one to the last wanted one.
@@ -157,8 +160,10 @@ class Stream:
 
 
 class StreamPace(Pace):
-    """Batches of about a second, shorter ones at the end, where a long one would leave the other processors idle."""
+    """Batches of about a second, longer ones where many processors would keep the driver busy, shorter ones at the end,
+    where a long one would leave the other processors idle.
+    """
 
     def size(self, n_left: int, n_cpus: int) -> int:
         """Return the trials of a batch where `n_left` are to be run."""
-        return self.within(n_left / (4 * n_cpus), self.longest_seconds)
+        return self.within(n_left / (4 * n_cpus), max(self.longest_seconds, SECONDS_PER_CPU * n_cpus))
