@@ -73,6 +73,16 @@ class Expression:
         """Whether it is true or false rather than a number."""
         return _is_condition(self._tree)
 
+    @property
+    def is_order(self) -> bool:
+        """Whether it is one order of two names or numbers, `a <= b`: it holds everywhere if it does at all bounds."""
+        tree = self._tree
+        if not isinstance(tree, ast.Compare) or len(tree.ops) != 1:
+            return False
+        sides = (tree.left, *tree.comparators)
+        is_plain = all(isinstance(side, ast.Name | ast.Attribute | ast.Constant) for side in sides)
+        return is_plain and isinstance(tree.ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE)
+
     def __reduce__(self) -> Any:
         return read_expression, (self.text,)
 

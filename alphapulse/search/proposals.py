@@ -43,7 +43,7 @@ class Proposals:
         rules = sampler.space.rules
         self._is_filtered = bool(rules.constraints or rules.when) or self._settings.are_counted
         self._in_order = _InOrder(sampler, points)
-        self.in_order = self._is_filtered
+        self.in_order = self._is_filtered and not self._in_order.is_shifted
         self._n_told: dict[int, int] = {}
         self._settled = -1
 
@@ -124,11 +124,20 @@ class Proposals:
 
 
 class _InOrder:
-    """Given points, then what a sampler that learns nothing proposes and can be run, numbered from 0 on."""
+    """Given points, then what a sampler that learns nothing proposes and can be run, numbered from 0 on.
+
+    Attributes
+    ----------
+    is_shifted : bool
+        Whether all of that can be run, so that trial n is the sampler's own n - k where k points are given.
+    """
 
     def __init__(self, sampler: Sampler, points: Float64Array2D) -> None:
         self._sampler = sampler
         self._points = points
+        is_endless = not sampler.needs_history and sampler.n_points is None and not Settings(sampler).are_remembered
+        self.is_shifted = is_endless and not sampler.space.is_conditional and sampler.space.always_fits
+        self._drawn: dict[int, Float64Array2D] = {}
         self._start_again()
 
     def _start_again(self) -> None:
@@ -142,6 +151,8 @@ class _InOrder:
         """Return the parameters (m, p) of a generation."""
         size = self._sampler.generation_size
         first = generation * size
+        if self.is_shifted:
+            return self._shifted(first, first + size)
         if first < self._first:
             self._start_again()
         while self._first + len(self._kept) < first + size and not self._is_exhausted:
@@ -150,6 +161,16 @@ class _InOrder:
             n_passed = min(max(first - self._first, 0), len(kept))
             self._first, self._kept = self._first + n_passed, kept[n_passed:]
         return self._kept[first - self._first :][:size]
+
+    def _shifted(self, first: int, stop: int) -> Float64Array2D:
+        """Return the trials [first, stop)."""
+        size, n_given = self._sampler.generation_size, len(self._points)
+        start, end = max(first - n_given, 0), max(stop - n_given, 0)
+        numbers = range(start // size, -(-end // size))
+        self._drawn = {n: self._drawn[n] if n in self._drawn else self._sampler.propose(n) for n in numbers}
+        own = np.concatenate([self._points[:0], *self._drawn.values()])
+        shift = start - numbers.start * size
+        return np.concatenate([self._points[first:stop], own[shift : shift + end - start]])
 
     def _found(self) -> Float64Array2D:
         """Return further settings, at most a generation of them."""

@@ -5,6 +5,7 @@ Where a key is inactive in a trial (see `Rules.when`), its parameter is NaN.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,6 +132,21 @@ class SearchSpace:
         for constraint in self.rules.constraints if len(parameters) else ():
             fitting &= constraint.evaluate(self.columns(parameters, constraint.names))
         return fitting
+
+    @property
+    def always_fits(self) -> bool:
+        """Whether no setting can break a constraint, by the bounds of its keys; False where that takes more to see."""
+        lowest = [d.bounds[0] for d in self.dimensions]
+        for constraint in self.rules.constraints:
+            places = [place for place, key in enumerate(self.keys) if key in constraint.names]
+            if not constraint.is_order or not all(self.dimensions[place].is_ordered for place in places):
+                return False
+            corners = np.array([lowest] * 2 ** len(places)).reshape(2 ** len(places), len(lowest))
+            for corner, bounds in zip(corners, product(*(self.dimensions[p].bounds for p in places)), strict=True):
+                corner[places] = bounds
+            if not np.all(constraint.evaluate(self.columns(corners, constraint.names))):
+                return False
+        return True
 
     def broken(self, parameters: Float64Array1D) -> str | None:
         """Return the first constraint that one trial (p,) breaks; None where it breaks none."""

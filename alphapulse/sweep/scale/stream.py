@@ -129,7 +129,7 @@ class Stream:
         ):
             size = self._pace.size(self._n_trials - self._next, batches.n_cpus)
             stop = min(self._next + size, self._n_trials)
-            if self._patience is not None or self._sampler.in_order:
+            if self._patience is not None:
                 length = self._sampler.generation_size
                 stop = min(stop, (self._next // length + 1) * length)
             parameters = None

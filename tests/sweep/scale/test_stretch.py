@@ -116,3 +116,37 @@ def test_batch_is_split_and_fails_by_number(experiment):
     # What has ended its worker is kept: null sweeps must not run it.
     assert (failed.numbers.tolist(), failed.first) == ([14], 14)
     assert failed.failures == failed.raised == {"its worker died (3 times)": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "always"),
+    [
+        ("strategy.rsi_oversold <= strategy.rsi_overbought", True),
+        ("strategy.rsi_oversold < 41", True),
+        ("strategy.rsi_window < strategy.rsi_oversold", True),
+        ("strategy.rsi_oversold < 39", False),
+        ("strategy.rsi_oversold + 1 < strategy.rsi_overbought", False),
+        ("strategy.rsi_oversold < strategy.rsi_overbought < 90", False),
+    ],
+)
+def test_what_no_setting_can_break_is_drawn_apart_as_in_order(text, always):
+    bounds = (
+        FloatDimension("strategy.rsi_oversold", 15.0, 40.0),
+        FloatDimension("strategy.rsi_overbought", 60.0, 85.0),
+    )
+    fixed = {"strategy.rsi_oversold": 30.0, "strategy.rsi_overbought": 70.0, "strategy.rsi_window": 14}
+    space = SearchSpace(bounds, read_rules([text], [], fixed))
+    assert space.always_fits == always
+    points = np.array([[20.0, 70.0], [21.0, 71.0], [22.0, 72.0]])
+    for n_given in (0, 1, 3):
+        samplers = [
+            make_sampler("random", space, seed=3, options={"generation_size": 16}, enqueued=points[:n_given])
+            for _ in range(2)
+        ]
+        assert samplers[0].in_order == (not always)
+        # As it was before anything could be seen by the bounds: one after the other.
+        samplers[1]._in_order.is_shifted = False
+        whole = Drawing(samplers[1]).between(0, 90)
+        assert len(whole) == 90
+        for first, stop in ((0, 90), (70, 90), (0, 5), (13, 35), (2, 3)):
+            np.testing.assert_array_equal(Drawing(samplers[0]).between(first, stop), whole[first:stop])
