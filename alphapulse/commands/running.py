@@ -73,7 +73,7 @@ def _search(opened: OpenStudy, cluster: Cluster, console: Console, clock: Clock,
     with progress:
         end = search(opened, cluster, clock, watch=watch, stop=lambda: stop() or time.monotonic() >= until)
     clock.seconds["to_best"] = seconds_since_start()
-    if not config.quiet:
+    if end.n_done > before and not config.quiet:
         console.print(search_line(end.n_done - before, clock.seconds["search"], config.objective[0], best))
     return end
 

@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -175,9 +176,21 @@ def _section(title: str, charts: Sequence[Chart]) -> str:
     big = [chart for chart in charts if not chart.name.startswith("slice-")]
     slices = [chart for chart in charts if chart.name.startswith("slice-")]
     parts = [f'<h2 id="{_anchor(title)}">{_text(title)}</h2>']
-    parts += [f'<div class="grid">{"".join(map(_card, big))}</div>'] if big else []
+    parts += [f'<div class="grid">{"".join(map(_card, _filling(big)))}</div>'] if big else []
     parts += [f'<div class="grid small" style="margin-top:16px">{"".join(map(_card, slices))}</div>'] if slices else []
     return "".join(parts)
+
+
+def _filling(charts: Sequence[Chart]) -> list[Chart]:
+    """Return charts of which none is alone in a row of two: such a one is as wide as both."""
+    filling: list[Chart] = []
+    n_beside = 0
+    for chart, following in zip(charts, [*charts[1:], None], strict=True):
+        is_last = following is None or following.is_wide
+        is_alone = not chart.is_wide and n_beside % 2 == 0 and is_last
+        filling.append(replace(chart, is_wide=True) if is_alone else chart)
+        n_beside = 0 if chart.is_wide else n_beside + 1
+    return filling
 
 
 def _card(chart: Chart) -> str:

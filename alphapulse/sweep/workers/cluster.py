@@ -102,6 +102,7 @@ class Cluster(Tasks):
         self._head: Head | None = None
         self._closing: Future[None] | None = None
         self._last_word: LastWord | None = None
+        self._address: str | None = address
         self._started: Future[None] = self._thread.submit(self._start, address, num_cpus, dashboard)
 
     @classmethod
@@ -122,7 +123,7 @@ class Cluster(Tasks):
 
         if address is None and num_cpus is None:
             given = read_settings().ray_address
-            address = None if given == "local" else given
+            self._address = address = None if given == "local" else given
         is_client = address is not None and address.startswith("ray://")
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
@@ -206,9 +207,11 @@ class Cluster(Tasks):
             raise
         except Exception as error:
             reason = str(error).strip().splitlines()
+            advice = "see `cluster.num_cpus`"
+            if self._address is not None:
+                advice = "see `cluster.address` and `ray status`; one with a token is joined with RAY_AUTH_MODE=token"
             raise ClusterError(
-                f"Ray did not start: {reason[0] if reason else type(error).__name__}; "
-                "see `cluster.address` and `cluster.num_cpus`, or `ray status`."
+                f"Ray did not start: {reason[0] if reason else type(error).__name__}; {advice}."
             ) from error
 
     def put(self, market: Market, experiment: Experiment) -> Shipment:

@@ -4,14 +4,16 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from alphapulse.commands.report import run_report
 from alphapulse.config.schema import ReportConfig
+from alphapulse.reports.page.chart import Chart
 from alphapulse.reports.page.heat_maps import Bins, _neighbours, _outline, _plateau
-from alphapulse.reports.page.page import render
+from alphapulse.reports.page.page import _filling, render
 from alphapulse.reports.page.price import price_places
 from alphapulse.reports.page.subject import Curve, Subject
 from alphapulse.search.dimensions import CategoricalDimension, FloatDimension, IntDimension
@@ -87,6 +89,18 @@ def test_report_without_bars_says_why(run, in_process, small_study, database):
     page = render(subject)
     assert "Nothing is drawn over time: the bars are gone &lt;now&gt;." in page
     assert {chart["name"] for chart in charts_of(page)}.isdisjoint({"equity", "price", "costs"})
+
+
+def test_no_chart_is_alone_in_a_row_of_two():
+    chart = Chart("a", "A", "", [], {}, [], [])
+    wide = replace(chart, is_wide=True)
+    for given, expected in (
+        ([chart], [True]),
+        ([chart, chart, chart], [False, False, True]),
+        ([chart, wide, chart, chart], [True, True, False, False]),
+        ([chart, chart, wide], [False, False, True]),
+    ):
+        assert [one.is_wide for one in _filling(given)] == expected
 
 
 def test_bins_are_values_where_they_are_few():
