@@ -121,7 +121,7 @@ class Line:
         self._counts = "" if n_total is None else f"/{n_total:,} {unit}, "
         self._quiet = quiet
         self._is_plain = not quiet and not console.is_terminal
-        self._line_at = time.monotonic()
+        self._line_at, self._line = time.monotonic(), ""
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._bar: Progress | None = None
@@ -178,10 +178,10 @@ class Line:
             self._cell.show(f"{n_done:,}{self._counts}{text}" if self._counts else text, n_done, self._n_total)
         elif self._is_plain:
             with self._lock:
-                if time.monotonic() - self._line_at < LINE_SECONDS:
-                    return
-                self._line_at = time.monotonic()
                 counted = f"{n_done:,}{self._counts}" if self._counts else ""
+                if time.monotonic() - self._line_at < LINE_SECONDS or counted + text == self._line:
+                    return
+                self._line_at, self._line = time.monotonic(), counted + text
                 if fields is not None and isinstance(self._console, JsonConsole):
                     self._console.event(event, **fields)
                 else:

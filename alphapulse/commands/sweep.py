@@ -138,7 +138,7 @@ def run_study(
             if not is_risky:
                 with clock.phase("gate"), say(LOOKING) as looking:
                     inputs = pass_gate(inputs, config, watch=look_ahead(looking))
-            first = "compiling, which the first sweep on a machine does for a quarter of a minute"
+            first = "compiling, which the first sweep on a machine does for some seconds"
             with clock.phase("compile"), say(first if build.is_needed else "loading compiled code"):
                 compile_for(inputs, spare, build)
             # What the rest needs takes half a second to import, in which Ray starts.

@@ -18,7 +18,8 @@ from alphapulse.typing import Float64Array2D, Float64Array3D
 TRIALS_AT_ONCE = 256
 """Trials whose equity on a symbol is held at once."""
 
-LEAST_CACHE = 4 * 2**20
+LEAST_ROWS = 100
+"""Indicators of a symbol that are worth keeping until its next batch: fewer are mostly not those that are asked for."""
 
 
 class UniverseSimulator:
@@ -38,8 +39,12 @@ class UniverseSimulator:
         self, market: Market, experiment: Experiment, definition: StrategyDefinition, cache_bytes: int
     ) -> None:
         self._market, self._experiment, self._definition = market, experiment, definition
-        each = max(cache_bytes // len(market.members), LEAST_CACHE)
-        self._caches = [IndicatorCache(each) for _ in market.members]
+        members = market.members
+        each, row = cache_bytes // len(members), 8 * max(len(member.bars) for member in members)
+        is_kept = each >= LEAST_ROWS * row
+        # One that is emptied for each symbol takes its memory again, which new memory costs several times as much.
+        one = IndicatorCache(cache_bytes)
+        self._caches = [IndicatorCache(each) if is_kept else one for _ in members]
 
     def simulate(
         self, parameters: Float64Array2D, begin: Callable[[], None]

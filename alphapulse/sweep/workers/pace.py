@@ -13,6 +13,7 @@ FORGETTING = 0.9
 SPREAD = 0.25
 LEAST_SLOPE = 0.05
 LONGEST_TRY = 8.0
+MOST_SECONDS = 5.0
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Pace:
     @property
     def longest_seconds(self) -> float:
         """What a batch may take at most [s]."""
-        return max(LONGEST_BATCH_SECONDS, 2 * (self._of_any_size or 0.0))
+        return max(LONGEST_BATCH_SECONDS, min((self._of_any_size or 0.0) / OVERHEAD, MOST_SECONDS))
 
     def within(self, wanted: float, seconds: float) -> int:
         """Return how many of the wanted trials make a batch that takes `seconds` at most."""
