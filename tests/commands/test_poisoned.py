@@ -1,5 +1,6 @@
 """Settings that end, freeze or flood the process that runs them are failed trials; the others of the study count."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,8 +135,9 @@ def test_poisoned_settings_are_failures_and_the_others_count(ray_cluster, poison
     assert found.keys() == poisons.keys()
     assert {n: found[n][: len(reason)] for n, reason in poisons.items()} == poisons
     if last >= 20:
-        log = Path("shouted").read_text().split()[0]
-        assert 100_000 <= Path(log).stat().st_size < 101_000
+        log = Path(Path("shouted").read_text().split()[0])
+        # A worker that has said all that it may under an earlier test says nothing any more.
+        assert log == Path(os.devnull) or 100_000 <= log.stat().st_size < 101_000
 
 
 def test_too_many_failures_end_the_sweep_with_the_most_frequent_reason(small_study, run, in_process, database):
