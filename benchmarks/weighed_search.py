@@ -8,9 +8,10 @@ import numpy as np
 from alphapulse.market.market import Market
 from alphapulse.reports.weighing import estimate
 from alphapulse.study.choice import Choice
+from alphapulse.study.trials import Trials
 from alphapulse.sweep.experiment import Experiment
 from alphapulse.sweep.null.holdout import holdout_values
-from alphapulse.sweep.null.search import SearchPlan, null_search, run_search, value_of
+from alphapulse.sweep.null.search import SearchPlan, null_search, search_generations, value_of
 from alphapulse.typing import Float64Array1D
 from alphapulse.validation.ledger import Ledger
 from alphapulse.validation.null_sweeps import NullSweeps, fewest_draws, holdout_p, n_holdout_surrogates
@@ -51,7 +52,8 @@ def weigh_search(
     The hold-out is asked only where the null sweeps let an edge survive: it could not change the word to SURVIVES.
     """
     ledger = ledger or Ledger(plan.n_trials, n_openings=1)
-    trials = run_search(search, experiment, plan.start(experiment, plan.seed), plan.n_trials)
+    sampler = plan.start(experiment, plan.seed)
+    trials = Trials.joined(list(search_generations(search, experiment, sampler, plan.n_trials)))
     best = Choice(experiment.directions, plan.choose)(trials)
     chosen = np.full(len(experiment.space), math.nan) if best is None else trials.parameters[best]
     observed = math.nan if best is None else float(trials.values[best, 0])

@@ -73,16 +73,16 @@ def session_database(environment: dict[str, str]) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(environment: dict[str, str]) -> Iterator[None]:
-    """A Ray cluster of two CPUs for the whole session; sweeps run in this process use it as it is.
+def ray_cluster(environment: dict[str, str]) -> Iterator[Path]:
+    """A Ray cluster of two CPUs for the whole session, by its folder; sweeps run in this process use it as it is.
 
     It is one of the tests' own, whatever else runs here: the cluster of a driver that a test has just killed may still
     answer at the address that Ray keeps of the last one started.
     """
     import ray
 
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
+    context = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield Path(context.address_info["session_dir"])
     ray.shutdown()
 
 

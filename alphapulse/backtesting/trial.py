@@ -110,7 +110,26 @@ def _result(
     allocation = np.zeros(len(equity))
     allocation[equity > 0] = (units * market.bars.close[market.first :])[equity > 0] / equity[equity > 0]
     fills = recording.filled
-    filled = pd.DataFrame(
+    at_open = params.execution == "next_open"
+    trips = round_trips(market.bars, market.first, fills, equity, recording.curves[:, 3], at_open=at_open)
+    trades = trade_table(trips, times)
+    values = {name: float(value) for name, value in zip(METRICS, metrics, strict=True)}
+    return BacktestResult(
+        equity=pd.Series(equity, index, name="equity"),
+        returns=pd.Series(returns, index, name="returns"),
+        allocation=pd.Series(allocation, index, name="allocation"),
+        trades=trades,
+        fills=fill_table(fills, times),
+        metrics=values | curve_metrics(returns, index.asi8, trips),
+        ruined=ruined,
+        position=_position(market, recording, trips, times),
+        n_both=int(recording.ends[2]),
+    )
+
+
+def fill_table(fills: Float64Array2D, times: pd.DatetimeIndex) -> pd.DataFrame:
+    """Return fills (n_fills, n), whose first columns are `FILL_COLUMNS`, as a table, see `BacktestResult.fills`."""
+    return pd.DataFrame(
         {
             "timestamp": times[fills[:, 0].astype(np.int64)],
             "side": SIDES[(fills[:, 3] > 0).astype(np.int64)],
@@ -122,21 +141,6 @@ def _result(
             "equity": fills[:, 6],
             "position": fills[:, 7],
         }
-    )
-    at_open = params.execution == "next_open"
-    trips = round_trips(market.bars, market.first, fills, equity, recording.curves[:, 3], at_open=at_open)
-    trades = trade_table(trips, times)
-    values = {name: float(value) for name, value in zip(METRICS, metrics, strict=True)}
-    return BacktestResult(
-        equity=pd.Series(equity, index, name="equity"),
-        returns=pd.Series(returns, index, name="returns"),
-        allocation=pd.Series(allocation, index, name="allocation"),
-        trades=trades,
-        fills=filled,
-        metrics=values | curve_metrics(returns, index.asi8, trips),
-        ruined=ruined,
-        position=_position(market, recording, trips, times),
-        n_both=int(recording.ends[2]),
     )
 
 

@@ -14,7 +14,7 @@ from alphapulse.backtesting.curve_metrics import curve_metrics
 from alphapulse.backtesting.metrics import METRICS
 from alphapulse.backtesting.models import BacktestResult, EngineParams, Position
 from alphapulse.backtesting.trades import Trade, excursions
-from alphapulse.backtesting.trial import REASONS, SIDES, trade_table
+from alphapulse.backtesting.trial import fill_table, trade_table
 from alphapulse.market.account import member_bars
 from alphapulse.market.market import Market
 from alphapulse.typing import Float64Array2D, Int64Array1D
@@ -74,20 +74,8 @@ def run_account_trial(
     trips, symbols = _round_trips(market, recording, at_open=params.execution not in AT_CLOSE)
     fills = recording.fills
     names = np.array(bars.symbols, dtype=object)
-    filled = pd.DataFrame(
-        {
-            "timestamp": times[fills[:, 0].astype(np.int64)],
-            "symbol": names[fills[:, 8].astype(np.int64)],
-            "side": SIDES[(fills[:, 3] > 0).astype(np.int64)],
-            "reason": REASONS[fills[:, 1].astype(np.int64)],
-            "price": fills[:, 2],
-            "units": fills[:, 3],
-            "value": fills[:, 4],
-            "cost": fills[:, 5],
-            "equity": fills[:, 6],
-            "position": fills[:, 7],
-        }
-    )
+    filled = fill_table(fills, times)
+    filled.insert(1, "symbol", names[fills[:, 8].astype(np.int64)])
     trades = trade_table(trips, times)
     trades.insert(1, "symbol", names[np.array(symbols, dtype=np.int64)])
     metrics = {name: float(value) for name, value in zip(METRICS, outcome.metrics[0], strict=True)}

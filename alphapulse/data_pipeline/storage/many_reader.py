@@ -53,6 +53,7 @@ class StoredBars:
 
     def __init__(self, database: "Database", source: str, adjust: Adjust) -> None:
         self.database, self.source, self.adjust = database, source, adjust
+        self._ensured: set[tuple[str, str]] = set()
 
     def ensure(
         self,
@@ -63,8 +64,13 @@ class StoredBars:
         *,
         required: bool = True,
     ) -> None:
-        """Put bars into the database that the source can give and that are not there, see `ensure_bars`."""
-        ensure_bars(self.database, self.source, [symbol], timeframe, start, stop, required=required)
+        """Put bars into the database that the source can give and that are not there, see `ensure_bars`.
+
+        The source is asked once for a symbol and timeframe: a study has one range.
+        """
+        if (symbol, timeframe) not in self._ensured:
+            ensure_bars(self.database, self.source, [symbol], timeframe, start, stop, required=required)
+            self._ensured.add((symbol, timeframe))
 
     def read(
         self, symbol: str, timeframe: str, start: pd.Timestamp | None, stop: pd.Timestamp | None, n_before: int = 0
@@ -91,21 +97,6 @@ class ManyStoredBars(StoredBars):
     def __init__(self, database: "Database", source: str, adjust: Adjust) -> None:
         super().__init__(database, source, adjust)
         self._held: dict[tuple[str, str], _Held] = {}
-        self._ensured: set[tuple[str, str]] = set()
-
-    def ensure(
-        self,
-        symbol: str,
-        timeframe: str,
-        start: pd.Timestamp | None,
-        stop: pd.Timestamp | None,
-        *,
-        required: bool = True,
-    ) -> None:
-        """Ask the source once, see `StoredBars.ensure`; all calls have one range."""
-        if (symbol, timeframe) not in self._ensured:
-            super().ensure(symbol, timeframe, start, stop, required=required)
-            self._ensured.add((symbol, timeframe))
 
     def since(
         self, symbols: Sequence[str], timeframe: str, start: pd.Timestamp | None, n_before: int

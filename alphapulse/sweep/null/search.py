@@ -182,22 +182,6 @@ def value_of(market: Market, experiment: Experiment, parameters: Float64Array1D)
     return float(evaluate_batch(market, alone, parameters[None, :]).trials.values[0, 0])
 
 
-def run_search(
-    market: Market,
-    experiment: Experiment,
-    sampler: Sampler,
-    n_trials: int,
-    evaluate: Evaluate | None = None,
-    *,
-    patience: int | None = None,
-    fatal: frozenset[bytes] = frozenset(),
-) -> Trials:
-    """Return the trials of a whole search, see `search_generations`."""
-    nothing = experiment.untried(np.empty((0, len(experiment.space))))
-    found = search_generations(market, experiment, sampler, n_trials, evaluate, patience=patience, fatal=fatal)
-    return Trials.joined([nothing, *found])
-
-
 def search_generations(
     market: Market,
     experiment: Experiment,

@@ -11,7 +11,7 @@ from alphapulse.search.dimensions import CategoricalDimension, IntDimension
 from alphapulse.search.space import SearchSpace
 from alphapulse.strategies.resolve import resolve
 from alphapulse.sweep.experiment import Experiment
-from alphapulse.sweep.null.search import SearchPlan, null_search, run_search
+from alphapulse.sweep.null.search import SearchPlan, null_search, search_generations
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,8 @@ def p_of_noise(seed):
     # A seed of its own, or all would try the same settings.
     plan = SearchPlan("random", N_TRIALS, seed, {"generation_size": N_TRIALS})
     market = noise(seed)
-    best = np.nanmax(run_search(market, experiment, plan.start(experiment, seed), N_TRIALS).values)
+    found = search_generations(market, experiment, plan.start(experiment, seed), N_TRIALS)
+    best = np.nanmax(np.concatenate([generation.values for generation in found]))
     as_good = sum(null_search(market, experiment, plan, s) >= best for s in range(N_NULLS))
     return (1 + as_good) / (1 + N_NULLS)
 

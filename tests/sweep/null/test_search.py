@@ -24,7 +24,7 @@ from alphapulse.sweep.null.search import (
     SearchPlan,
     null_search,
     null_seed,
-    run_search,
+    search_generations,
 )
 from alphapulse.sweep.study_state import read_state
 from alphapulse.sweep.worker import evaluate_batch
@@ -58,6 +58,11 @@ def picky(close, window: int = 5, shift: float = 0.0):
 @pytest.fixture(scope="module")
 def market():
     return drifting_market(first=80)
+
+
+def run_search(*arguments, **keywords) -> Trials:
+    """Return the trials of all generations of a search."""
+    return Trials.joined(list(search_generations(*arguments, **keywords)))
 
 
 def experiment(space=MIXED, **changes):
