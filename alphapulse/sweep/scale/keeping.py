@@ -43,6 +43,8 @@ class Keeper:
         First trials that are all stored.
     keep_blocks : int
         Most trials that keep their block moments for being drawn.
+    has_patience : bool
+        Whether generations without a better value are counted; stretches then lie within a generation each.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class Keeper:
         generation_size: int,
         n_given: int,
         keep_blocks: int,
+        has_patience: bool,
     ) -> None:
         n_objectives = len(experiment.directions)
         self.state, self.sums = state, sums
         self._directions = experiment.directions
         self._root = math.sqrt(periods_per_year)
         self._size = generation_size
+        self._has_patience = has_patience
         self._rules = Rules(sums.n_planned, drawn.N_DRAWN, min(keep_blocks, drawn.N_BLOCKS), max(n_given, 1))
         self._choice = Choice(("minimize",) * n_objectives)
         self._best, self._scores = np.empty(0, dtype=np.int64), np.empty(0)
@@ -142,9 +146,11 @@ class Keeper:
         return bool((kept >= n_before).any())
 
     def _wait(self, improves: bool, n_trials: int) -> None:
-        """Count the generations without a better value; a stretch lies within one, where that is of interest."""
+        """Count the trials and, with patience, the generations without a better value."""
         sums = self.sums
         sums.n_trials += n_trials
+        if not self._has_patience:
+            return
         sums.improves |= improves
         if sums.n_trials % self._size == 0:
             sums.n_waited, sums.improves = 0 if sums.improves else sums.n_waited + 1, False

@@ -40,6 +40,7 @@ def stream_of(
         generation_size=sampler.generation_size,
         n_given=len(points),
         keep_blocks=config.validation.keep_blocks,
+        has_patience=config.patience is not None,
     )
     keeper.restore(columns)
     plan = SearchPlan(sampler.name, config.n_trials, config.seed, config.search.arguments, points)
